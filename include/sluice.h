@@ -1,0 +1,195 @@
+/* sluice.h: run Mixture-of-Experts language models larger than memory. The whole public API of libsluice.
+ *
+ * A complete program (cc hello.c -Iinclude build/libsluice.a $(pkg-config --libs jansson libpcre2-8 libutf8proc liburing libxxhash) -lm -pthread):
+ *
+ *     #include <sluice.h>
+ *     #include <stdio.h>
+ *
+ *     int main(int argc, char **argv) {
+ *         sluice_error err;
+ *         sluice_options options;
+ *         sluice_options_init(&options);
+ *         options.model = argc > 1 ? argv[1] : NULL;     // GGUF file or model folder
+ *         options.ram_bytes = 8ull << 30;                // the whole process; 0: what the machine really leaves
+ *         sluice_model *model = sluice_open(&options, &err);
+ *         if (!model) return fprintf(stderr, "%s\n", err.message), 1;
+ *         sluice_session *session = sluice_session_new(model, &err);
+ *         if (!session) return fprintf(stderr, "%s\n", err.message), 1;
+ *         int32_t *ids;
+ *         size_t n;
+ *         if (sluice_tokenize(model, "Once upon a time", 16, 0, &ids, &n, &err)) return fprintf(stderr, "%s\n", err.message), 1;
+ *         sluice_sampling sampling;
+ *         sluice_sampling_default(model, &sampling);
+ *         for (int i = 0; i < 100; i++) {
+ *             if (sluice_feed(session, ids, n, &err)) return fprintf(stderr, "%s\n", err.message), 1;
+ *             int32_t next = sluice_sample(session, &sampling);
+ *             if (sluice_is_stop(model, next)) break;
+ *             char piece[256];
+ *             fwrite(piece, 1, sluice_token_text(model, next, piece, sizeof piece), stdout);
+ *             ids[0] = next, n = 1;
+ *         }
+ *         sluice_free(ids);
+ *         sluice_session_free(session);
+ *         sluice_close(model);
+ *     }
+ *
+ * Rules that hold everywhere
+ *   - A function that can fail returns 0 (or a pointer) on success and fills *err otherwise; err may be NULL.
+ *   - One answer per list of tokens: the logits after given ids are the same bits whatever ram_bytes, threads, chunk, cpu, io and
+ *     direct are, in one feed or token by token, fresh or restored. precise, experts and kv change the arithmetic itself.
+ *   - A model may be shared by several sessions of one thread. Calls on one model must not overlap.
+ *   - After a failed or interrupted feed the session must be reset or restored; until then it refuses.
+ */
+#ifndef SLUICE_H
+#define SLUICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum sluice_code {
+    SLUICE_OK, SLUICE_USAGE, SLUICE_IO, SLUICE_FORMAT, SLUICE_UNSUPPORTED, SLUICE_MEMORY, SLUICE_RANGE, SLUICE_STATE, SLUICE_INTERRUPTED
+} sluice_code;
+
+typedef struct sluice_error {
+    int code;           /* a sluice_code */
+    char message[1024]; /* one sentence: the cause and, where there is one, the cure */
+} sluice_error;
+
+/* ---- models -------------------------------------------------------------------------------------------------------- */
+
+typedef struct sluice_model sluice_model;
+
+typedef struct sluice_options {
+    const char *model;        /* GGUF file, first shard of a split one, or folder with config.json and safetensors */
+    uint64_t embedded_offset; /* a GGUF inside the file `model`: where it begins and how long it is; 0, 0: not embedded */
+    uint64_t embedded_bytes;
+    uint64_t ram_bytes;       /* budget of the whole process; 0: measured */
+    int threads;              /* 0: one per usable CPU */
+    int ctx;                  /* positions a session can hold; 0: min(4096, what the model was made for) */
+    int chunk;                /* tokens per prefill step; 0: default */
+    int experts;              /* experts per token; 0: the model's own (anything else is lossy) */
+    bool precise;             /* f32 activations everywhere; slower, for checks */
+    const char *cpu;          /* "auto", "scalar", "avx2", "avx512" */
+    const char *io;           /* "auto", "threads" */
+    const char *direct;       /* "auto", "on", "off" */
+    const char *kv;           /* "f32" (default), "f16" */
+    uint64_t seed;
+    /* Called now and then; stage is "load" or "prefill" (then in tokens). Returning false interrupts with SLUICE_INTERRUPTED. */
+    bool (*progress)(void *user, const char *stage, uint64_t done, uint64_t total);
+    void *user;
+} sluice_options;
+
+void sluice_options_init(sluice_options *options);
+sluice_model *sluice_open(const sluice_options *options, sluice_error *err);
+void sluice_close(sluice_model *model);
+
+/* The memory plan, computed before anything is allocated. All sizes in bytes. */
+typedef struct sluice_plan {
+    uint64_t ram_bytes;     /* the budget */
+    uint64_t base_bytes;    /* what the process holds before the plan: code, libraries, tables, tokenizer */
+    uint64_t dense_bytes;   /* every weight that is not a routed expert */
+    uint64_t state_bytes;   /* delta-rule and convolution state of one session */
+    uint64_t kv_bytes;      /* keys and values of one session at ctx */
+    uint64_t buffers_bytes; /* activations at the chosen chunk, thread scratch, logits */
+    uint64_t cache_bytes;   /* expert slots */
+    uint32_t cache_slots, experts_total;
+    uint64_t slot_bytes;
+    uint64_t reserve_bytes; /* left free for the allocator and the C library */
+} sluice_plan;
+
+typedef struct sluice_info {
+    const char *arch;       /* "qwen35moe" */
+    int layers, hidden, vocab, experts, experts_per_token, ctx, ctx_train;
+    const char *cpu, *io;   /* what is in force */
+    bool direct;
+    int threads, chunk;
+    bool has_chat_template;
+    const char *chat_template_error; /* why the template cannot be used, or NULL */
+    sluice_plan plan;
+} sluice_info;
+void sluice_get_info(const sluice_model *model, sluice_info *info);
+
+/* ---- text ---------------------------------------------------------------------------------------------------------- */
+
+enum { SLUICE_NO_SPECIAL = 1 }; /* read special tokens in the text as ordinary characters */
+/* *ids is allocated (at least one element) and freed with sluice_free. */
+int sluice_tokenize(const sluice_model *model, const char *text, size_t len, unsigned flags, int32_t **ids, size_t *n, sluice_error *err);
+/* The bytes of one token (may be part of a UTF-8 character); returns their number, at most size are written. */
+size_t sluice_token_text(const sluice_model *model, int32_t id, char *out, size_t size);
+bool sluice_is_stop(const sluice_model *model, int32_t id);
+/* Renders {"messages":[...],"tools":[...],"kwargs":{...}} (JSON text) with the model's chat template; free with sluice_free. */
+char *sluice_render(const sluice_model *model, const char *request_json, sluice_error *err);
+void sluice_free(void *p);
+
+/* ---- sessions ------------------------------------------------------------------------------------------------------ */
+
+typedef struct sluice_session sluice_session;
+
+sluice_session *sluice_session_new(sluice_model *model, sluice_error *err);
+void sluice_session_free(sluice_session *session);
+void sluice_session_reset(sluice_session *session);
+int sluice_position(const sluice_session *session); /* tokens fed so far */
+
+/* Runs the network over n more tokens. Afterwards sluice_logits holds the logits that predict the next one. */
+int sluice_feed(sluice_session *session, const int32_t *ids, size_t n, sluice_error *err);
+const float *sluice_logits(const sluice_session *session); /* [vocab]; NULL before the first feed */
+
+/* Looks inside a feed, for checks: each pointer may be NULL. Arrays are valid during the call only. */
+typedef struct sluice_probe {
+    void *user;
+    /* logits of every fed token, in order: [vocab] */
+    void (*logits)(void *user, int position, const float *logits);
+    /* residual stream after a layer, for the n tokens that begin at position: [n][hidden] */
+    void (*hidden)(void *user, int layer, int position, int n, const float *hidden);
+    /* chosen experts of one token, best first, and their weights: [k] */
+    void (*routing)(void *user, int layer, int position, int k, const int32_t *experts, const float *weights);
+} sluice_probe;
+void sluice_set_probe(sluice_session *session, const sluice_probe *probe); /* copied; NULL: none */
+
+/* The state after the tokens fed so far, to continue from later, in this or another session of the same model. */
+typedef struct sluice_snapshot sluice_snapshot;
+sluice_snapshot *sluice_snapshot_take(const sluice_session *session, sluice_error *err);
+int sluice_snapshot_restore(sluice_session *session, const sluice_snapshot *snapshot, sluice_error *err);
+void sluice_snapshot_free(sluice_snapshot *snapshot);
+
+/* ---- sampling ------------------------------------------------------------------------------------------------------ */
+
+/* Order: penalties (over the last penalty_window tokens of the session) -> temperature -> top-k -> top-p -> min-p -> draw.
+ * The generator is xoshiro256++ seeded by splitmix64; one 53-bit uniform number per sampled token. temperature 0 is greedy,
+ * ties to the lowest id, and draws no number. */
+typedef struct sluice_sampling {
+    float temperature; /* 0: greedy */
+    int top_k;         /* 0: off */
+    float top_p;       /* 1: off */
+    float min_p;       /* 0: off; relative to the most likely token */
+    float presence, frequency; /* 0: off; subtracted from the logit once, or per occurrence */
+    float repeat;      /* 1: off; positive logits are divided by it, negative ones multiplied */
+    int penalty_window; /* 0: the whole session */
+} sluice_sampling;
+void sluice_sampling_default(const sluice_model *model, sluice_sampling *sampling); /* the model's own generation config */
+void sluice_session_seed(sluice_session *session, uint64_t seed);
+int32_t sluice_sample(sluice_session *session, const sluice_sampling *sampling);
+
+/* ---- statistics ---------------------------------------------------------------------------------------------------- */
+
+typedef struct sluice_stats {
+    uint64_t prefill_tokens, decode_tokens; /* a feed of more than one token is prefill */
+    uint64_t prefill_ns, decode_ns;
+    uint64_t experts_wanted, hits, misses, evictions;
+    uint64_t bytes_read;        /* expert records, without alignment */
+    uint64_t wait_ns;           /* time the step waited for the disk */
+    uint64_t rss_bytes, rss_peak_bytes;
+} sluice_stats;
+void sluice_get_stats(const sluice_model *model, sluice_stats *stats);
+void sluice_reset_stats(sluice_model *model);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,6 @@
+#include <stdio.h>
+
+int main(void) {
+    puts("sluice: nothing here yet");
+    return 1;
+}

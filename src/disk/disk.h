@@ -1,0 +1,80 @@
+/* disk: asynchronous reads of file ranges; knows no experts.
+ *
+ * What this is    one door (submit, reap) over backends: a pool of pread threads with O_DIRECT where the file system allows it,
+ *                 and a fake that fails, shortens, delays or misdirects reads for tests. io_uring and mmap come behind the
+ *                 same door.
+ * Who owns what   the caller owns every destination buffer and keeps it until the read is reaped.
+ * What may fail   opening a file; a read (reported when reaped, with errno and the bytes that did arrive). A read that fails or
+ *                 comes short has already been retried here.
+ * Threads         one thread submits and reaps; the backend's own threads are invisible.
+ * Promise         a reaped read with ERR_OK filled every byte that was asked for. Which backend is in force and whether I/O is
+ *                 direct is always known (disk_info), and a fallback is said once. Checked by tests/unit/test_disk.c.
+ */
+#ifndef DISK_DISK_H
+#define DISK_DISK_H
+
+#include "base/base.h"
+#include "os/os.h"
+
+typedef struct Disk Disk;
+
+typedef enum DiskBackend { DISK_THREADS, DISK_FAKE } DiskBackend;
+typedef enum DiskDirect { DISK_DIRECT_AUTO, DISK_DIRECT_ON, DISK_DIRECT_OFF } DiskDirect;
+
+/* What the fake does; rates are per million reads, decided by a generator seeded with `seed` (the same run fails the same way). */
+typedef struct DiskFaults {
+    uint32_t error_ppm;    /* EIO */
+    uint32_t short_ppm;    /* fewer bytes than asked */
+    uint32_t delay_ppm;    /* completes delay_ms later, so completions come out of order */
+    uint32_t delay_ms;
+    int64_t fail_file;     /* reads that touch this file and offset always fail; -1: none */
+    uint64_t fail_offset;
+    uint64_t seed;
+} DiskFaults;
+
+typedef struct DiskConfig {
+    DiskBackend backend;
+    DiskDirect direct;   /* ON: refuse to open what cannot be read directly; AUTO: fall back to buffered and say so once */
+    int depth;           /* reads in flight, and threads of the thread backend; 0: default */
+    int retries;         /* per read, after the first try; < 0: default (3) */
+    DiskFaults faults;   /* DISK_FAKE only */
+} DiskConfig;
+
+Disk *disk_new(const DiskConfig *config, Err *err);
+void disk_free(Disk *d);
+/* Registers a file for reading; ids count from 0. */
+ErrCode disk_add_file(Disk *d, const char *path, uint32_t *id, Err *err);
+/* Offset, length and memory alignment that reads of this file must keep: a power of two, 1 when buffered. */
+uint32_t disk_alignment(const Disk *d, uint32_t file);
+
+typedef struct DiskRead {
+    uint32_t file;
+    uint32_t need;    /* bytes from `offset` that must arrive; `bytes` may reach past the end of the file, `need` may not */
+    uint64_t offset;  /* multiple of the alignment */
+    uint32_t bytes;   /* multiple of the alignment */
+    void *dst;        /* aligned memory of `bytes` bytes */
+    uint64_t tag;     /* the caller's own */
+} DiskRead;
+
+typedef struct DiskDone {
+    uint64_t tag;
+    ErrCode code;
+    Err err;          /* set where code != ERR_OK: names the file, offset, length and cause */
+} DiskDone;
+
+/* Queues the reads; never blocks on the disk. Fails only for a caller's mistake (misaligned, unknown file) or lack of room. */
+ErrCode disk_submit(Disk *d, const DiskRead *reads, size_t n, Err *err);
+/* Takes finished reads; wait: blocks until there is at least one, if any is in flight. Returns how many. */
+size_t disk_reap(Disk *d, DiskDone *done, size_t max, bool wait);
+size_t disk_in_flight(const Disk *d);
+
+typedef struct DiskInfo {
+    const char *backend;     /* "threads", "fake" */
+    bool direct;             /* every file is read directly */
+    uint64_t reads, bytes;   /* finished so far; bytes as read from the device, alignment included */
+    uint64_t retries;
+    uint64_t busy_ns;        /* time during which at least one read was in flight */
+} DiskInfo;
+void disk_info(const Disk *d, DiskInfo *info);
+
+#endif

@@ -1,0 +1,99 @@
+/* kernels: the arithmetic. Knows no model.
+ *
+ * What this is    a table of functions, one column per rung of the ladder (scalar < avx2 < ...), chosen once by CPU flags.
+ *                 scalar is the truth: every rung gives the same bits.
+ * Who owns what   nothing; every array is the caller's.
+ * What may fail   nothing.
+ * Threads         all functions are pure; callers split rows, heads or tokens over threads.
+ * Promise         sums have an order, and it belongs to the output element alone. A float dot product of length n uses 32
+ *                 virtual lanes: lane l adds elements l, l+32, l+64, ... with fused multiply-add in that order; then lanes
+ *                 are folded 32 -> 16 -> 8 -> 4 -> 2 -> 1 (lane i += lane i + half). Missing elements count as +0 * +0.
+ *                 Integer block sums are exact; one float per block is added in block order. exp, sigmoid and friends are one
+ *                 polynomial on every rung. So tile, batch, thread and instruction set never change a bit.
+ *                 Checked by tests/unit/test_kernels.c and `make check-kernels`.
+ */
+#ifndef KERNELS_KERNELS_H
+#define KERNELS_KERNELS_H
+
+#include "base/base.h"
+#include "quant/quant.h"
+
+typedef enum KernelsRung { KERNELS_SCALAR, KERNELS_AVX2, KERNELS_AVX512, KERNELS_RUNG_COUNT } KernelsRung;
+
+/* A row of activations in the form the matrix kernels take. Quantised once per matrix input and shared by all matrices that
+ * read it. Blocks of 32: value = scale[b] * q[32 b + i]. */
+typedef struct KernelsActs {
+    const float *x;      /* [n] */
+    const int8_t *q;     /* [n rounded up to 32]; NULL: precise arithmetic, x only */
+    const float *scale;  /* [ceil(n / 32)] */
+} KernelsActs;
+
+typedef struct Kernels {
+    const char *name; /* "scalar", "avx2" */
+    KernelsRung rung;
+
+    /* sum of a[i] * b[i], i < n, in the order of the promise */
+    float (*dot)(const float *a, const float *b, size_t n);
+    /* y[i] += s * x[i], fused */
+    void (*axpy)(float *y, const float *x, float s, size_t n);
+    /* y[i] = a[i] * s */
+    void (*scale)(float *y, const float *a, float s, size_t n);
+    /* y[i] += x[i] */
+    void (*add)(float *y, const float *x, size_t n);
+
+    /* Weight rows times activations: y[t * y_stride + r] = row r of w . acts[t], for r < n_rows, t < n_tokens.
+     * w: [n_rows][row bytes of (type, n)]. Where acts[t].q is set and the type has an integer kernel that is used, else the row is
+     * decoded to f32 and multiplied with x. scratch: n floats of this thread. The choice depends on the type and on q only. */
+    void (*matmul)(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
+                   size_t y_stride, float *scratch);
+
+    /* q[i] = round to nearest even of x[i] / scale, scale = max |x| / 127 per block of 32; n a multiple of 32 or the last block
+     * is padded with zeros. A zero block has scale 0. */
+    void (*quantize)(const float *x, int8_t *q, float *scale, size_t n);
+
+    /* y = x * rsqrt(mean(x^2) + eps) * w, elementwise; w NULL: no weight. y may be x. */
+    void (*rms_norm)(float *y, const float *x, const float *w, float eps, size_t n);
+    /* y = x * rsqrt(sum(x^2) + eps) * s. y may be x. */
+    void (*l2_norm)(float *y, const float *x, float eps, float s, size_t n);
+    /* y[i] = silu(gate[i]) * up[i], silu(v) = v * sigmoid(v). y may be gate. */
+    void (*silu_mul)(float *y, const float *gate, const float *up, size_t n);
+    /* y[i] *= sigmoid(g[i]) */
+    void (*sigmoid_mul)(float *y, const float *g, size_t n);
+    /* x[i] = exp(x[i] - shift), returns the sum (32 lanes, order of the promise) */
+    float (*exp_sum)(float *x, float shift, size_t n);
+    /* the largest of x[0..n); n >= 1; NaN is not expected here */
+    float (*max)(const float *x, size_t n);
+
+    /* Rotary embedding, NeoX halves, in place on one head: pairs (i, i + rot/2), i < rot/2; cos, sin: [rot/2]. */
+    void (*rope)(float *head, const float *cos, const float *sin, size_t rot);
+
+    /* Causal convolution of one token over channels [0, n): width taps per channel.
+     * y[c] = silu( sum_j w[c * width + j] * in_j[c] ), j = 0 oldest; in_{width-1} = x, older ones from state [width-1][n] (oldest
+     * row first), which is then shifted by one. Sum order: j ascending, starting from w*in_0, fused. */
+    void (*conv_silu)(float *y, const float *x, float *state, const float *w, size_t n, size_t width);
+
+    /* One token of the gated delta rule for one value head. S: [dk][dv] (row = key index). q (already scaled), k: [dk]; v, o: [dv].
+     * decay = exp(g). One pass:  kS = S^T k, qS = S^T q (both summed over the key index ascending, fused);
+     * d = beta * (v - decay * kS); o = decay * qS + (k.q) * d; S = decay * S + k d^T. tmp: [2 * dv]. */
+    void (*delta_rule)(float *S, const float *q, const float *k, const float *v, float decay, float beta, float *o, float *tmp,
+                       size_t dk, size_t dv);
+
+    /* Attention of one query head over keys [0, n_keys) in fixed blocks of KERNELS_KEY_BLOCK, combined in index order by online
+     * softmax. q: [dim] (scaled). keys, values: element (t, i) at base[t * stride + i], f32 or f16 by kv_type.
+     * o: [dim_v]. scratch: KERNELS_KEY_BLOCK + 2 * max(dim, dim_v) floats. */
+    void (*attention)(const float *q, const void *keys, const void *values, QuantType kv_type, size_t stride_k, size_t stride_v,
+                      size_t n_keys, size_t dim, size_t dim_v, float *o, float *scratch);
+} Kernels;
+
+enum { KERNELS_KEY_BLOCK = 64, KERNELS_ACT_BLOCK = 32 };
+
+/* The best rung this CPU has, or a lower one on request; NULL: the CPU or the build lacks it. KERNELS_RUNG_COUNT: the best. */
+const Kernels *kernels_get(KernelsRung highest);
+bool kernels_rung_from_name(const char *name, KernelsRung *rung); /* "scalar", "avx2", "avx512", "auto" (= the best) */
+
+/* Scalar functions that other rooms need for single values; the same polynomials as the table's. */
+float kernels_exp(float x);
+float kernels_sigmoid(float x);
+float kernels_softplus(float x); /* log1p(exp(x)); x where x > 20 */
+
+#endif

@@ -1,0 +1,131 @@
+/* model: what the network is. Shapes, tensor names, bound weights, tokenizer and template of one opened file or folder.
+ *
+ * What this is    turns a FormatModel into one canonical description, whatever the layout: GGUF or Hugging Face, fused or split
+ *                 tensors, grouped or tiled heads, zero-centred or plain norms, -exp(A_log) or A_log. One file per
+ *                 architecture: qwen35moe, qwen3next, qwen3moe.
+ * Who owns what   the Model owns its tables, the tokenizer and the template; dense weights lie in one block of pages that
+ *                 model_load_dense fills. Expert bytes are never loaded here, only described.
+ * What may fail   a missing, misshaped or non-finite tensor, an unknown architecture, a config value out of range, a feature that is
+ *                 not supported (named). A tensor of the trunk that nobody asked for is an error too: ignoring it would change
+ *                 the answer in silence.
+ * Threads         opening and loading: one thread. Read-only afterwards.
+ * Promise         after model_load_dense every weight the step needs is present, has the shape the step expects and is finite.
+ *                 Checked by tests/unit/test_model.c and tests/golden/.
+ */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include "base/base.h"
+#include "format/format.h"
+#include "quant/quant.h"
+#include "text/text.h"
+
+typedef enum ModelArch { MODEL_QWEN35MOE, MODEL_QWEN3NEXT, MODEL_QWEN3MOE } ModelArch;
+
+typedef struct ModelShape {
+    ModelArch arch;
+    uint32_t n_layers;        /* of the trunk; draft (MTP) layers are not counted */
+    uint32_t hidden, vocab;
+    uint32_t n_heads, n_kv_heads, head_dim; /* full attention */
+    uint32_t rotary_dim;      /* even, <= head_dim */
+    double rope_theta;
+    float eps;                /* of every RMS norm */
+    bool attn_gate;           /* q_proj also yields a sigmoid gate per query element */
+    /* gated delta net; all 0 where the architecture has no linear layers */
+    uint32_t lin_k_heads, lin_v_heads, lin_k_dim, lin_v_dim, conv_width;
+    bool heads_tiled;         /* v-head h reads k-head h % lin_k_heads (GGUF qwen35moe), else h / (lin_v_heads / lin_k_heads) */
+    /* experts */
+    uint32_t n_experts, top_k, expert_inner, shared_inner; /* shared_inner 0: no shared expert */
+    bool norm_topk;           /* the chosen probabilities are divided by their sum */
+    uint32_t ctx_train;       /* positions the model was made for */
+} ModelShape;
+
+/* A weight matrix as it lies in memory: row r begins at data + r * row_bytes. */
+typedef struct ModelMat {
+    QuantType type;
+    uint32_t rows, cols;  /* out, in */
+    uint64_t row_bytes;
+    const uint8_t *data;  /* NULL until loaded, or the matrix does not exist */
+} ModelMat;
+
+/* f32 vectors are NULL where the layer has none. K = lin_k_heads * lin_k_dim, V = lin_v_heads * lin_v_dim. */
+typedef struct ModelLayer {
+    bool linear;
+    const float *norm_in, *norm_post;    /* [hidden], the factor itself (1 + w already added) */
+    /* linear */
+    ModelMat lin_qkv;                    /* [2K + V, hidden]: rows q, then k, then v, heads one after the other */
+    ModelMat lin_z;                      /* [V, hidden] */
+    ModelMat lin_b, lin_a;               /* [lin_v_heads, hidden]: beta and decay inputs */
+    const float *conv;                   /* [2K + V][conv_width], oldest tap first */
+    const float *ssm_a;                  /* [lin_v_heads] = -exp(A_log) < 0 */
+    const float *dt_bias;                /* [lin_v_heads] */
+    const float *lin_norm;               /* [lin_v_dim], plain */
+    ModelMat lin_out;                    /* [hidden, V] */
+    /* full attention */
+    ModelMat q;                          /* [n_heads * head_dim * (attn_gate ? 2 : 1), hidden]; per head: query rows, then gate rows */
+    ModelMat k, v;                       /* [n_kv_heads * head_dim, hidden] */
+    ModelMat o;                          /* [hidden, n_heads * head_dim] */
+    const float *q_norm, *k_norm;        /* [head_dim] */
+    /* experts */
+    ModelMat router;                     /* [n_experts, hidden] */
+    ModelMat shared_gate, shared_up;     /* [shared_inner, hidden] */
+    ModelMat shared_down;                /* [hidden, shared_inner] */
+    ModelMat shared_router;              /* [1, hidden] */
+    ModelMat expert[3];                  /* gate, up [expert_inner, hidden], down [hidden, expert_inner]; data is NULL: see records */
+} ModelLayer;
+
+/* Where one matrix of one expert lies on disk. */
+typedef struct ModelPart {
+    uint32_t file;   /* index into FormatModel.files */
+    uint32_t bytes;
+    uint64_t offset; /* absolute */
+} ModelPart;
+
+/* Defaults from generation_config.json or general.sampling.*; NAN / -1 where the model says nothing. */
+typedef struct ModelSampling {
+    float temperature, top_p, min_p, presence, repeat;
+    int top_k;
+    bool do_sample; /* false only where the model says so */
+} ModelSampling;
+
+enum { MODEL_MAX_STOP = 16 };
+
+typedef struct Model {
+    const FormatModel *format;   /* borrowed */
+    ModelShape shape;
+    ModelLayer *layers;          /* [n_layers] */
+    ModelMat embedding;          /* [vocab, hidden] */
+    ModelMat head;               /* [vocab, hidden]; the embedding itself when tied */
+    const float *norm_out;       /* [hidden] */
+    ModelPart *records;          /* [n_layers][n_experts][3]: gate, up, down */
+    uint64_t dense_bytes;        /* pages that model_load_dense will need */
+    Tokenizer *tokenizer;        /* NULL: the file has none */
+    Template *chat;              /* NULL: base model, or a template that cannot be parsed (see chat_error) */
+    char *chat_error;            /* why the template is unusable, or NULL */
+    int32_t stop_ids[MODEL_MAX_STOP]; /* end-of-generation tokens */
+    int n_stop_ids;
+    int32_t bos_id;              /* -1: none */
+    ModelSampling sampling;
+    struct ModelInner *inner;
+} Model;
+
+const char *model_arch_name(ModelArch arch); /* "qwen35moe" */
+
+/* Reads headers only: shapes, names, tokenizer, template. format is borrowed and must outlive the model. */
+Model *model_new(const FormatModel *format, Err *err);
+void model_free(Model *m);
+
+/* Fills `pages` (at least dense_bytes, zeroed, page-aligned, owned by the caller) with the dense weights and binds them. Progress
+ * may be NULL; returning false from it interrupts. */
+typedef bool ModelProgress(void *user, uint64_t done_bytes, uint64_t total_bytes);
+ErrCode model_load_dense(Model *m, void *pages, ModelProgress *progress, void *user, Err *err);
+
+static inline const ModelPart *model_record(const Model *m, uint32_t layer, uint32_t expert) {
+    return m->records + ((uint64_t)layer * m->shape.n_experts + expert) * 3;
+}
+/* The k-head that feeds v-head h. */
+static inline uint32_t model_k_head(const ModelShape *s, uint32_t h) {
+    return s->heads_tiled ? h % s->lin_k_heads : h / (s->lin_v_heads / s->lin_k_heads);
+}
+
+#endif

@@ -1,0 +1,134 @@
+/* Files: whole reads or an error that names the place. */
+#define _GNU_SOURCE
+#include "os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <linux/fs.h>
+#endif
+
+ErrCode os_open(OsFile *f, const char *path, bool direct, Err *err) {
+    f->fd = open(path, O_RDONLY | O_CLOEXEC | (direct ? O_DIRECT : 0));
+    f->size = 0;
+    if (f->fd < 0) return err_set(err, ERR_IO, "%s: cannot open%s: %s", path, direct ? " for direct I/O" : "", strerror(errno));
+    struct stat st;
+    if (fstat(f->fd, &st) != 0) {
+        err_set(err, ERR_IO, "%s: cannot stat: %s", path, strerror(errno));
+        os_close(f);
+        return ERR_IO;
+    }
+    if (S_ISREG(st.st_mode)) {
+        f->size = (uint64_t)st.st_size;
+#ifdef BLKGETSIZE64
+    } else if (S_ISBLK(st.st_mode) && ioctl(f->fd, BLKGETSIZE64, &f->size) == 0) {
+        /* size is set */
+#endif
+    } else {
+        os_close(f);
+        return err_set(err, ERR_IO, "%s: is %s, not a regular file", path, S_ISDIR(st.st_mode) ? "a folder" : "a special file");
+    }
+    return ERR_OK;
+}
+
+void os_close(OsFile *f) {
+    if (f->fd >= 0) close(f->fd);
+    f->fd = -1;
+}
+
+ErrCode os_pread(const OsFile *f, const char *path, void *dst, uint64_t bytes, uint64_t offset, Err *err) {
+    char *p = dst;
+    while (bytes > 0) {
+        size_t want = bytes < (1u << 30) ? (size_t)bytes : (1u << 30);
+        ssize_t got = pread(f->fd, p, want, (off_t)offset);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0)
+            return err_set(err, ERR_IO, "%s: reading %llu bytes at offset %llu failed: %s", path, (unsigned long long)bytes,
+                           (unsigned long long)offset, strerror(errno));
+        if (got == 0)
+            return err_set(err, ERR_IO, "%s: the file ends at offset %llu, %llu bytes before the end of what should be there", path,
+                           (unsigned long long)offset, (unsigned long long)bytes);
+        p += got;
+        offset += (uint64_t)got;
+        bytes -= (uint64_t)got;
+    }
+    return ERR_OK;
+}
+
+void os_drop_cache(const OsFile *f, uint64_t offset, uint64_t bytes) {
+    (void)posix_fadvise(f->fd, (off_t)offset, (off_t)bytes, POSIX_FADV_DONTNEED);
+}
+
+ErrCode os_read_file(const char *path, uint64_t max_bytes, Buf *out, Err *err) {
+    OsFile f;
+    ErrCode code = os_open(&f, path, false, err);
+    if (code) return code;
+    if (f.size > max_bytes) {
+        os_close(&f);
+        return err_set(err, ERR_FORMAT, "%s: %llu bytes is too large for such a file (at most %llu)", path, (unsigned long long)f.size,
+                       (unsigned long long)max_bytes);
+    }
+    char *bytes = mem_new((size_t)f.size + 1, 1);
+    if (!bytes) {
+        code = err_no_memory(err, f.size, path);
+    } else {
+        code = os_pread(&f, path, bytes, f.size, 0, err);
+        if (!code) {
+            buf_free(out);
+            out->ptr = bytes;
+            out->len = (size_t)f.size;
+            out->cap = (size_t)f.size + 1;
+            bytes = NULL;
+        }
+        mem_free(bytes);
+    }
+    os_close(&f);
+    return code;
+}
+
+static ErrCode write_all(int fd, const char *path, const char *p, size_t len, Err *err) {
+    while (len > 0) {
+        ssize_t n = write(fd, p, len);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return err_set(err, ERR_IO, "%s: writing failed: %s", path, strerror(errno));
+        p += n;
+        len -= (size_t)n;
+    }
+    return ERR_OK;
+}
+
+ErrCode os_write_file(const char *path, const void *bytes, size_t len, Err *err) {
+    Buf tmp = {0};
+    buf_printf(&tmp, "%s.tmp", path);
+    if (tmp.failed) return err_no_memory(err, strlen(path) + 5, "a file name");
+    int fd = open(tmp.ptr, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    ErrCode code;
+    if (fd < 0) {
+        code = err_set(err, ERR_IO, "%s: cannot create: %s", tmp.ptr, strerror(errno));
+        buf_free(&tmp);
+        return code;
+    }
+    code = write_all(fd, tmp.ptr, bytes, len, err);
+    if (!code && fsync(fd) != 0) code = err_set(err, ERR_IO, "%s: cannot sync: %s", tmp.ptr, strerror(errno));
+    if (close(fd) != 0 && !code) code = err_set(err, ERR_IO, "%s: cannot close: %s", tmp.ptr, strerror(errno));
+    if (!code && rename(tmp.ptr, path) != 0) code = err_set(err, ERR_IO, "%s: cannot rename to %s: %s", tmp.ptr, path, strerror(errno));
+    if (code) unlink(tmp.ptr);
+    buf_free(&tmp);
+    return code;
+}
+
+bool os_is_dir(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool os_exists(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0;
+}

@@ -1,0 +1,94 @@
+/* os: everything that asks the kernel.
+ *
+ * What this is    files, pages, memory limits, a thread pool, CPU features, time, the terminal and Ctrl-C.
+ * Who owns what   _open/_close and _new/_free pair; an OsFile is a plain value around a descriptor.
+ * What may fail   whatever the kernel may refuse; the sentence names the path and errno's text.
+ * Threads         files and pages: any thread. One OsPool runs one job at a time, started by the thread that owns it.
+ * Promise         os_pread reads exactly what was asked or fails; nothing falls back in silence.
+ *                 Checked by tests/unit/test_os.c.
+ */
+#ifndef OS_OS_H
+#define OS_OS_H
+
+#include "base/base.h"
+
+/* ---- files --------------------------------------------------------------------------------------------------------- */
+
+typedef struct OsFile {
+    int fd;        /* -1: not open */
+    uint64_t size; /* bytes, when it was opened */
+} OsFile;
+
+/* Opens for reading; refuses what is not a regular file or block device. direct: O_DIRECT (see disk/). */
+ErrCode os_open(OsFile *f, const char *path, bool direct, Err *err);
+void os_close(OsFile *f);
+/* Reads exactly `bytes` at `offset` (retrying short reads and EINTR) or fails with path, offset and cause. */
+ErrCode os_pread(const OsFile *f, const char *path, void *dst, uint64_t bytes, uint64_t offset, Err *err);
+/* Tells the kernel that these bytes of the page cache are not wanted any more (dense weights after loading). */
+void os_drop_cache(const OsFile *f, uint64_t offset, uint64_t bytes);
+/* A whole (small) file as bytes; refuses more than max_bytes. */
+ErrCode os_read_file(const char *path, uint64_t max_bytes, Buf *out, Err *err);
+/* Writes path.tmp, syncs, renames: a file that exists is whole. */
+ErrCode os_write_file(const char *path, const void *bytes, size_t len, Err *err);
+bool os_is_dir(const char *path);
+bool os_exists(const char *path);
+
+/* ---- memory -------------------------------------------------------------------------------------------------------- */
+
+/* Anonymous, zeroed, page-aligned memory outside the heap; huge pages are asked for where it is large. NULL + err on refusal. */
+void *os_pages_new(uint64_t bytes, Err *err);
+void os_pages_free(void *pages, uint64_t bytes);
+
+typedef struct OsMemory {
+    uint64_t total;         /* bytes of the machine */
+    uint64_t available;     /* MemAvailable: what could be had without swapping */
+    uint64_t cgroup_limit;  /* UINT64_MAX: none (v1 and v2, the tightest of all ancestors) */
+    uint64_t cgroup_used;   /* in that same group, page cache that can be dropped not counted */
+    uint64_t budget;        /* the least of what all of them leave for a new user of memory, this process's own pages included */
+} OsMemory;
+void os_memory(OsMemory *m);
+uint64_t os_rss_now(void);  /* resident bytes of this process */
+uint64_t os_rss_peak(void); /* VmHWM */
+
+/* ---- threads ------------------------------------------------------------------------------------------------------- */
+
+typedef struct OsPool OsPool;
+/* n_threads includes the calling thread; 0 means one per usable CPU. */
+OsPool *os_pool_new(int n_threads, Err *err);
+void os_pool_free(OsPool *pool);
+int os_pool_threads(const OsPool *pool);
+/* Runs fn(arg, task, worker) for task = 0..n_tasks-1, spread over the workers; returns when all are done. worker is
+ * 0..threads-1 and identifies scratch memory; which worker gets which task is not defined. Must not be nested. */
+typedef void OsTask(void *arg, int task, int worker);
+void os_pool_run(OsPool *pool, int n_tasks, OsTask *fn, void *arg);
+int os_cpu_count(void); /* usable by this process (affinity and cgroup quota) */
+
+/* ---- cpu, time, terminal ------------------------------------------------------------------------------------------- */
+
+typedef enum OsCpuFlag {
+    OS_CPU_AVX2 = 1 << 0,   /* AVX2 + FMA + F16C */
+    OS_CPU_AVX512 = 1 << 1, /* F, BW, VL, DQ, VNNI */
+} OsCpuFlag;
+unsigned os_cpu_flags(void); /* what this CPU and this kernel can run */
+
+uint64_t os_now_ns(void); /* monotonic */
+bool os_stderr_is_terminal(void);
+bool os_stdout_is_terminal(void);
+bool os_colour(void); /* stderr is a terminal and NO_COLOR is unset */
+
+/* After os_catch_interrupt the first Ctrl-C only sets the flag; the second one ends the process at once. */
+void os_catch_interrupt(void);
+bool os_interrupted(void);
+
+/* A progress line on stderr, redrawn at most ten times a second, only where stderr is a terminal and the log level allows. */
+typedef struct OsProgress {
+    const char *what; /* "loading", "prefill" */
+    const char *unit; /* "tokens"; NULL: bytes */
+    uint64_t total, done, start_ns, drawn_ns;
+    bool on, visible;
+} OsProgress;
+void os_progress_start(OsProgress *p, const char *what, const char *unit, uint64_t total);
+void os_progress_step(OsProgress *p, uint64_t done);
+void os_progress_end(OsProgress *p); /* erases the line */
+
+#endif

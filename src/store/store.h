@@ -1,0 +1,74 @@
+/* store: the expert store. A bounded number of slots in memory, filled from disk on demand.
+ *
+ * What this is    want / next / put: the step says which experts of a layer it needs, takes them as they become ready, and gives
+ *                 them back. The store decides what stays (LRU for now) and keeps the statistics. It knows records (three byte
+ *                 ranges per expert), never arithmetic; the step never learns files.
+ * Who owns what   the caller gives one slab of memory, which the store cuts into slots once; leases are borrowed until put.
+ * What may fail   a read: then store_next returns NULL with file, offset and cause, every lease must still be put, and the
+ *                 store stays usable (the failed expert is not in the cache).
+ * Threads         one thread calls; reads run behind the disk door.
+ * Promise         a lease's bytes are the bytes of that expert's record, wholly read; a pinned slot is never overwritten.
+ *                 Checked by tests/unit/test_store.c.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/base.h"
+#include "disk/disk.h"
+
+enum { STORE_PARTS = 3 }; /* gate, up, down */
+
+/* One byte range of a record. */
+typedef struct StorePart {
+    uint32_t file;   /* id of disk_add_file */
+    uint32_t bytes;
+    uint64_t offset; /* any; alignment is the store's business */
+} StorePart;
+
+typedef struct StoreConfig {
+    int n_layers, n_experts;   /* layers that have routed experts, experts in each */
+    const StorePart *parts;    /* [n_layers][n_experts][STORE_PARTS], borrowed for the store's life */
+    Disk *disk;                /* borrowed */
+    uint64_t slab_bytes;       /* memory for slots; at least one slot */
+} StoreConfig;
+
+typedef struct Store Store;
+
+/* Bytes that one slot needs for the largest record of the table, alignment and over-read included: a pure function. */
+uint64_t store_slot_bytes(const StorePart *parts, size_t n_records, const Disk *disk);
+Store *store_new(const StoreConfig *config, Err *err);
+void store_free(Store *s);
+uint32_t store_slots(const Store *s);
+
+typedef struct StoreLease {
+    int32_t expert;
+    uint32_t slot;
+    const void *part[STORE_PARTS]; /* the record's bytes: gate, up, down; no alignment promised */
+} StoreLease;
+
+typedef enum StoreOrder {
+    STORE_ANY,       /* whatever is ready first: hits, then reads as they land */
+    STORE_ASCENDING  /* in the order of `experts` */
+} StoreOrder;
+
+/* Declares the experts of one layer that the step needs now: unique ids, ascending. Hits are pinned before anything is evicted
+ * for misses; reads start at once for as many as there are free slots, and go on as leases are put. n may exceed the number of
+ * slots. Must be followed by store_next until all n are taken (or by store_drop). */
+ErrCode store_want(Store *s, int layer, const int32_t *experts, int n, StoreOrder order, Err *err);
+/* The next ready lease, waiting for the disk if need be. ERR_OK with *lease filled, or the read's error. Must not be called
+ * more than n times, and with fewer slots than wanted experts not without giving leases back in between. */
+ErrCode store_next(Store *s, StoreLease *lease, Err *err);
+void store_put(Store *s, const StoreLease *lease);
+/* Gives up what is left of the current want (after an error or an interrupt); waits for reads in flight. */
+void store_drop(Store *s);
+
+typedef struct StoreStats {
+    uint64_t wanted, hits, misses;  /* experts, once per want */
+    uint64_t bytes_read;            /* of records, without alignment */
+    uint64_t evictions;
+    uint64_t wait_ns;               /* time store_next blocked */
+} StoreStats;
+void store_stats(const Store *s, StoreStats *stats);
+void store_stats_reset(Store *s);
+
+#endif

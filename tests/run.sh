@@ -1,0 +1,29 @@
+#!/bin/sh
+# Runs cmocka programs one after the other and adds up their tests. Exit code 77 or a skipped test counts as skipped, aloud;
+# a run in which nothing passed is a failure.
+passed=0 failed=0 skipped=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+count() { sed -n "s/^\[  $1  *\] \([0-9][0-9]*\) test.*/\1/p" "$log" | awk '{ n += $1 } END { print n + 0 }'; }
+for test in "$@"; do
+    name=${test##*/}
+    "$test" >"$log" 2>&1
+    code=$?
+    p=$(count PASSED) s=$(count SKIPPED)
+    f=$(grep -c '^\[  FAILED  \] [^0-9]' "$log")
+    case $code in
+    0) ;;
+    77) [ "$s" -gt 0 ] || s=1 ;;
+    *) [ "$f" -gt 0 ] || f=1 ;;
+    esac
+    grep '^SKIP' "$log"
+    if [ "$f" -gt 0 ]; then
+        echo "FAIL $name (exit code $code)"
+        grep -v '^\[ *\(RUN\|OK\) *\]' "$log" | tail -n 60
+    else
+        echo "ok   $name: $p passed$([ "$s" -gt 0 ] && echo ", $s skipped")"
+    fi
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -1,0 +1,83 @@
+#include "support/support.h"
+
+#include "base/base.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void errors_keep_cause_behind_context(void **state) {
+    (void)state;
+    Err err = {0};
+    assert_int_equal(err_set(&err, ERR_FORMAT, "byte %d is odd", 7), ERR_FORMAT);
+    assert_int_equal(err_prefix(&err, "%s", "a.gguf"), ERR_FORMAT);
+    assert_string_equal(err.text, "a.gguf: byte 7 is odd");
+    for (int i = 0; i < 100; i++) err_prefix(&err, "a rather long piece of context, number %d", i);
+    assert_true(strlen(err.text) < sizeof err.text);
+}
+
+static void sizes_parse_and_print(void **state) {
+    (void)state;
+    uint64_t n;
+    char out[32];
+    assert_true(parse_size("512M", &n) && n == UINT64_C(512) << 20);
+    assert_true(parse_size("8GiB", &n) && n == UINT64_C(8) << 30);
+    assert_true(parse_size("1.5T", &n) && n == UINT64_C(3) << 39);
+    assert_true(parse_size("4096", &n) && n == 4096);
+    assert_true(parse_size("4k", &n) && n == 4096);
+    const char *bad[] = {"", "x", "-1", "8Q", "G", "1e30", "8G8", "nan", "1M "};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) assert_false(parse_size(bad[i], &n));
+    assert_string_equal(format_size(17, out), "17 B");
+    assert_string_equal(format_size(1536, out), "1.50 KiB");
+}
+
+static void utf8_is_strict(void **state) {
+    (void)state;
+    assert_true(utf8_valid("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", 10));
+    const char *bad[] = {"\x80", "\xC0\x80", "\xC3", "\xE2\x82", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE0\x80\x80", "\xFF"};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) assert_false(utf8_valid(bad[i], strlen(bad[i])));
+}
+
+static void map_finds_what_was_put(void **state) {
+    (void)state;
+    StrMap m = {0};
+    Arena a = {0};
+    char key[32];
+    for (uint32_t i = 0; i < 5000; i++) {
+        snprintf(key, sizeof key, "key %u", i);
+        char *own = arena_strndup(&a, key, strlen(key));
+        assert_true(strmap_put(&m, str_c(own), i, NULL));
+    }
+    bool existed;
+    assert_false(strmap_put(&m, str_c("key 17"), 1, &existed));
+    assert_true(existed);
+    uint32_t v;
+    for (uint32_t i = 0; i < 5000; i++) {
+        snprintf(key, sizeof key, "key %u", i);
+        assert_true(strmap_get(&m, str_c(key), &v) && v == i);
+    }
+    assert_false(strmap_get(&m, str_c("key 5000"), &v));
+    strmap_free(&m);
+    arena_free(&a);
+}
+
+static void failing_memory_is_seen(void **state) {
+    (void)state;
+    Buf b = {0};
+    mem_fail_after(1);
+    buf_puts(&b, "x");
+    assert_true(b.failed);
+    assert_null(mem_new(1, 1));
+    mem_fail_after(0);
+    buf_free(&b);
+    buf_printf(&b, "%d-%s", 5, "five");
+    assert_string_equal(b.ptr, "5-five");
+    buf_free(&b);
+}
+
+int main(void) {
+    const struct CMUnitTest base[] = {
+        cmocka_unit_test(errors_keep_cause_behind_context), cmocka_unit_test(sizes_parse_and_print),
+        cmocka_unit_test(utf8_is_strict), cmocka_unit_test(map_finds_what_was_put), cmocka_unit_test(failing_memory_is_seen),
+    };
+    return RUN_TESTS(base);
+}

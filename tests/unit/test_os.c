@@ -1,0 +1,82 @@
+#include "support/support.h"
+
+#include "os/os.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void files_are_read_whole_or_refused(void **state) {
+    (void)state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/file", temp_dir());
+    Err err = {0};
+    assert_int_equal(os_write_file(path, "0123456789", 10, &err), ERR_OK);
+    OsFile f;
+    assert_int_equal(os_open(&f, path, false, &err), ERR_OK);
+    assert_int_equal(f.size, 10);
+    char got[8] = {0};
+    assert_int_equal(os_pread(&f, path, got, 4, 3, &err), ERR_OK);
+    assert_memory_equal(got, "3456", 4);
+    assert_int_equal(os_pread(&f, path, got, 4, 8, &err), ERR_IO);
+    assert_non_null(strstr(err.text, "ends at offset 10"));
+    os_close(&f);
+    assert_int_equal(os_open(&f, temp_dir(), false, &err), ERR_IO);
+    assert_int_equal(os_open(&f, "/nonexistent/x", false, &err), ERR_IO);
+    assert_non_null(strstr(err.text, "/nonexistent/x"));
+}
+
+typedef struct Count {
+    _Atomic int seen[1000];
+    int threads;
+} Count;
+
+static void count_task(void *arg, int task, int worker) {
+    Count *c = arg;
+    assert_true(worker >= 0 && worker < c->threads);
+    atomic_fetch_add(&c->seen[task], 1);
+}
+
+static void pool_runs_each_task_once(void **state) {
+    (void)state;
+    for (int threads = 1; threads <= 4; threads++) {
+        OsPool *p = os_pool_new(threads, NULL);
+        assert_non_null(p);
+        static Count c;
+        memset(&c, 0, sizeof c);
+        c.threads = threads;
+        for (int round = 0; round < 300; round++) os_pool_run(p, 1 + round % 97, count_task, &c);
+        int total = 0;
+        for (int i = 0; i < 1000; i++) total += c.seen[i];
+        int want = 0;
+        for (int round = 0; round < 300; round++) want += 1 + round % 97;
+        assert_int_equal(total, want);
+        assert_int_equal(c.seen[0], 300);
+        os_pool_free(p);
+    }
+}
+
+static void memory_is_known(void **state) {
+    (void)state;
+    OsMemory m;
+    os_memory(&m);
+    assert_true(m.total > (1 << 20) && m.available <= m.total && m.budget > 0);
+    assert_true(os_rss_now() > 0 && os_rss_peak() >= os_rss_now() / 2);
+    Err err = {0};
+    char *p = os_pages_new(3 << 20, &err);
+    assert_non_null(p);
+    assert_int_equal(p[12345], 0);
+    os_pages_free(p, 3 << 20);
+    assert_null(os_pages_new(UINT64_MAX / 4, &err));
+    assert_int_equal(err.code, ERR_MEMORY);
+}
+
+int main(void) {
+    const struct CMUnitTest os[] = {
+        cmocka_unit_test(files_are_read_whole_or_refused),
+        cmocka_unit_test(pool_runs_each_task_once),
+        cmocka_unit_test(memory_is_known),
+    };
+    return RUN_TESTS(os);
+}

@@ -1,0 +1,46 @@
+#!/bin/sh
+# Makes sure the distribution's libraries are there; installs what is missing with the system's package manager and prints the
+# exact command first. `deps.sh --tidy` does the same for the tools of `make tidy`.
+set -eu
+
+debian_name() {
+    case $1 in
+    jansson) echo libjansson-dev ;; libpcre2-8) echo libpcre2-dev ;; libutf8proc) echo libutf8proc-dev ;;
+    liburing) echo liburing-dev ;; libxxhash) echo libxxhash-dev ;; cmocka) echo libcmocka-dev ;; *) echo "$1" ;;
+    esac
+}
+
+missing=
+if [ "${1:-}" = --tidy ]; then
+    for tool in gcc clang clang-tidy cppcheck; do
+        command -v $tool >/dev/null 2>&1 || missing="$missing $tool"
+    done
+else
+    if ! command -v pkg-config >/dev/null 2>&1; then
+        missing=" pkg-config"
+        for lib in "$@"; do missing="$missing $(debian_name "$lib")"; done
+    else
+        pkg-config --exists "$@" 2>/dev/null && exit 0
+        for lib in "$@"; do pkg-config --exists "$lib" 2>/dev/null || missing="$missing $(debian_name "$lib")"; done
+    fi
+fi
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "sluice needs these packages; install them with your package manager (Debian's names):$missing" >&2
+    exit 1
+fi
+sudo=
+if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo >/dev/null 2>&1; then
+        echo "sluice needs these packages; run as root:  apt-get install$missing" >&2
+        exit 1
+    fi
+    sudo=sudo
+fi
+echo "installing missing packages:  ${sudo:+sudo }apt-get install -y --no-install-recommends$missing" >&2
+# shellcheck disable=SC2086
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing >&2 || {
+    $sudo apt-get update >&2
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing >&2
+}
