@@ -30,6 +30,8 @@ typedef struct QuantTraits {
     const char *safetensors; /* dtype name in safetensors ("BF16"); NULL: none */
     uint32_t block_elems;    /* elements per block; 1 for plain types */
     uint32_t block_bytes;    /* bytes per block */
+    uint32_t n_scales;       /* f16 scales and minima that stand side by side in a block ... */
+    uint32_t scale_offset;   /* ... from this byte on; types with other scales have n_scales 0 */
     /* Decodes n elements (a multiple of block_elems) from src to dst; src needs no alignment. NULL: no weights of this type. */
     void (*decode)(const void *src, float *dst, size_t n);
 } QuantTraits;
@@ -42,9 +44,13 @@ bool quant_from_name(const char *name, QuantType *type); /* "q4_k", case ignored
 /* The name of a ggml type number that is valid but not supported here, or NULL (for error messages). */
 const char *quant_ggml_unsupported_name(uint32_t ggml_id);
 
-/* Bytes of a row of n elements; 0 when n is not a multiple of the block size. */
+/* Bytes of a row of n elements; 0 when n is not a multiple of the block size, or on overflow. */
 uint64_t quant_row_bytes(QuantType type, uint64_t n);
+/* The row's decoder; the type must have one. */
 void quant_decode(QuantType type, const void *src, float *dst, size_t n);
+/* True when all n elements (a multiple of block_elems) decode to finite numbers. Reads only the scales of block types, so it can
+ * check gigabytes at load. A scale that is a NaN in its own format (MXFP4 exponent 255, NVFP4 code 0x7F) is refused too. */
+bool quant_finite(QuantType type, const void *src, size_t n);
 
 float quant_f16_to_f32(uint16_t h);
 uint16_t quant_f32_to_f16(float f); /* round to nearest even */
