@@ -11,17 +11,19 @@ debian_name() {
 }
 
 missing=
+command -v make >/dev/null 2>&1 || missing=" make"
+command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 if [ "${1:-}" = --tidy ]; then
     for tool in gcc clang clang-tidy cppcheck; do
         command -v $tool >/dev/null 2>&1 || missing="$missing $tool"
     done
 else
     if ! command -v pkg-config >/dev/null 2>&1; then
-        missing=" pkg-config"
+        missing="$missing pkg-config"
         for lib in "$@"; do missing="$missing $(debian_name "$lib")"; done
     else
-        pkg-config --exists "$@" 2>/dev/null && exit 0
-        for lib in "$@"; do pkg-config --exists "$lib" 2>/dev/null || missing="$missing $(debian_name "$lib")"; done
+        pkg-config --exists "$@" 2>/dev/null || # one call is enough where all is well
+            for lib in "$@"; do pkg-config --exists "$lib" 2>/dev/null || missing="$missing $(debian_name "$lib")"; done
     fi
 fi
 [ -n "$missing" ] || exit 0

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { HUGE_PAGE = 2 * 1024 * 1024 };
+enum { HUGE_PAGE = 2 * 1024 * 1024, WORTH_HUGE_PAGES = 8 * HUGE_PAGE };
 
 void *os_pages_new(uint64_t bytes, Err *err) {
     char size[32];
@@ -21,7 +21,7 @@ void *os_pages_new(uint64_t bytes, Err *err) {
                 strerror(errno));
         return NULL;
     }
-    if (bytes >= 8 * HUGE_PAGE) (void)madvise(p, (size_t)bytes, MADV_HUGEPAGE);
+    if (bytes >= WORTH_HUGE_PAGES) (void)madvise(p, (size_t)bytes, MADV_HUGEPAGE);
     return p;
 }
 

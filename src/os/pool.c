@@ -8,9 +8,10 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { SPIN_ROUNDS = 2000, MAX_THREADS = 1024 };
+enum { SPIN_ROUNDS = 2000, MAX_THREADS = 1024, STACK_BYTES = 512 * 1024 };
 
 typedef struct Worker {
     OsPool *pool;
@@ -81,14 +82,13 @@ int os_cpu_count(void) {
     if (n < 1) n = 1;
     /* a container may own less time than it sees CPUs */
     FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (f) {
-        long long quota, period;
-        if (fscanf(f, "%lld %lld", &quota, &period) == 2 && period > 0 && quota > 0) {
-            long long whole = (quota + period - 1) / period;
-            if (whole >= 1 && whole < n) n = (int)whole;
-        }
-        fclose(f);
+    char line[64];
+    if (f && fgets(line, sizeof line, f)) { /* "150000 100000": quota and period in microseconds, or "max 100000" */
+        char *rest;
+        long long quota = strtoll(line, &rest, 10), period = strtoll(rest, NULL, 10);
+        if (quota > 0 && period > 0 && (quota - 1) / period + 1 < n) n = (int)((quota - 1) / period + 1);
     }
+    if (f) fclose(f);
     return n;
 }
 
@@ -113,7 +113,7 @@ OsPool *os_pool_new(int n_threads, Err *err) {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_attr_t attr;
     pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, 512 * 1024);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
     for (int i = 1; i < n_threads; i++) {
         workers[i].pool = p;
         workers[i].index = i;

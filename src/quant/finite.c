@@ -85,7 +85,7 @@ bool quant_finite(QuantType type, const void *src, size_t n) {
     }
     if (t->n_scales == 0) return true; /* integers */
     for (size_t b = 0; b < blocks; b++, block += t->block_bytes)
-        for (uint32_t i = 0; i < t->n_scales; i++)
+        for (size_t i = 0; i < t->n_scales; i++)
             if (!finite_bits(load_u16(block + t->scale_offset + 2 * i))) return false;
     return true;
 }

@@ -37,7 +37,7 @@ void quant_decode_mxfp4(const void *src, float *dst, size_t n) {
 void quant_decode_nvfp4(const void *src, float *dst, size_t n) {
     const uint8_t *block = src;
     for (size_t b = 0; b < n / 64; b++, block += 36) {
-        for (int run = 0; run < 4; run++, dst += 16) {
+        for (size_t run = 0; run < 4; run++, dst += 16) {
             const uint8_t *qs = block + 4 + 8 * run;
             float d = ue4m3(block[run]);
             for (int i = 0; i < 8; i++) {

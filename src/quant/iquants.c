@@ -25,13 +25,13 @@ static void put8(float *dst, float scale, uint64_t magnitudes, unsigned signs) {
 
 static uint64_t two_points(uint32_t low, uint32_t high) { return low | (uint64_t)high << 32; }
 
-static int nibble_of(const uint8_t *bytes, int i) { return bytes[i / 2] >> (i % 2 * 4) & 15; }
+static int nibble_of(const uint8_t *bytes, size_t i) { return bytes[i / 2] >> (i % 2 * 4) & 15; }
 
 void quant_decode_iq2_xxs(const void *src, float *dst, size_t n) {
     const uint8_t *block = src;
     for (size_t b = 0; b < n / N; b++, block += 66) {
         float d = load_f16(block);
-        for (int g = 0; g < GROUPS; g++) {
+        for (size_t g = 0; g < GROUPS; g++) {
             const uint8_t *points = block + 2 + 8 * g;
             uint32_t rest = load_u32(points + 4); /* 4 x 7 bits of signs, then the scale */
             float scale = d * (0.5f + (float)(rest >> 28)) * 0.25f;
@@ -45,7 +45,7 @@ void quant_decode_iq2_xs(const void *src, float *dst, size_t n) {
     const uint8_t *block = src;
     for (size_t b = 0; b < n / N; b++, block += 74) {
         float d = load_f16(block);
-        for (int p = 0; p < 32; p++, dst += 8) {
+        for (size_t p = 0; p < 32; p++, dst += 8) {
             uint16_t q = load_u16(block + 2 + 2 * p);
             float scale = d * (0.5f + (float)nibble_of(block + 66, p / 2)) * 0.25f;
             put8(dst, scale, quant_iq2xs_grid[q & 511], quant_ksigns_iq2xs[q >> 9]);
@@ -58,7 +58,7 @@ void quant_decode_iq2_s(const void *src, float *dst, size_t n) {
     for (size_t b = 0; b < n / N; b++, block += 82) {
         const uint8_t *points = block + 2, *signs = block + 34, *qh = block + 66, *scales = block + 74;
         float d = load_f16(block);
-        for (int p = 0; p < 32; p++, dst += 8) {
+        for (size_t p = 0; p < 32; p++, dst += 8) {
             int point = points[p] | (qh[p / 4] >> (p % 4 * 2) & 3) << 8;
             float scale = d * (0.5f + (float)nibble_of(scales, p / 2)) * 0.25f;
             put8(dst, scale, quant_iq2s_grid[point], signs[p]);
@@ -71,7 +71,7 @@ void quant_decode_iq3_xxs(const void *src, float *dst, size_t n) {
     for (size_t b = 0; b < n / N; b++, block += 98) {
         const uint8_t *points = block + 2;
         float d = load_f16(block);
-        for (int g = 0; g < GROUPS; g++) {
+        for (size_t g = 0; g < GROUPS; g++) {
             uint32_t rest = load_u32(block + 66 + 4 * g);
             float scale = d * (0.5f + (float)(rest >> 28)) * 0.5f;
             for (int l = 0; l < 4; l++, dst += 8, points += 2)
@@ -86,8 +86,8 @@ void quant_decode_iq3_s(const void *src, float *dst, size_t n) {
     for (size_t b = 0; b < n / N; b++, block += 110) {
         const uint8_t *points = block + 2, *qh = block + 66, *signs = block + 74, *scales = block + 106;
         float d = load_f16(block);
-        for (int p = 0; p < 32; p++, dst += 8, points += 2) {
-            int g = p / 4, l = p % 4;
+        for (size_t p = 0; p < 32; p++, dst += 8, points += 2) {
+            size_t g = p / 4, l = p % 4;
             int first = points[0] | (qh[g] >> 2 * l & 1) << 8, second = points[1] | (qh[g] >> (2 * l + 1) & 1) << 8;
             float scale = d * (float)(1 + 2 * nibble_of(scales, g));
             put8(dst, scale, two_points(quant_iq3s_grid[first], quant_iq3s_grid[second]), signs[p]);
@@ -105,7 +105,7 @@ void quant_decode_iq1_s(const void *src, float *dst, size_t n) {
     for (size_t b = 0; b < n / N; b++, block += 50) {
         const uint8_t *points = block + 2;
         float d = load_f16(block);
-        for (int g = 0; g < GROUPS; g++) {
+        for (size_t g = 0; g < GROUPS; g++) {
             unsigned high = load_u16(block + 34 + 2 * g); /* 4 x 3 bits of the point, 3 of the scale, 1 of the delta */
             float scale = d * (float)(2 * (high >> 12 & 7) + 1), delta = high & 0x8000 ? -0.125f : 0.125f;
             for (int l = 0; l < 4; l++, dst += 8, points++)
@@ -116,7 +116,7 @@ void quant_decode_iq1_s(const void *src, float *dst, size_t n) {
 
 uint16_t quant_iq1_m_scale(const uint8_t *block) {
     uint16_t bits = 0;
-    for (int i = 0; i < 4; i++) bits = (uint16_t)(bits | load_u16(block + 48 + 2 * i) >> 12 << 4 * i);
+    for (size_t i = 0; i < 4; i++) bits = (uint16_t)(bits | load_u16(block + 48 + 2 * i) >> 12 << 4 * i);
     return bits;
 }
 
@@ -125,7 +125,7 @@ void quant_decode_iq1_m(const void *src, float *dst, size_t n) {
     for (size_t b = 0; b < n / N; b++, block += 56) {
         const uint8_t *qh = block + 32;
         float d = quant_f16_to_f32(quant_iq1_m_scale(block));
-        for (int p = 0; p < 32; p++, dst += 8) {
+        for (size_t p = 0; p < 32; p++, dst += 8) {
             unsigned scales = load_u16(block + 48 + p / 8 * 2); /* 3 bits per two points; the top 4 belong to d */
             unsigned high = (unsigned)qh[p / 2] >> p % 2 * 4;   /* 3 bits of the point, 1 of the delta */
             float scale = d * (float)(2 * (scales >> p % 8 / 2 * 3 & 7) + 1), delta = high & 8 ? -0.125f : 0.125f;
@@ -152,7 +152,7 @@ void quant_decode_iq4_xs(const void *src, float *dst, size_t n) {
     for (size_t b = 0; b < n / N; b++, block += 136) {
         float d = load_f16(block);
         unsigned high = load_u16(block + 2);
-        for (int g = 0; g < GROUPS; g++, dst += 32) {
+        for (size_t g = 0; g < GROUPS; g++, dst += 32) {
             int sc = nibble_of(block + 4, g) | (int)(high >> 2 * g & 3) << 4;
             put32_iq4(dst, d * (float)(sc - 32), block + 8 + 16 * g);
         }

@@ -1,0 +1,73 @@
+#!/bin/sh
+# The laws of the house, checked; called by `make tidy`. One line per check; details only of what failed. Runs everything even
+# after a failure. SKIP="cppcheck clang-tidy" leaves checks out, for a quick look.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+unset MAKEFLAGS MAKEOVERRIDES MFLAGS MAKELEVEL # `make tidy CC=...` must not reach the builds below
+jobs=$(nproc 2>/dev/null || echo 2)
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+failed=0
+
+# check NAME WHAT COMMAND...
+check() {
+    name=$1 what=$2
+    shift 2
+    case " ${SKIP:-} " in *" $name "*)
+        echo "skip $name: $what"
+        return
+        ;;
+    esac
+    start=$(date +%s)
+    if "$@" >"$log" 2>&1; then
+        echo "ok   $name: $what ($(($(date +%s) - start)) s)"
+    else
+        echo "FAIL $name: $what"
+        grep -v "^make\|warnings\? generated\|^Suppressed\|^Use -header-filter" "$log" | sed 's/^/     /' | head -n 200
+        failed=$((failed + 1))
+    fi
+}
+
+# The checker must be able to fail: a file with three broken laws.
+laws_notice() {
+    bad=$(mktemp -d)
+    mkdir -p "$bad/src/disk"
+    printf '#include "store/store.h"\n#include "quant/tables.h"\nvoid *p(void) { return malloc(1); } /* free(p) */\n' >"$bad/src/disk/bad.c"
+    found=$(cd "$bad" && awk -f "$OLDPWD/tools/laws.awk" src/disk/bad.c)
+    rm -rf "$bad"
+    echo "$found"
+    [ "$(echo "$found" | cut -d: -f2 | tr '\n' ' ')" = "1 2 3 " ]
+}
+
+laws() { awk -f tools/laws.awk src/*/*.[ch] include/*.h tests/*/*.[ch]; }
+
+# No flag that lets a compiler reorder arithmetic or bind the program to this CPU.
+flags() {
+    ! grep -nE '^[^#]*(-ffast-math|-Ofast|-march=native|-mtune=native|-funsafe-math|-fassociative-math|-ffp-contract=(fast|on))' Makefile
+}
+
+# Everything (library, program, tests), objects only. -Wpedantic: no GNU extensions outside os/ and kernels/.
+compile() { make -s -k -j"$jobs" CC="$1" BUILD="build/tidy-$1" TIDY=1 objects; }
+
+clang_tidy() { make -s -k -j"$jobs" BUILD=build/tidy-checks clang-tidy; }
+
+cpp_check() {
+    cppcheck --quiet -j "$jobs" --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+        --suppressions-list=tools/cppcheck.suppress -Isrc -Iinclude src
+}
+
+scripts() {
+    sh -n tools/deps.sh && sh -n tools/tidy.sh && sh -n tests/run.sh && bash -n .ci/run
+}
+
+check laws-notice "broken laws are seen" laws_notice
+check laws "floors, doors, memory, instruction sets, size" laws
+check flags "no fast-math, no -march=native" flags
+check gcc "compiles without a warning" compile gcc
+check clang "compiles without a warning" compile clang
+check clang-tidy "finds nothing" clang_tidy
+check cppcheck "finds nothing" cpp_check
+check scripts "parse" scripts
+
+[ "$failed" -eq 0 ] || echo "tidy: $failed checks failed"
+[ "$failed" -eq 0 ]
