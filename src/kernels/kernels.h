@@ -7,10 +7,12 @@
  * Threads         all functions are pure; callers split rows, heads or tokens over threads.
  * Promise         sums have an order, and it belongs to the output element alone. A float dot product of length n uses 32
  *                 virtual lanes: lane l adds elements l, l+32, l+64, ... with fused multiply-add in that order; then lanes
- *                 are folded 32 -> 16 -> 8 -> 4 -> 2 -> 1 (lane i += lane i + half). Missing elements count as +0 * +0.
- *                 Integer block sums are exact; one float per block is added in block order. exp, sigmoid and friends are one
- *                 polynomial on every rung. So tile, batch, thread and instruction set never change a bit.
- *                 Checked by tests/unit/test_kernels.c and `make check-kernels`.
+ *                 are folded 32 -> 16 -> 8 -> 4 -> 2 -> 1 (lane i += lane i + half). Elements that the last 32 lack count as
+ *                 +0 * +0. With quantised activations the integer sum of a block of 32 is exact and adds one float (two for
+ *                 types with minima); block b belongs to lane b % 8, blocks are added in ascending order, and the 8 lanes are
+ *                 folded in the same way (formula: group.h). exp, sigmoid and friends are one polynomial on every rung. So
+ *                 tile, batch, thread and instruction set never change a bit. NaN stays NaN on every rung, but which NaN is
+ *                 not promised. Checked by tests/unit/test_kernels.c and `make check-kernels`.
  */
 #ifndef KERNELS_KERNELS_H
 #define KERNELS_KERNELS_H
@@ -18,13 +20,15 @@
 #include "base/base.h"
 #include "quant/quant.h"
 
+enum { KERNELS_KEY_BLOCK = 64, KERNELS_ACT_BLOCK = 32 };
+
 typedef enum KernelsRung { KERNELS_SCALAR, KERNELS_AVX2, KERNELS_AVX512, KERNELS_RUNG_COUNT } KernelsRung;
 
 /* A row of activations in the form the matrix kernels take. Quantised once per matrix input and shared by all matrices that
  * read it. Blocks of 32: value = scale[b] * q[32 b + i]. */
 typedef struct KernelsActs {
     const float *x;      /* [n] */
-    const int8_t *q;     /* [n rounded up to 32]; NULL: precise arithmetic, x only */
+    const int8_t *q;     /* [n rounded up to 32], within +-127; NULL: precise arithmetic, x only */
     const float *scale;  /* [ceil(n / 32)] */
 } KernelsActs;
 
@@ -43,12 +47,14 @@ typedef struct Kernels {
 
     /* Weight rows times activations: y[t * y_stride + r] = row r of w . acts[t], for r < n_rows, t < n_tokens.
      * w: [n_rows][row bytes of (type, n)]. Where acts[t].q is set and the type has an integer kernel that is used, else the row is
-     * decoded to f32 and multiplied with x. scratch: n floats of this thread. The choice depends on the type and on q only. */
+     * decoded to f32 and multiplied with x. scratch: n floats of this thread. The choice depends on the type and on q only.
+     * y must not overlap acts. */
     void (*matmul)(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
                    size_t y_stride, float *scratch);
 
     /* q[i] = round to nearest even of x[i] / scale, scale = max |x| / 127 per block of 32; n a multiple of 32 or the last block
-     * is padded with zeros. A zero block has scale 0. */
+     * is padded with zeros. A zero block has scale 0. A block with a value that is not finite has a scale that is not finite and
+     * q 0, so that every product with it is NaN. */
     void (*quantize)(const float *x, int8_t *q, float *scale, size_t n);
 
     /* y = x * rsqrt(mean(x^2) + eps) * w, elementwise; w NULL: no weight. y may be x. */
@@ -61,38 +67,42 @@ typedef struct Kernels {
     void (*sigmoid_mul)(float *y, const float *g, size_t n);
     /* x[i] = exp(x[i] - shift), returns the sum (32 lanes, order of the promise) */
     float (*exp_sum)(float *x, float shift, size_t n);
-    /* the largest of x[0..n); n >= 1; NaN is not expected here */
+    /* the largest of x[0..n), +0 where that is a zero; n >= 1; NaN is not expected here */
     float (*max)(const float *x, size_t n);
 
-    /* Rotary embedding, NeoX halves, in place on one head: pairs (i, i + rot/2), i < rot/2; cos, sin: [rot/2]. */
+    /* Rotary embedding, NeoX halves, in place on one head: pairs (i, i + rot/2), i < rot/2; cos, sin: [rot/2].
+     * a' = fma(a, cos, -(b * sin)), b' = fma(b, cos, a * sin). */
     void (*rope)(float *head, const float *cos, const float *sin, size_t rot);
 
     /* Causal convolution of one token over channels [0, n): width taps per channel.
      * y[c] = silu( sum_j w[c * width + j] * in_j[c] ), j = 0 oldest; in_{width-1} = x, older ones from state [width-1][n] (oldest
-     * row first), which is then shifted by one. Sum order: j ascending, starting from w*in_0, fused. */
+     * row first), which is then shifted by one. Sum order: j ascending, starting from w*in_0, fused. y may be x. */
     void (*conv_silu)(float *y, const float *x, float *state, const float *w, size_t n, size_t width);
 
     /* One token of the gated delta rule for one value head. S: [dk][dv] (row = key index). q (already scaled), k: [dk]; v, o: [dv].
      * decay = exp(g). One pass:  kS = S^T k, qS = S^T q (both summed over the key index ascending, fused);
-     * d = beta * (v - decay * kS); o = decay * qS + (k.q) * d; S = decay * S + k d^T. tmp: [2 * dv]. */
+     * d = beta * fma(-decay, kS, v); o = fma(k.q, d, decay * qS); S = fma(k, d, decay * S). tmp: [2 * dv]. o may be v. */
     void (*delta_rule)(float *S, const float *q, const float *k, const float *v, float decay, float beta, float *o, float *tmp,
                        size_t dk, size_t dv);
 
     /* Attention of one query head over keys [0, n_keys) in fixed blocks of KERNELS_KEY_BLOCK, combined in index order by online
      * softmax. q: [dim] (scaled). keys, values: element (t, i) at base[t * stride + i], f32 or f16 by kv_type.
-     * o: [dim_v]. scratch: KERNELS_KEY_BLOCK + 2 * max(dim, dim_v) floats. */
+     * A block gives its maximum m', l' = exp_sum(scores - m') and o' = sum of exp(score - m') * value, keys ascending, fused; with
+     * M = max(m, m') it joins what came before: l = fma(l', exp(m' - M), l * exp(m - M)), o the same way. At the end o *= 1 / l.
+     * n_keys 0 gives zeros. o: [dim_v]. scratch: KERNELS_KEY_BLOCK + 2 * max(dim, dim_v) floats. */
     void (*attention)(const float *q, const void *keys, const void *values, QuantType kv_type, size_t stride_k, size_t stride_v,
                       size_t n_keys, size_t dim, size_t dim_v, float *o, float *scratch);
 } Kernels;
-
-enum { KERNELS_KEY_BLOCK = 64, KERNELS_ACT_BLOCK = 32 };
 
 /* The best rung this CPU has, or a lower one on request; NULL: the CPU or the build lacks it. KERNELS_RUNG_COUNT: the best. */
 const Kernels *kernels_get(KernelsRung highest);
 bool kernels_rung_from_name(const char *name, KernelsRung *rung); /* "scalar", "avx2", "avx512", "auto" (= the best) */
 
+/* Does matmul use quantised activations for this type? The others take x in any case. */
+bool kernels_has_integer(QuantType type);
+
 /* Scalar functions that other rooms need for single values; the same polynomials as the table's. */
-float kernels_exp(float x);
+float kernels_exp(float x); /* within 1 ulp; 0 below -103.98, infinity from 88.73 on */
 float kernels_sigmoid(float x);
 float kernels_softplus(float x); /* log1p(exp(x)); x where x > 20 */
 

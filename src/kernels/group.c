@@ -1,0 +1,161 @@
+/* The scalar truth of unpacking weights into groups. Layouts as in the quant room (legacy.c, kquants.c, iquants.c, fp4.c). */
+#include "kernels/group.h"
+#include "kernels/kernels.h"
+
+#include <string.h>
+
+const int8_t group_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+const int8_t group_fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+bool kernels_has_integer(QuantType type) {
+    switch (type) {
+    case QUANT_Q4_0: case QUANT_Q4_1: case QUANT_Q5_0: case QUANT_Q5_1: case QUANT_Q8_0:
+    case QUANT_Q2_K: case QUANT_Q3_K: case QUANT_Q4_K: case QUANT_Q5_K: case QUANT_Q6_K:
+    case QUANT_IQ4_NL: case QUANT_IQ4_XS: case QUANT_MXFP4: return true;
+    default: return false;
+    }
+}
+
+bool group_has_min(QuantType type) {
+    switch (type) {
+    case QUANT_Q4_1: case QUANT_Q5_1: case QUANT_Q2_K: case QUANT_Q4_K: case QUANT_Q5_K: return true;
+    default: return false;
+    }
+}
+
+size_t group_bytes(QuantType type) {
+    const QuantTraits *t = quant_traits(type);
+    return (size_t)t->block_bytes * (GROUP_ELEMS / t->block_elems);
+}
+
+static uint16_t load_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
+static uint32_t load_u32(const uint8_t *p) { return load_u16(p) | (uint32_t)load_u16(p + 2) << 16; }
+static float load_f16(const uint8_t *p) { return quant_f16_to_f32(load_u16(p)); }
+
+/* 2^(e - 128) */
+static float mxfp4_scale(uint8_t e) {
+    union {
+        uint32_t u;
+        float f;
+    } v = {e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23};
+    return v.f;
+}
+
+/* One block of a small type into block b of the group. */
+static void unpack_small(QuantType type, const uint8_t *src, Group *g, int b) {
+    int8_t *w = g->w + 32 * b;
+    uint32_t fifth = type == QUANT_Q5_0 ? load_u32(src + 2) : type == QUANT_Q5_1 ? load_u32(src + 4) : 0;
+    const uint8_t *qs = src + quant_traits(type)->block_bytes - (type == QUANT_Q8_0 ? 32 : 16);
+    g->scale[b] = type == QUANT_MXFP4 ? mxfp4_scale(src[0]) : load_f16(src);
+    if (group_has_min(type)) g->min[b] = load_f16(src + 2);
+    for (int i = 0; i < 32; i++) {
+        int nibble = i < 16 ? qs[i] & 15 : qs[i - 16] >> 4;
+        int q = nibble | (int)(fifth >> i & 1) << 4;
+        switch (type) {
+        case QUANT_Q8_0: q = (int8_t)qs[i]; break;
+        case QUANT_Q4_0: q -= 8; break;
+        case QUANT_Q5_0: q -= 16; break;
+        case QUANT_IQ4_NL: q = group_iq4_values[nibble]; break;
+        case QUANT_MXFP4: q = group_fp4_values[nibble]; break;
+        default: break;
+        }
+        w[i] = (int8_t)q;
+    }
+    g->sub[2 * b] = g->sub[2 * b + 1] = 1;
+    g->min_sub[2 * b] = g->min_sub[2 * b + 1] = 1;
+}
+
+static void set_scales(Group *g, float scale, float min) {
+    for (int b = 0; b < GROUP_BLOCKS; b++) {
+        g->scale[b] = scale;
+        g->min[b] = min;
+    }
+}
+
+static void unpack_q2_k(const uint8_t *src, Group *g) {
+    const uint8_t *qs = src + 16;
+    set_scales(g, load_f16(src + 80), -load_f16(src + 82));
+    for (int e = 0; e < GROUP_ELEMS; e++) g->w[e] = qs[e / 128 * 32 + e % 32] >> (e % 128 / 32 * 2) & 3;
+    for (int s = 0; s < GROUP_RUNS; s++) {
+        g->sub[s] = src[s] & 15;
+        g->min_sub[s] = src[s] >> 4;
+    }
+}
+
+static void unpack_q3_k(const uint8_t *src, Group *g) {
+    const uint8_t *hmask = src, *qs = src + 32, *scales = src + 96;
+    set_scales(g, load_f16(src + 108), 0.0f);
+    for (int e = 0; e < GROUP_ELEMS; e++) {
+        int low = qs[e / 128 * 32 + e % 32] >> (e % 128 / 32 * 2) & 3, high = hmask[e % 32] >> (e / 32) & 1;
+        g->w[e] = (int8_t)(low + 4 * high - 4);
+    }
+    for (int s = 0; s < GROUP_RUNS; s++) {
+        int low = s < 8 ? scales[s] & 15 : scales[s - 8] >> 4;
+        g->sub[s] = (int16_t)((low | (scales[8 + s % 4] >> (s / 4 * 2) & 3) << 4) - 32);
+    }
+}
+
+/* Q4_K and Q5_K: eight pairs of six-bit scale and minimum in 12 bytes. */
+static void unpack_scales_and_mins(const uint8_t *s, Group *g) {
+    for (int b = 0; b < GROUP_BLOCKS; b++) {
+        int scale = b < 4 ? s[b] & 63 : (s[b + 4] & 15) | s[b - 4] >> 6 << 4;
+        int min = b < 4 ? s[b + 4] & 63 : s[b + 4] >> 4 | s[b] >> 6 << 4;
+        g->sub[2 * b] = g->sub[2 * b + 1] = (int16_t)scale;
+        g->min_sub[2 * b] = g->min_sub[2 * b + 1] = (int16_t)min;
+    }
+}
+
+static void unpack_q4_k(const uint8_t *src, Group *g) {
+    const uint8_t *qs = src + 16;
+    set_scales(g, load_f16(src), -load_f16(src + 2));
+    unpack_scales_and_mins(src + 4, g);
+    for (int e = 0; e < GROUP_ELEMS; e++) g->w[e] = qs[e / 64 * 32 + e % 32] >> (e / 32 % 2 * 4) & 15;
+}
+
+static void unpack_q5_k(const uint8_t *src, Group *g) {
+    const uint8_t *qh = src + 16, *qs = src + 48;
+    set_scales(g, load_f16(src), -load_f16(src + 2));
+    unpack_scales_and_mins(src + 4, g);
+    for (int e = 0; e < GROUP_ELEMS; e++) {
+        int low = qs[e / 64 * 32 + e % 32] >> (e / 32 % 2 * 4) & 15, high = qh[e % 32] >> (e / 32) & 1;
+        g->w[e] = (int8_t)(low | high << 4);
+    }
+}
+
+static void unpack_q6_k(const uint8_t *src, Group *g) {
+    const uint8_t *ql = src, *qh = src + 128;
+    set_scales(g, load_f16(src + 208), 0.0f);
+    for (int e = 0; e < GROUP_ELEMS; e++) {
+        int half = e / 128, quarter = e % 128 / 32, i = e % 32;
+        int low = ql[half * 64 + quarter % 2 * 32 + i] >> (quarter / 2 * 4) & 15;
+        int high = qh[half * 32 + i] >> (quarter * 2) & 3;
+        g->w[e] = (int8_t)((low | high << 4) - 32);
+    }
+    for (int s = 0; s < GROUP_RUNS; s++) g->sub[s] = (int8_t)src[192 + s];
+}
+
+static void unpack_iq4_xs(const uint8_t *src, Group *g) {
+    const uint8_t *scales_low = src + 4, *qs = src + 8;
+    uint16_t scales_high = load_u16(src + 2);
+    set_scales(g, load_f16(src), 0.0f);
+    for (int e = 0; e < GROUP_ELEMS; e++) g->w[e] = group_iq4_values[qs[e / 32 * 16 + e % 16] >> (e / 16 % 2 * 4) & 15];
+    for (int b = 0; b < GROUP_BLOCKS; b++) {
+        int scale = (scales_low[b / 2] >> (b % 2 * 4) & 15) | (scales_high >> (2 * b) & 3) << 4;
+        g->sub[2 * b] = g->sub[2 * b + 1] = (int16_t)(scale - 32);
+    }
+}
+
+void group_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g) {
+    switch (type) {
+    case QUANT_Q2_K: unpack_q2_k(src, g); return;
+    case QUANT_Q3_K: unpack_q3_k(src, g); return;
+    case QUANT_Q4_K: unpack_q4_k(src, g); return;
+    case QUANT_Q5_K: unpack_q5_k(src, g); return;
+    case QUANT_Q6_K: unpack_q6_k(src, g); return;
+    case QUANT_IQ4_XS: unpack_iq4_xs(src, g); return;
+    default: break;
+    }
+    size_t block_bytes = quant_traits(type)->block_bytes;
+    if (n_blocks < GROUP_BLOCKS) memset(g, 0, sizeof *g);
+    for (size_t b = 0; b < n_blocks; b++) unpack_small(type, src + b * block_bytes, g, (int)b);
+}

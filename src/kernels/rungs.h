@@ -1,0 +1,35 @@
+/* Inside the kernels room: the rungs of the ladder, and the scalar functions that make up the first. */
+#ifndef KERNELS_RUNGS_H
+#define KERNELS_RUNGS_H
+
+#include "kernels/kernels.h"
+
+const Kernels *kernels_scalar_table(void);
+const Kernels *kernels_avx2_table(void); /* NULL: not in this build */
+
+/* scalar_vector.c: along one vector */
+float kernels_scalar_dot(const float *a, const float *b, size_t n);
+void kernels_scalar_axpy(float *y, const float *x, float s, size_t n);
+void kernels_scalar_scale(float *y, const float *a, float s, size_t n);
+void kernels_scalar_add(float *y, const float *x, size_t n);
+void kernels_scalar_rms_norm(float *y, const float *x, const float *w, float eps, size_t n);
+void kernels_scalar_l2_norm(float *y, const float *x, float eps, float s, size_t n);
+void kernels_scalar_silu_mul(float *y, const float *gate, const float *up, size_t n);
+void kernels_scalar_sigmoid_mul(float *y, const float *g, size_t n);
+float kernels_scalar_exp_sum(float *x, float shift, size_t n);
+float kernels_scalar_max(const float *x, size_t n);
+void kernels_scalar_rope(float *head, const float *cos, const float *sin, size_t rot);
+
+/* scalar_mix.c: mixing over tokens */
+void kernels_scalar_conv_silu(float *y, const float *x, float *state, const float *w, size_t n, size_t width);
+void kernels_scalar_delta_rule(float *S, const float *q, const float *k, const float *v, float decay, float beta, float *o,
+                               float *tmp, size_t dk, size_t dv);
+void kernels_scalar_attention(const float *q, const void *keys, const void *values, QuantType kv_type, size_t stride_k,
+                              size_t stride_v, size_t n_keys, size_t dim, size_t dim_v, float *o, float *scratch);
+
+/* scalar_matmul.c */
+void kernels_scalar_quantize(const float *x, int8_t *q, float *scale, size_t n);
+void kernels_scalar_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
+                           float *y, size_t y_stride, float *scratch);
+
+#endif

@@ -1,0 +1,382 @@
+/* The scalar rung against plain formulas in double precision. That the other rungs equal it bit for bit is test_kernels_rungs. */
+#include "support/support.h"
+
+#include "kernels/kernels.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_N = 2100 };
+
+static const Kernels *k;
+static float a[MAX_N], b[MAX_N], c[MAX_N], out[MAX_N];
+
+/* Uniform in [-1, 1); the same numbers on every run. */
+static float next_random(void) {
+    static uint64_t state = 42;
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (float)(int32_t)(state >> 32) * 0x1p-31f;
+}
+
+static void fill(float *x, size_t n, float scale) {
+    for (size_t i = 0; i < n; i++) x[i] = next_random() * scale;
+}
+
+static int setup(void **state) {
+    (void)state;
+    k = kernels_get(KERNELS_SCALAR);
+    fill(a, MAX_N, 2.0f);
+    fill(b, MAX_N, 2.0f);
+    fill(c, MAX_N, 2.0f);
+    return 0;
+}
+
+static void assert_near(double got, double want, double tolerance) {
+    if (!(fabs(got - want) <= tolerance)) fail_msg("got %.9g, wanted %.9g, tolerance %.2g", got, want, tolerance);
+}
+
+static double exact_dot(const float *x, const float *y, size_t n, double *magnitude) {
+    double sum = 0, abs_sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)x[i] * (double)y[i];
+        abs_sum += fabs((double)x[i] * (double)y[i]);
+    }
+    if (magnitude) *magnitude = abs_sum;
+    return sum;
+}
+
+static double exact_sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
+
+static void the_ladder_has_its_rungs(void **state) {
+    (void)state;
+    KernelsRung rung;
+    assert_true(kernels_rung_from_name("scalar", &rung) && rung == KERNELS_SCALAR);
+    assert_true(kernels_rung_from_name("avx2", &rung) && rung == KERNELS_AVX2);
+    assert_true(kernels_rung_from_name("avx512", &rung) && rung == KERNELS_AVX512);
+    assert_true(kernels_rung_from_name("auto", &rung) && rung == KERNELS_RUNG_COUNT);
+    assert_false(kernels_rung_from_name("mmx", &rung));
+    assert_string_equal(kernels_get(KERNELS_SCALAR)->name, "scalar");
+    const Kernels *best = kernels_get(KERNELS_RUNG_COUNT), *avx2 = kernels_get(KERNELS_AVX2);
+    assert_non_null(best);
+    if (avx2) assert_true(best->rung >= KERNELS_AVX2);
+}
+
+static void dot_and_axpy_are_close_to_exact(void **state) {
+    (void)state;
+    for (size_t n = 0; n <= 130; n++) {
+        double magnitude, want = exact_dot(a, b, n, &magnitude);
+        assert_near(k->dot(a, b, n), want, 1e-6 * magnitude);
+    }
+    double magnitude, want = exact_dot(a, b, MAX_N, &magnitude);
+    assert_near(k->dot(a, b, MAX_N), want, 1e-6 * magnitude);
+
+    memcpy(out, c, sizeof out);
+    k->axpy(out, a, 0.7f, 100);
+    k->add(out, b, 100);
+    k->scale(out, out, 3.0f, 100);
+    for (size_t i = 0; i < 100; i++)
+        assert_near(out[i], 3.0 * ((double)c[i] + (double)0.7f * (double)a[i] + (double)b[i]), 4e-6);
+    assert_true(out[100] == c[100]);
+}
+
+/* The order of a dot product is part of the promise, so it is fixed by a value that other orders do not give: lane 0 gets 2^24, then
+ * 1 (lost), then -2^24; lane 1 keeps its 1. */
+static void dot_has_32_lanes(void **state) {
+    (void)state;
+    float x[96] = {0}, ones[96];
+    for (int i = 0; i < 96; i++) ones[i] = 1.0f;
+    x[0] = 0x1p24f, x[32] = 1.0f, x[64] = -0x1p24f, x[1] = 1.0f;
+    assert_true(k->dot(x, ones, 96) == 1.0f);
+}
+
+/* Distance between a float and the exact value, in units of the float's last place (of the smallest denormal at least). */
+static double ulps(float got, double want) {
+    int e;
+    frexp(want, &e);
+    double unit = ldexp(1.0, e - 24 < -149 ? -149 : e - 24);
+    return fabs((double)got - want) / unit;
+}
+
+static void exp_is_within_one_ulp(void **state) {
+    (void)state;
+    double worst = 0;
+    for (uint32_t bits = 0; bits < 0x43000000; bits += 997) { /* 0 .. 128, both signs */
+        float x;
+        memcpy(&x, &bits, sizeof x);
+        for (int sign = 0; sign < 2; sign++, x = -x) {
+            double want = exp((double)x);
+            if (want > 0x1.fffffep127) continue;
+            double error = ulps(kernels_exp(x), want);
+            if (error > worst) worst = error;
+        }
+    }
+    assert_true(worst > 0.4); /* else the measure is broken: rounding alone gives half a unit */
+    if (worst >= 1.0) fail_msg("exp is %.3f ulp off", worst);
+    assert_true(kernels_exp(0.0f) == 1.0f && kernels_exp(-0.0f) == 1.0f);
+    assert_true(kernels_exp(88.72f) < INFINITY && kernels_exp(88.73f) == INFINITY);
+    assert_true(kernels_exp(INFINITY) == INFINITY && kernels_exp(3e38f) == INFINITY);
+    assert_true(kernels_exp(-INFINITY) == 0.0f && kernels_exp(-3e38f) == 0.0f && kernels_exp(-104.0f) == 0.0f);
+    assert_true(kernels_exp(-103.0f) > 0.0f); /* denormal */
+    assert_true(isnan(kernels_exp(NAN)));
+}
+
+static void sigmoid_and_softplus_follow_their_formulas(void **state) {
+    (void)state;
+    for (float x = -40.0f; x < 40.0f; x += 0.037f) {
+        assert_true(ulps(kernels_sigmoid(x), exact_sigmoid(x)) < 3.0);
+        double want = x > 20.0f ? (double)x : log1p(exp((double)x));
+        assert_true(ulps(kernels_softplus(x), want) < 2.0);
+    }
+    assert_true(kernels_sigmoid(-INFINITY) == 0.0f && kernels_sigmoid(INFINITY) == 1.0f && kernels_sigmoid(0.0f) == 0.5f);
+    assert_true(kernels_softplus(-200.0f) == 0.0f && kernels_softplus(1e30f) == 1e30f);
+}
+
+static void norms_divide_by_the_right_length(void **state) {
+    (void)state;
+    for (size_t n = 1; n <= 300; n += 13)
+        for (int small = 0; small < 2; small++) { /* small vectors show where eps goes */
+            float x[300];
+            for (size_t i = 0; i < n; i++) x[i] = a[i] * (small ? 1e-4f : 1.0f);
+            double sum = exact_dot(x, x, n, NULL), eps = (double)1e-6f;
+            double rms = 1.0 / sqrt(sum / (double)n + eps), l2 = 1.0 / sqrt(sum + eps);
+            k->rms_norm(out, x, b, 1e-6f, n);
+            for (size_t i = 0; i < n; i++) assert_near(out[i], (double)x[i] * rms * (double)b[i], 1e-5 * fabs((double)x[i] * rms));
+            k->rms_norm(out, x, NULL, 1e-6f, n);
+            for (size_t i = 0; i < n; i++) assert_near(out[i], (double)x[i] * rms, 1e-6 * fabs((double)x[i] * rms));
+            k->l2_norm(x, x, 1e-6f, 0.25f, n); /* in place */
+            for (size_t i = 0; i < n; i++) {
+                double in = (double)(a[i] * (small ? 1e-4f : 1.0f));
+                assert_near(x[i], in * l2 * 0.25, 1e-6 * fabs(in * l2));
+            }
+        }
+}
+
+static void activations_follow_their_formulas(void **state) {
+    (void)state;
+    float gate[130];
+    fill(gate, 130, 30.0f);
+    memcpy(out, gate, sizeof gate);
+    k->silu_mul(out, out, a, 130); /* in place */
+    for (size_t i = 0; i < 130; i++) {
+        double want = (double)gate[i] * exact_sigmoid(gate[i]) * (double)a[i];
+        assert_near(out[i], want, 1e-6 * fabs(want) + 1e-30);
+    }
+    memcpy(out, a, sizeof gate);
+    k->sigmoid_mul(out, gate, 130);
+    for (size_t i = 0; i < 130; i++) assert_near(out[i], (double)a[i] * exact_sigmoid(gate[i]), 1e-6);
+
+    memcpy(out, gate, sizeof gate);
+    float max = k->max(out, 130);
+    double largest = -INFINITY, want = 0;
+    for (size_t i = 0; i < 130; i++) largest = fmax(largest, gate[i]);
+    for (size_t i = 0; i < 130; i++) want += exp((double)gate[i] - largest);
+    assert_true((double)max == largest);
+    assert_near(k->exp_sum(out, max, 130), want, 1e-6 * want);
+    assert_near(out[7], exp((double)gate[7] - largest), 1e-6);
+}
+
+static void rope_turns_pairs(void **state) {
+    (void)state;
+    float head[80], cos_[32], sin_[32];
+    memcpy(head, a, sizeof head);
+    for (size_t i = 0; i < 32; i++) {
+        cos_[i] = (float)cos(0.3 * (double)i);
+        sin_[i] = (float)sin(0.3 * (double)i);
+    }
+    k->rope(head, cos_, sin_, 64);
+    for (size_t i = 0; i < 32; i++) {
+        assert_near(head[i], (double)a[i] * cos(0.3 * (double)i) - (double)a[i + 32] * sin(0.3 * (double)i), 1e-6);
+        assert_near(head[i + 32], (double)a[i + 32] * cos(0.3 * (double)i) + (double)a[i] * sin(0.3 * (double)i), 1e-6);
+    }
+    for (size_t i = 64; i < 80; i++) assert_true(head[i] == a[i]);
+}
+
+static void convolution_sees_the_last_tokens(void **state) {
+    (void)state;
+    enum { N = 21, TOKENS = 7 };
+    for (size_t width = 1; width <= 5; width++) {
+        float conv_state[4 * N] = {0}, y[N];
+        for (size_t t = 0; t < TOKENS; t++) {
+            k->conv_silu(y, a + t * N, conv_state, b, N, width);
+            for (size_t ch = 0; ch < N; ch++) {
+                double sum = 0;
+                for (size_t j = 0; j < width && j <= t; j++) /* j tokens ago */
+                    sum += (double)b[ch * width + width - 1 - j] * (double)a[(t - j) * N + ch];
+                assert_near(y[ch], sum * exact_sigmoid(sum), 2e-6 * (1 + fabs(sum)));
+            }
+        }
+    }
+}
+
+static void delta_rule_is_the_recurrence(void **state) {
+    (void)state;
+    enum { DK = 9, DV = 21 };
+    float S[DK * DV], o[DV], tmp[2 * DV];
+    double want_s[DK * DV];
+    memcpy(S, c, sizeof S);
+    for (size_t i = 0; i < DK * DV; i++) want_s[i] = (double)S[i];
+    for (size_t t = 0; t < 5; t++) {
+        const float *q = a + t * DK, *key = b + t * DK, *v = a + 500 + t * DV;
+        float decay = 0.9f, beta = 0.6f;
+        k->delta_rule(S, q, key, v, decay, beta, o, tmp, DK, DV);
+        for (size_t j = 0; j < DV; j++) { /* the textbook form: decay, then correct, then read */
+            double memory = 0, read = 0;
+            for (size_t i = 0; i < DK; i++) memory += (want_s[i * DV + j] *= (double)decay) * (double)key[i];
+            double d = (double)beta * ((double)v[j] - memory);
+            for (size_t i = 0; i < DK; i++) read += (want_s[i * DV + j] += (double)key[i] * d) * (double)q[i];
+            assert_near(o[j], read, 1e-4 * (1 + fabs(read)));
+        }
+    }
+    for (size_t i = 0; i < DK * DV; i++) assert_near(S[i], want_s[i], 1e-4 * (1 + fabs(want_s[i])));
+}
+
+static void attention_is_softmax_of_scores(void **state) {
+    (void)state;
+    enum { DIM = 6, DIM_V = 5, KEYS = 200, STRIDE_K = 7, STRIDE_V = 9 };
+    static uint16_t half_k[KEYS * STRIDE_K], half_v[KEYS * STRIDE_V];
+    float q[DIM], o[DIM_V], scratch[KERNELS_KEY_BLOCK + 2 * DIM];
+    fill(q, DIM, 3.0f);
+    for (size_t i = 0; i < KEYS * STRIDE_K; i++) half_k[i] = quant_f32_to_f16(a[i]);
+    for (size_t i = 0; i < KEYS * STRIDE_V; i++) half_v[i] = quant_f32_to_f16(b[i]);
+    for (int f16 = 0; f16 < 2; f16++)
+        for (size_t n = 1; n <= KEYS; n += n < 60 ? 59 : n < 70 ? 1 : 43) {
+            double score[KEYS], largest = -INFINITY, sum = 0;
+            for (size_t t = 0; t < n; t++) {
+                score[t] = 0;
+                for (size_t i = 0; i < DIM; i++) {
+                    size_t at = t * STRIDE_K + i;
+                    score[t] += (double)q[i] * (double)(f16 ? quant_f16_to_f32(half_k[at]) : a[at]);
+                }
+                largest = fmax(largest, score[t]);
+            }
+            for (size_t t = 0; t < n; t++) sum += score[t] = exp(score[t] - largest);
+            k->attention(q, f16 ? (void *)half_k : a, f16 ? (void *)half_v : b, f16 ? QUANT_F16 : QUANT_F32, STRIDE_K, STRIDE_V, n,
+                         DIM, DIM_V, o, scratch);
+            for (size_t j = 0; j < DIM_V; j++) {
+                double want = 0;
+                for (size_t t = 0; t < n; t++) {
+                    size_t at = t * STRIDE_V + j;
+                    want += score[t] * (double)(f16 ? quant_f16_to_f32(half_v[at]) : b[at]);
+                }
+                assert_near(o[j], want / sum, 3e-6);
+            }
+        }
+    k->attention(q, a, b, QUANT_F32, STRIDE_K, STRIDE_V, 0, DIM, DIM_V, o, scratch);
+    for (size_t j = 0; j < DIM_V; j++) assert_true(o[j] == 0.0f);
+}
+
+static void quantised_activations_are_within_half_a_step(void **state) {
+    (void)state;
+    int8_t q[96];
+    float scale[3];
+    memset(q, 1, sizeof q);
+    float x[80];
+    fill(x, 80, 5.0f);
+    memset(x + 32, 0, 32 * sizeof *x);
+    k->quantize(x, q, scale, 80);
+    assert_true(scale[1] == 0.0f);
+    for (size_t i = 0; i < 80; i++) assert_near((double)q[i] * (double)scale[i / 32], x[i], (double)scale[i / 32] * 0.5001);
+    for (size_t i = 80; i < 96; i++) assert_int_equal(q[i], 0);
+    int top = 0;
+    for (size_t i = 0; i < 32; i++) top = abs(q[i]) > top ? abs(q[i]) : top;
+    assert_int_equal(top, 127);
+
+    float ties[32] = {127.0f, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f}; /* scale 1: to even */
+    k->quantize(ties, q, scale, 32);
+    static const int8_t even[7] = {127, 0, 2, 2, 0, -2, -2};
+    assert_memory_equal(q, even, sizeof even);
+    float tiny[32] = {190 * 0x1p-149f}; /* scale is a denormal: 127 steps do not reach */
+    k->quantize(tiny, q, scale, 32);
+    assert_int_equal(q[0], 127);
+    ties[3] = NAN;
+    k->quantize(ties, q, scale, 32);
+    assert_true(isnan(scale[0]));
+}
+
+/* Random bytes are valid blocks of every type; only the f16 scales must be kept moderate. */
+static void random_weights(QuantType type, uint8_t *w, size_t n) {
+    const QuantTraits *traits = quant_traits(type);
+    size_t blocks = n / traits->block_elems;
+    for (size_t i = 0; i < blocks * traits->block_bytes; i++) w[i] = (uint8_t)(next_random() * 128.0f + 128.0f);
+    for (size_t i = 0; i < blocks; i++) {
+        uint8_t *block = w + i * traits->block_bytes;
+        for (uint32_t s = 0; s < traits->n_scales; s++) {
+            uint16_t h = quant_f32_to_f16(next_random() * 0.1f);
+            memcpy(block + traits->scale_offset + 2 * s, &h, 2);
+        }
+        float f = next_random();
+        uint16_t f16 = quant_f32_to_f16(f), bf16 = quant_f32_to_bf16(f);
+        if (type == QUANT_F32) memcpy(block, &f, 4);
+        if (type == QUANT_F16) memcpy(block, &f16, 2);
+        if (type == QUANT_BF16) memcpy(block, &bf16, 2);
+        if (type == QUANT_MXFP4) block[0] = (uint8_t)(120 + block[0] % 8);
+        if (type == QUANT_NVFP4)
+            for (int s = 0; s < 4; s++) block[s] = (uint8_t)(0x30 + block[s] % 8);
+        if (type == QUANT_IQ1_M)
+            for (int s = 0; s < 4; s++) block[48 + 2 * s + 1] = (uint8_t)((block[48 + 2 * s + 1] & 15) | (s == 3 ? 0x20 : 0x40));
+    }
+}
+
+/* With f32 activations a product is that of the decoded row; with quantised ones that of the row with the values the quantised
+ * activations stand for. Both up to f32 rounding, for every type. */
+static void matmul_multiplies_what_the_bytes_mean(void **state) {
+    (void)state;
+    enum { N = 512, ROWS = 3, TOKENS = 2, STRIDE = 5 };
+    static uint8_t w[ROWS * N * 4];
+    static float x[TOKENS][N], meant[TOKENS][N], row[N], scratch[N];
+    static int8_t q[TOKENS][N];
+    static float scale[TOKENS][N / 32];
+    KernelsActs acts[TOKENS];
+    int types = 0;
+    for (unsigned type = 0; type < QUANT_TYPE_COUNT; type++) {
+        const QuantTraits *traits = quant_traits((QuantType)type);
+        if (!traits->decode) continue;
+        types++;
+        for (int quantised = 0; quantised < 2; quantised++)
+            for (size_t n = traits->block_elems == 1 ? 37 : traits->block_elems; n <= N; n += n < 256 ? n : 256) {
+                size_t row_bytes = (size_t)quant_row_bytes((QuantType)type, n);
+                if (!row_bytes || (quantised && n % 32)) continue;
+                random_weights((QuantType)type, w, ROWS * n);
+                for (size_t t = 0; t < TOKENS; t++) {
+                    fill(x[t], n, 1.0f);
+                    if (quantised) k->quantize(x[t], q[t], scale[t], n);
+                    acts[t] = (KernelsActs){x[t], quantised ? q[t] : NULL, scale[t]};
+                    for (size_t i = 0; i < n; i++) meant[t][i] = (float)q[t][i] * scale[t][i / 32];
+                }
+                float y[TOKENS * STRIDE];
+                for (size_t i = 0; i < TOKENS * STRIDE; i++) y[i] = 77.0f;
+                k->matmul((QuantType)type, w, ROWS, n, acts, TOKENS, y, STRIDE, scratch);
+                for (size_t t = 0; t < TOKENS; t++) {
+                    for (size_t r = 0; r < ROWS; r++) {
+                        quant_decode((QuantType)type, w + r * row_bytes, row, n);
+                        double magnitude, want = exact_dot(row, x[t], n, &magnitude), got = (double)y[t * STRIDE + r];
+                        if (quantised && kernels_has_integer((QuantType)type)) want = exact_dot(row, meant[t], n, &magnitude);
+                        if (!(fabs(got - want) <= 2e-6 * magnitude))
+                            fail_msg("%s n %zu row %zu: got %.9g, wanted %.9g", traits->name, n, r, got, want);
+                    }
+                    assert_true(y[t * STRIDE + ROWS] == 77.0f);
+                }
+            }
+    }
+    assert_true(types >= 20);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(the_ladder_has_its_rungs, setup),
+        cmocka_unit_test_setup(dot_and_axpy_are_close_to_exact, setup),
+        cmocka_unit_test_setup(dot_has_32_lanes, setup),
+        cmocka_unit_test_setup(exp_is_within_one_ulp, setup),
+        cmocka_unit_test_setup(sigmoid_and_softplus_follow_their_formulas, setup),
+        cmocka_unit_test_setup(norms_divide_by_the_right_length, setup),
+        cmocka_unit_test_setup(activations_follow_their_formulas, setup),
+        cmocka_unit_test_setup(rope_turns_pairs, setup),
+        cmocka_unit_test_setup(convolution_sees_the_last_tokens, setup),
+        cmocka_unit_test_setup(delta_rule_is_the_recurrence, setup),
+        cmocka_unit_test_setup(attention_is_softmax_of_scores, setup),
+        cmocka_unit_test_setup(quantised_activations_are_within_half_a_step, setup),
+        cmocka_unit_test_setup(matmul_multiplies_what_the_bytes_mean, setup),
+    };
+    return RUN_TESTS(tests);
+}
