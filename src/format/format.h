@@ -19,14 +19,15 @@
 #include "os/os.h"
 #include "quant/quant.h"
 
-enum { FORMAT_MAX_DIMS = 4 };
+enum { FORMAT_MAX_DIMS = 6 }; /* GGUF has at most 4; the vision tensors of a folder have 5 */
 
 typedef enum FormatKind { FORMAT_GGUF, FORMAT_SAFETENSORS } FormatKind;
 
 typedef struct FormatTensor {
     Str name;                      /* NUL-terminated too */
-    QuantType type;
-    int n_dims;
+    QuantType type;                /* a safetensors type without a row of its own (F8_E4M3, U32) is a plain integer of its size */
+    const char *type_name;         /* as the file calls it: "Q4_K", "BF16", "F8_E4M3" */
+    int n_dims;                    /* 0: one number */
     uint64_t dims[FORMAT_MAX_DIMS]; /* outermost first, as in HF: a matrix is [rows = out, cols = in]; unused ones are 1 */
     uint32_t file;                 /* index into FormatModel.files */
     uint64_t offset;               /* absolute, in that file */
@@ -56,16 +57,17 @@ typedef struct FormatModel {
     const char *path;      /* what the user named */
     FormatFile *files;     /* [n_files] */
     uint32_t n_files;
-    FormatTensor *tensors; /* [n_tensors], in file order */
+    FormatTensor *tensors; /* [n_tensors], in the order of the headers, file after file */
     uint32_t n_tensors;
-    FormatKey *keys;       /* [n_keys], GGUF only */
+    FormatKey *keys;       /* [n_keys], GGUF only; of a split file: those of the first part */
     uint32_t n_keys;
     /* safetensors folder only: the folder's JSON files as text (NUL-terminated), {NULL,0} where absent */
     Str config_json, generation_config_json, tokenizer_json, tokenizer_config_json, chat_template;
     struct FormatInner *inner;
 } FormatModel;
 
-/* Opens a GGUF file (any shard of a split one is accepted), or a folder with config.json and safetensors. */
+/* Opens a GGUF file (any shard of a split one is accepted), or a folder with config.json and safetensors. A folder whose
+ * config.json says that its weights are quantised (FP8, GPTQ, MLX, ...) is refused with ERR_UNSUPPORTED. */
 FormatModel *format_open(const char *path, Err *err);
 /* Opens a GGUF that lies inside another file, e.g. the executable: bytes [offset, offset + bytes) of path. */
 FormatModel *format_open_embedded(const char *path, uint64_t offset, uint64_t bytes, Err *err);
