@@ -1,0 +1,181 @@
+/* What the files of this room share. Private: included only inside src/model/.
+ *
+ * The way of a model through the room: arch.c names the architecture, hparams*.c read its numbers, bind*.c find every tensor and
+ * write down in plan.c where it goes, vocab.c and generation.c read the words around it, load.c follows the plan. */
+#ifndef MODEL_PARTS_H
+#define MODEL_PARTS_H
+
+#include "model/model.h"
+
+#include <jansson.h>
+
+#define TRY(call)                             \
+    do {                                      \
+        ErrCode try_code = (call);            \
+        if (try_code != ERR_OK) return try_code; \
+    } while (0)
+
+/* ---- arch.c: one row per architecture ------------------------------------------------------------------------------- */
+
+typedef struct ArchRow {
+    ModelArch arch;
+    const char *name;             /* general.architecture of a GGUF file */
+    const char *hf_types[3];      /* model_type in config.json, wrapper and text part */
+    const char *hf_classes[3];    /* architectures[0], where model_type is missing */
+    bool linear;                  /* some layers are gated delta nets */
+    bool gated;                   /* full attention has a sigmoid gate beside each query */
+    bool shared;                  /* a shared expert beside the routed ones */
+    bool zero_centred;            /* HF folders store w of a norm factor 1 + w; GGUF files store the factor itself */
+    bool gguf_tiled;              /* GGUF files hold the V heads tiled: v-head h belongs to k-head h % lin_k_heads */
+    bool interleaved;             /* q, k, v, z (and b, a) may come as one matrix, interleaved per k-head */
+    bool always_norm_topk;        /* norm_topk_prob of config.json is not asked */
+    bool norm_topk_default;       /* where config.json does not say */
+    double partial_rotary_default;/* the same for partial_rotary_factor */
+    uint32_t head_dim_default;    /* the same for head_dim; 0: hidden_size / num_attention_heads */
+    const char *gguf_norm_post;   /* name of the norm between mixer and experts */
+} ArchRow;
+
+const ArchRow *arch_of(ModelArch arch);
+/* The architecture of an opened file or folder; an unknown one is an error that lists the known ones. config: NULL for GGUF. */
+const ArchRow *arch_find(const FormatModel *format, const json_t *config, const json_t *text, Err *err);
+
+/* ---- the JSON files of a folder ------------------------------------------------------------------------------------- */
+
+typedef struct HfJson {
+    json_t *config, *generation, *tokenizer; /* owned; NULL where the file is absent. All numbers are reals */
+    const json_t *text;                      /* borrowed: config's text_config, or config itself */
+} HfJson;
+
+ErrCode hf_json_open(HfJson *hf, const FormatModel *format, Err *err);
+void hf_json_close(HfJson *hf);
+/* A member that is there and not null, else NULL. object may be NULL. */
+const json_t *hf_member(const json_t *object, const char *name);
+
+/* ---- hparams.c: the numbers that both layouts have ------------------------------------------------------------------- */
+
+typedef enum HparamKey {
+    KEY_LAYERS, KEY_HIDDEN, KEY_VOCAB, KEY_CONTEXT, KEY_HEADS, KEY_KV_HEADS, KEY_HEAD_DIM, KEY_VALUE_DIM, KEY_ROTARY, KEY_THETA, KEY_EPS,
+    KEY_LIN_K_HEADS, KEY_LIN_V_HEADS, KEY_LIN_K_DIM, KEY_LIN_V_DIM, KEY_CONV, KEY_INTERVAL,
+    KEY_EXPERTS, KEY_TOP_K, KEY_EXPERT_INNER, KEY_SHARED_INNER
+} HparamKey;
+
+typedef struct Hparams {
+    const FormatModel *format;
+    const ArchRow *arch;
+    const json_t *text; /* NULL: GGUF */
+} Hparams;
+
+enum { HPARAM_NAME = 128 };
+/* The key as the file spells it, for messages. Returns out. */
+const char *hparam_name(const Hparams *h, HparamKey key, char out[HPARAM_NAME]);
+/* ERR_OK with *found false where the key is absent; an error where it is no number. */
+ErrCode hparam_number(const Hparams *h, HparamKey key, bool *found, double *value, Err *err);
+/* A count within the key's range. Required, or with a fallback (taken as it is) where absent. */
+ErrCode hparam_u32(const Hparams *h, HparamKey key, uint32_t *out, Err *err);
+ErrCode hparam_u32_or(const Hparams *h, HparamKey key, uint32_t fallback, uint32_t *out, Err *err);
+/* Is value a whole number in the key's range? */
+ErrCode hparam_check_u32(const Hparams *h, HparamKey key, double value, uint32_t *out, Err *err);
+/* theta and eps: required, finite, in [low, high]. */
+ErrCode hparam_real(const Hparams *h, HparamKey key, double low, double high, double *out, Err *err);
+/* What must hold between the numbers. */
+ErrCode hparams_check(const Hparams *h, const ModelShape *s, Err *err);
+
+/* hparams_gguf.c, hparams_hf.c: fill m->shape and allocate m->layers with their `linear` set. */
+ErrCode hparams_gguf(const Hparams *h, Model *m, Err *err);
+ErrCode hparams_hf(const Hparams *h, const HfJson *hf, Model *m, Err *err);
+
+/* ---- plan.c: where every dense tensor goes ---------------------------------------------------------------------------- */
+
+typedef enum LoadKind {
+    LOAD_ROWS,          /* bytes as they are */
+    LOAD_F32,           /* decoded */
+    LOAD_F32_PLUS_ONE,  /* decoded, 1 added: a zero-centred norm */
+    LOAD_F32_NEG_EXP,   /* decoded, -exp of it: A_log */
+    LOAD_F32_DECAY      /* decoded: A itself, which must be negative */
+} LoadKind;
+
+/* One contiguous run of a tensor that goes to one contiguous place. */
+typedef struct LoadStep {
+    const FormatTensor *tensor;
+    uint64_t src;   /* first byte, relative to the tensor */
+    uint64_t elems; /* a multiple of the type's block */
+    uint64_t dst;   /* first byte in the pages */
+    LoadKind kind;
+} LoadStep;
+
+/* A pointer of the model that is set once the pages are there: a matrix or a vector. */
+typedef struct LoadHome {
+    ModelMat *mat;
+    const float **vec;
+    uint64_t at; /* byte in the pages */
+} LoadHome;
+
+struct ModelInner {
+    const ArchRow *arch;
+    uint32_t n_blocks;  /* GGUF: trunk and draft layers */
+    bool tied;          /* the head is the embedding */
+    LoadStep *steps;
+    uint32_t n_steps, cap_steps;
+    LoadHome *homes;
+    uint32_t n_homes, cap_homes;
+};
+
+/* Reserves room for a matrix or a vector in the pages. */
+ErrCode plan_mat(Model *m, ModelMat *mat, QuantType type, uint64_t rows, uint64_t cols, uint64_t *at, Err *err);
+ErrCode plan_vec(Model *m, const float **vec, uint64_t n, uint64_t *at, Err *err);
+/* Fills it: elems elements of t from element `first` on go to byte dst of the pages. */
+ErrCode plan_step(Model *m, const FormatTensor *t, uint64_t first, uint64_t elems, uint64_t dst, LoadKind kind, Err *err);
+
+/* ---- bind.c: which tensor is what ------------------------------------------------------------------------------------- */
+
+/* The names of one layout. Those of a layer stand without their prefix; NULL: the layout has no such tensor. */
+typedef struct BindNames {
+    const char *layers; /* before the layer's number: "blk." */
+    const char *norm_in, *norm_post;
+    const char *lin_qkv, *lin_z, *lin_qkvz, *lin_b, *lin_a, *lin_ba, *conv, *ssm_a, *dt_bias, *lin_norm, *lin_out;
+    const char *q, *k, *v, *qkv, *o, *q_norm, *k_norm;
+    const char *router, *shared_gate, *shared_up, *shared_down, *shared_router;
+    const char *expert_stack[3];      /* gate, up, down: [experts, rows, cols] */
+    const char *expert_gate_up_stack; /* [experts, gate rows then up rows, cols] */
+    const char *experts;              /* before an expert's number: "mlp.experts."; and after it: */
+    const char *expert_each[3];
+    bool a_is_log;                    /* ssm_a holds log(-A) */
+} BindNames;
+
+typedef struct Binder {
+    Model *m;
+    const FormatModel *format;
+    const ArchRow *arch;
+    BindNames names;
+    bool *claimed;      /* [format->n_tensors] */
+    uint32_t layer;     /* the one being bound */
+    Err *err;
+} Binder;
+
+/* Binds everything: dense tensors into the plan, experts into m->records; fails on what is missing, misshaped or left over. */
+ErrCode bind_model(Model *m, const HfJson *hf, Err *err);
+
+/* bind_gguf.c, bind_hf.c: names, the tensors outside the layers, and which left-over tensors are harmless. */
+void bind_gguf_names(Binder *b);
+ErrCode bind_gguf_outside(Binder *b);
+bool bind_gguf_harmless(const Binder *b, Str name);
+ErrCode bind_hf_names(Binder *b);
+ErrCode bind_hf_outside(Binder *b, const HfJson *hf);
+bool bind_hf_harmless(const Binder *b, Str name);
+
+const FormatTensor *bind_find(Binder *b, const char *name); /* marks it as claimed; NULL: absent, or name NULL */
+ErrCode bind_missing(Binder *b, const char *name, const char *what);
+/* Compares shapes, dimensions of 1 aside, and demands a type that can be decoded. */
+ErrCode bind_expect(Binder *b, const FormatTensor *t, const char *what, const uint64_t *dims, int n_dims);
+ErrCode bind_mat(Binder *b, ModelMat *mat, const char *name, const char *what, uint64_t rows, uint64_t cols);
+ErrCode bind_vec(Binder *b, const float **vec, const char *name, const char *what, uint64_t n0, uint64_t n1, LoadKind kind);
+
+/* bind_experts.c */
+ErrCode bind_experts(Binder *b, ModelLayer *l);
+
+/* ---- the words around the network -------------------------------------------------------------------------------------- */
+
+ErrCode vocab_open(Model *m, const HfJson *hf, Err *err);      /* vocab.c: tokenizer, template, bos */
+ErrCode generation_open(Model *m, const HfJson *hf, Err *err); /* generation.c: stop ids, sampling */
+
+#endif
