@@ -1,8 +1,7 @@
 /* disk: asynchronous reads of file ranges; knows no experts.
  *
  * What this is    one door (submit, reap) over backends: a pool of pread threads with O_DIRECT where the file system allows it,
- *                 and a fake that fails, shortens, delays or misdirects reads for tests. io_uring and mmap come behind the
- *                 same door.
+ *                 and a fake that fails, shortens or delays reads for tests. io_uring and mmap come behind the same door.
  * Who owns what   the caller owns every destination buffer and keeps it until the read is reaped.
  * What may fail   opening a file; a read (reported when reaped, with errno and the bytes that did arrive). A read that fails or
  *                 comes short has already been retried here.
@@ -42,7 +41,7 @@ typedef struct DiskConfig {
 
 Disk *disk_new(const DiskConfig *config, Err *err);
 void disk_free(Disk *d);
-/* Registers a file for reading; ids count from 0. */
+/* Registers a file for reading; ids count from 0. Whether it can be read directly is tried out here, by reading. */
 ErrCode disk_add_file(Disk *d, const char *path, uint32_t *id, Err *err);
 /* Offset, length and memory alignment that reads of this file must keep: a power of two, 1 when buffered. */
 uint32_t disk_alignment(const Disk *d, uint32_t file);
@@ -66,13 +65,15 @@ typedef struct DiskDone {
 ErrCode disk_submit(Disk *d, const DiskRead *reads, size_t n, Err *err);
 /* Takes finished reads; wait: blocks until there is at least one, if any is in flight. Returns how many. */
 size_t disk_reap(Disk *d, DiskDone *done, size_t max, bool wait);
-size_t disk_in_flight(const Disk *d);
+size_t disk_in_flight(const Disk *d); /* submitted and not yet reaped */
+size_t disk_room(const Disk *d);      /* reads that can be submitted now */
 
 typedef struct DiskInfo {
     const char *backend;     /* "threads", "fake" */
-    bool direct;             /* every file is read directly */
-    uint64_t reads, bytes;   /* finished so far; bytes as read from the device, alignment included */
-    uint64_t retries;
+    bool direct;             /* every file is read directly, and there is one */
+    int depth;               /* reads that run at the same time */
+    uint64_t reads, bytes;   /* reaped so far; bytes as they arrived, alignment included */
+    uint64_t retries;        /* attempts beyond the first: a read that failed, or the rest of one that came short */
     uint64_t busy_ns;        /* time during which at least one read was in flight */
 } DiskInfo;
 void disk_info(const Disk *d, DiskInfo *info);

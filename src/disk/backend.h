@@ -1,0 +1,89 @@
+/* Private to the disk room: what a backend is, and what all backends share.
+ *
+ * A Disk owns a fixed table of requests. The door (disk.c) checks reads, takes requests from the table and pushes their numbers
+ * to the backend; the backend carries them out, stepping each with request_step, and gives the numbers back when pulled. So a
+ * backend never allocates, never judges a result by itself and never writes a sentence.
+ */
+#ifndef DISK_BACKEND_H
+#define DISK_BACKEND_H
+
+#include "disk/disk.h"
+
+enum {
+    DISK_QUEUE = 1024,        /* reads that may be submitted and not yet reaped */
+    DISK_DEPTH_DEFAULT = 8,
+    DISK_DEPTH_MAX = 256,
+    DISK_RETRIES_DEFAULT = 3
+};
+
+typedef struct DiskFile {
+    OsFile os;
+    char *path;
+    uint32_t alignment; /* 1: buffered */
+    bool direct;
+} DiskFile;
+
+/* ---- one read on its way ------------------------------------------------------------------------------------------- */
+
+typedef struct Request {
+    DiskRead read;
+    const DiskFile *file;
+    uint64_t sequence; /* counts submissions from 0; the fake draws its faults from it */
+    uint32_t got;      /* bytes that have arrived, counted from read.offset */
+    int tries;         /* attempts that brought nothing */
+    int again;         /* attempts beyond the first */
+    int error;         /* errno of the latest attempt that brought nothing; 0: it came short */
+} Request;
+
+typedef enum RequestState { REQUEST_AGAIN, REQUEST_DONE, REQUEST_FAILED } RequestState;
+
+/* The bytes of a request that the next attempt must ask for: all at first, what is missing after a short read. */
+typedef struct Range {
+    uint64_t offset;
+    uint32_t bytes;
+    char *dst;
+} Range;
+Range request_range(const Request *r);
+/* Takes the result of an attempt at request_range(r): bytes that arrived, or -errno. */
+RequestState request_step(Request *r, int64_t result, int retries);
+
+/* ---- backends ------------------------------------------------------------------------------------------------------ */
+
+typedef struct Backend {
+    const char *name;
+    ErrCode (*start)(Disk *d, Err *err);
+    void (*stop)(Disk *d); /* waits for the attempts that run, forgets the rest; also after a start that failed half-way */
+    void (*push)(Disk *d, const uint32_t *numbers, size_t n);                /* there is always room */
+    size_t (*pull)(Disk *d, uint32_t *numbers, size_t max, bool wait);       /* finished ones; each is DONE or FAILED */
+    uint64_t (*busy_ns)(const Disk *d);
+} Backend;
+
+/* One attempt: bytes that arrived, or -errno. Called from the backend's threads. */
+typedef int64_t ReadOnce(const Disk *d, const Request *r);
+
+struct Disk {
+    DiskConfig config; /* defaults filled in */
+    const Backend *backend;
+    void *backend_state;
+    ReadOnce *read_once;
+    DiskFile **files; /* [n_files]; each stays where it is, because threads look at them */
+    uint32_t n_files;
+    bool said_buffered;
+    Request *requests;      /* [DISK_QUEUE] */
+    uint32_t *free_numbers; /* [n_free] of at most DISK_QUEUE */
+    uint32_t n_free;
+    uint64_t n_submitted;
+    uint64_t reads, bytes, retries;
+};
+
+extern const Backend backend_threads;
+int64_t read_plain(const Disk *d, const Request *r); /* threads.c: pread */
+int64_t read_fake(const Disk *d, const Request *r);  /* fake.c: pread, and the faults of d->config.faults */
+
+/* ---- direct I/O ---------------------------------------------------------------------------------------------------- */
+
+/* Opens a file for direct reads and finds their alignment. False: it cannot be read directly; then `cause` says why. */
+enum { DIRECT_CAUSE_BYTES = 256 };
+bool direct_open(const char *path, OsFile *f, uint32_t *alignment, char cause[DIRECT_CAUSE_BYTES]);
+
+#endif

@@ -1,0 +1,51 @@
+/* The fake: real reads on the thread backend, spoiled as a DiskFaults says.
+ *
+ * Whether an attempt is spoiled depends only on the seed, the number of the read and the number of the attempt, not on which
+ * thread gets there first: the same submissions fail the same way.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include "disk/backend.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+/* A well-mixed 64-bit number for a pair of counters (the finaliser of SplitMix64, applied twice). */
+static uint64_t mix(uint64_t x) {
+    x += UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+static uint64_t draw(const Disk *d, const Request *r, uint64_t purpose) {
+    return mix(mix(d->config.faults.seed + r->sequence) + ((uint64_t)r->again << 8 | purpose));
+}
+
+static bool happens(uint64_t drawn, uint32_t ppm) { return drawn % 1000000 < ppm; }
+
+/* What a device leaves behind when it fails: anything. So nobody may use it. */
+static int64_t fail_with_rubbish(const Range *range) {
+    memset(range->dst, 0xEE, range->bytes);
+    return -EIO;
+}
+
+int64_t read_fake(const Disk *d, const Request *r) {
+    enum { ERROR, SHORT, DELAY, LENGTH };
+    const DiskFaults *f = &d->config.faults;
+    Range range = request_range(r);
+    if (happens(draw(d, r, DELAY), f->delay_ppm)) {
+        struct timespec pause = {f->delay_ms / 1000, (long)(f->delay_ms % 1000) * 1000000};
+        while (nanosleep(&pause, &pause) != 0 && errno == EINTR) {}
+    }
+    bool poisoned = f->fail_file == (int64_t)r->read.file && f->fail_offset >= r->read.offset &&
+                    f->fail_offset - r->read.offset < r->read.bytes;
+    if (poisoned || happens(draw(d, r, ERROR), f->error_ppm)) return fail_with_rubbish(&range);
+    int64_t got = read_plain(d, r);
+    if (got > 0 && happens(draw(d, r, SHORT), f->short_ppm)) {
+        int64_t kept = (int64_t)(draw(d, r, LENGTH) % (uint64_t)got);
+        memset(range.dst + kept, 0xEE, (size_t)(got - kept));
+        got = kept;
+    }
+    return got;
+}
