@@ -114,6 +114,18 @@ uint32_t disk_alignment(const Disk *d, uint32_t file) {
     return d->files[file]->alignment;
 }
 
+const char *disk_file_path(const Disk *d, uint32_t file) {
+    assert(file < d->n_files);
+    return d->files[file]->path;
+}
+
+uint64_t disk_file_bytes(const Disk *d, uint32_t file) {
+    assert(file < d->n_files);
+    return d->files[file]->os.size;
+}
+
+uint32_t disk_files(const Disk *d) { return d->n_files; }
+
 /* ---- submit -------------------------------------------------------------------------------------------------------- */
 
 static ErrCode check_read(const Disk *d, const DiskRead *r, Err *err) {

@@ -45,6 +45,9 @@ void disk_free(Disk *d);
 ErrCode disk_add_file(Disk *d, const char *path, uint32_t *id, Err *err);
 /* Offset, length and memory alignment that reads of this file must keep: a power of two, 1 when buffered. */
 uint32_t disk_alignment(const Disk *d, uint32_t file);
+const char *disk_file_path(const Disk *d, uint32_t file);
+uint64_t disk_file_bytes(const Disk *d, uint32_t file); /* when it was opened */
+uint32_t disk_files(const Disk *d);                     /* how many there are */
 
 typedef struct DiskRead {
     uint32_t file;

@@ -3,9 +3,10 @@
  * What this is    want / next / put: the step says which experts of a layer it needs, takes them as they become ready, and gives
  *                 them back. The store decides what stays (LRU for now) and keeps the statistics. It knows records (three byte
  *                 ranges per expert), never arithmetic; the step never learns files.
- * Who owns what   the caller gives one slab of memory, which the store cuts into slots once; leases are borrowed until put.
- * What may fail   a read: then store_next returns NULL with file, offset and cause, every lease must still be put, and the
- *                 store stays usable (the failed expert is not in the cache).
+ * Who owns what   the store takes one slab of slab_bytes from the kernel and cuts it into slots once; its pages cost nothing until
+ *                 they are used. Leases are borrowed until put. The disk is the caller's, but nobody else submits to it.
+ * What may fail   a read: then store_next says which expert, file and offset, and why. Every lease must still be put and the want
+ *                 dropped; then the store is usable again (the failed expert is not in the cache).
  * Threads         one thread calls; reads run behind the disk door.
  * Promise         a lease's bytes are the bytes of that expert's record, wholly read; a pinned slot is never overwritten.
  *                 Checked by tests/unit/test_store.c.
@@ -30,7 +31,10 @@ typedef struct StoreConfig {
     const StorePart *parts;    /* [n_layers][n_experts][STORE_PARTS], borrowed for the store's life */
     Disk *disk;                /* borrowed */
     uint64_t slab_bytes;       /* memory for slots; at least one slot */
+    bool poison;               /* tests: fill a slot with STORE_POISON before it is read into, so that stale bytes are noticed */
 } StoreConfig;
+
+enum { STORE_POISON = 0xDB };
 
 typedef struct Store Store;
 
@@ -55,16 +59,16 @@ typedef enum StoreOrder {
  * for misses; reads start at once for as many as there are free slots, and go on as leases are put. n may exceed the number of
  * slots. Must be followed by store_next until all n are taken (or by store_drop). */
 ErrCode store_want(Store *s, int layer, const int32_t *experts, int n, StoreOrder order, Err *err);
-/* The next ready lease, waiting for the disk if need be. ERR_OK with *lease filled, or the read's error. Must not be called
- * more than n times, and with fewer slots than wanted experts not without giving leases back in between. */
+/* The next ready lease, waiting for the disk if need be. ERR_OK with *lease filled, or the read's error; that error comes again
+ * until store_drop. Must not be called more than n times, and not while leases hold every slot (both are ERR_STATE). */
 ErrCode store_next(Store *s, StoreLease *lease, Err *err);
 void store_put(Store *s, const StoreLease *lease);
 /* Gives up what is left of the current want (after an error or an interrupt); waits for reads in flight. */
 void store_drop(Store *s);
 
 typedef struct StoreStats {
-    uint64_t wanted, hits, misses;  /* experts, once per want */
-    uint64_t bytes_read;            /* of records, without alignment */
+    uint64_t wanted, hits, misses;  /* experts, once per want; hits + misses = wanted */
+    uint64_t bytes_read;            /* of whole records that landed, without alignment */
     uint64_t evictions;
     uint64_t wait_ns;               /* time store_next blocked */
 } StoreStats;
