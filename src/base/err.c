@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-ErrCode err_set(Err *err, ErrCode code, const char *fmt, ...) {
+ErrCode (err_set)(Err *err, ErrCode code, const char *fmt, ...) {
     if (err) {
         va_list args;
         va_start(args, fmt);
