@@ -221,7 +221,7 @@ static ErrCode read_magic(FormatReader *r) {
     }
     code = format_reader_u32(r, &version, "the version");
     if (code || version == 2 || version == 3) return code;
-    if ((version & 0xFFFF) == 0)
+    if (version != 0 && (version & 0xFFFF) == 0)
         return err_set(r->err, ERR_UNSUPPORTED, "%s: a big-endian GGUF file; only little-endian ones are supported", r->path);
     return err_set(r->err, ERR_UNSUPPORTED, "%s: at offset %llu: GGUF version %u is not supported, only 2 and 3; use a newer file",
                    r->path, (unsigned long long)(at + 4), version);

@@ -110,8 +110,9 @@ const char *write_temp(const char *name, const void *bytes, size_t len) {
     static unsigned turn;
     char *path = paths[turn++ % COUNT_OF(paths)];
     snprintf(path, sizeof paths[0], "%s/%s", temp_dir(), name);
+    remove(path); /* a new file: cutting an old one to nothing makes some file systems write it out at once */
     FILE *f = fopen(path, "wb");
-    if (!f || fwrite(bytes, 1, len, f) != len || fclose(f) != 0) {
+    if (!f || (len && fwrite(bytes, 1, len, f) != len) || fclose(f) != 0) {
         print_error("cannot write %s\n", path);
         fail();
     }
