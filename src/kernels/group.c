@@ -32,21 +32,12 @@ static uint16_t load_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8)
 static uint32_t load_u32(const uint8_t *p) { return load_u16(p) | (uint32_t)load_u16(p + 2) << 16; }
 static float load_f16(const uint8_t *p) { return quant_f16_to_f32(load_u16(p)); }
 
-/* 2^(e - 128) */
-static float mxfp4_scale(uint8_t e) {
-    union {
-        uint32_t u;
-        float f;
-    } v = {e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23};
-    return v.f;
-}
-
 /* One block of a small type into block b of the group. */
 static void unpack_small(QuantType type, const uint8_t *src, Group *g, int b) {
     int8_t *w = g->w + 32 * b;
     uint32_t fifth = type == QUANT_Q5_0 ? load_u32(src + 2) : type == QUANT_Q5_1 ? load_u32(src + 4) : 0;
     const uint8_t *qs = src + quant_traits(type)->block_bytes - (type == QUANT_Q8_0 ? 32 : 16);
-    g->scale[b] = type == QUANT_MXFP4 ? mxfp4_scale(src[0]) : load_f16(src);
+    g->scale[b] = type == QUANT_MXFP4 ? group_mxfp4_scale(src[0]) : load_f16(src);
     if (group_has_min(type)) g->min[b] = load_f16(src + 2);
     for (int i = 0; i < 32; i++) {
         int nibble = i < 16 ? qs[i] & 15 : qs[i - 16] >> 4;

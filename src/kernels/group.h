@@ -21,7 +21,7 @@
 enum { GROUP_ELEMS = 256, GROUP_BLOCKS = 8, GROUP_RUNS = 16 };
 
 typedef struct Group {
-    int8_t w[GROUP_ELEMS];
+    _Alignas(32) int8_t w[GROUP_ELEMS];
     int16_t sub[GROUP_RUNS];     /* 1 for types without */
     int16_t min_sub[GROUP_RUNS]; /* 1 for types without; not set for types without a minimum */
     float scale[GROUP_BLOCKS];
@@ -34,6 +34,15 @@ bool group_has_min(QuantType type);
 size_t group_bytes(QuantType type);
 /* Unpacks n_blocks (1..8; always 8 for types with superblocks) from src; the rest of the group becomes zeros. */
 void group_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g);
+
+/* 2^(e - 128): the scale of an MXFP4 block, whose values stand doubled in their table. */
+static inline float group_mxfp4_scale(uint8_t e) {
+    union {
+        uint32_t u;
+        float f;
+    } v = {e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23};
+    return v.f;
+}
 
 extern const int8_t group_iq4_values[16], group_fp4_values[16];
 

@@ -12,7 +12,7 @@
  *                 types with minima); block b belongs to lane b % 8, blocks are added in ascending order, and the 8 lanes are
  *                 folded in the same way (formula: group.h). exp, sigmoid and friends are one polynomial on every rung. So
  *                 tile, batch, thread and instruction set never change a bit. NaN stays NaN on every rung, but which NaN is
- *                 not promised. Checked by tests/unit/test_kernels.c and `make check-kernels`.
+ *                 not promised. Checked by tests/unit/test_kernels.c and test_kernels_rungs.c.
  */
 #ifndef KERNELS_KERNELS_H
 #define KERNELS_KERNELS_H

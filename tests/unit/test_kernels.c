@@ -1,4 +1,5 @@
 /* The scalar rung against plain formulas in double precision. That the other rungs equal it bit for bit is test_kernels_rungs. */
+#include "support/rungs.h"
 #include "support/support.h"
 
 #include "kernels/kernels.h"
@@ -12,15 +13,8 @@ enum { MAX_N = 2100 };
 static const Kernels *k;
 static float a[MAX_N], b[MAX_N], c[MAX_N], out[MAX_N];
 
-/* Uniform in [-1, 1); the same numbers on every run. */
-static float next_random(void) {
-    static uint64_t state = 42;
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (float)(int32_t)(state >> 32) * 0x1p-31f;
-}
-
 static void fill(float *x, size_t n, float scale) {
-    for (size_t i = 0; i < n; i++) x[i] = next_random() * scale;
+    for (size_t i = 0; i < n; i++) x[i] = rung_random() * scale;
 }
 
 static int setup(void **state) {
@@ -294,30 +288,6 @@ static void quantised_activations_are_within_half_a_step(void **state) {
     assert_true(isnan(scale[0]));
 }
 
-/* Random bytes are valid blocks of every type; only the f16 scales must be kept moderate. */
-static void random_weights(QuantType type, uint8_t *w, size_t n) {
-    const QuantTraits *traits = quant_traits(type);
-    size_t blocks = n / traits->block_elems;
-    for (size_t i = 0; i < blocks * traits->block_bytes; i++) w[i] = (uint8_t)(next_random() * 128.0f + 128.0f);
-    for (size_t i = 0; i < blocks; i++) {
-        uint8_t *block = w + i * traits->block_bytes;
-        for (uint32_t s = 0; s < traits->n_scales; s++) {
-            uint16_t h = quant_f32_to_f16(next_random() * 0.1f);
-            memcpy(block + traits->scale_offset + 2 * s, &h, 2);
-        }
-        float f = next_random();
-        uint16_t f16 = quant_f32_to_f16(f), bf16 = quant_f32_to_bf16(f);
-        if (type == QUANT_F32) memcpy(block, &f, 4);
-        if (type == QUANT_F16) memcpy(block, &f16, 2);
-        if (type == QUANT_BF16) memcpy(block, &bf16, 2);
-        if (type == QUANT_MXFP4) block[0] = (uint8_t)(120 + block[0] % 8);
-        if (type == QUANT_NVFP4)
-            for (int s = 0; s < 4; s++) block[s] = (uint8_t)(0x30 + block[s] % 8);
-        if (type == QUANT_IQ1_M)
-            for (int s = 0; s < 4; s++) block[48 + 2 * s + 1] = (uint8_t)((block[48 + 2 * s + 1] & 15) | (s == 3 ? 0x20 : 0x40));
-    }
-}
-
 /* With f32 activations a product is that of the decoded row; with quantised ones that of the row with the values the quantised
  * activations stand for. Both up to f32 rounding, for every type. */
 static void matmul_multiplies_what_the_bytes_mean(void **state) {
@@ -337,7 +307,7 @@ static void matmul_multiplies_what_the_bytes_mean(void **state) {
             for (size_t n = traits->block_elems == 1 ? 37 : traits->block_elems; n <= N; n += n < 256 ? n : 256) {
                 size_t row_bytes = (size_t)quant_row_bytes((QuantType)type, n);
                 if (!row_bytes || (quantised && n % 32)) continue;
-                random_weights((QuantType)type, w, ROWS * n);
+                rung_random_weights((QuantType)type, w, ROWS * n, true);
                 for (size_t t = 0; t < TOKENS; t++) {
                     fill(x[t], n, 1.0f);
                     if (quantised) k->quantize(x[t], q[t], scale[t], n);

@@ -1,0 +1,175 @@
+/* AVX2 rung: weight rows times activations. A row is unpacked once for a tile of tokens; group.h has the formula of the integer
+ * products, scalar_matmul.c its plain form. */
+#include "kernels/avx2.h"
+#include "kernels/order.h"
+
+enum { TILE = 32 }; /* tokens at a time: their activations stay in the second cache while all rows pass by */
+
+/* ---- quantised activations ------------------------------------------------------------------------------------------ */
+
+/* What a type asks of the inner loop; constant where it is inlined. */
+typedef struct Shape {
+    bool is_signed; /* w may be negative */
+    bool has_sub;   /* integer scales per run of 16 */
+    bool has_min;
+} Shape;
+
+/* The activations of one token. sums: of every run of 16, int16 [16] per group; types with minima only. */
+typedef struct Token {
+    const int8_t *q;
+    const float *scale;
+    const int16_t *sums;
+} Token;
+
+/* Runs 0..15 to the order 0 2 4 .. 14 | 1 3 .. 15: the first half of a block is multiplied in the lower half of a vector. */
+ALWAYS_INLINE __m256i split_runs(const int16_t *sub) {
+    const __m256i evens_first = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    __m256i v = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)sub), evens_first);
+    return _mm256_permute4x64_epi64(v, 0xD8);
+}
+
+/* 32 products of block b as eight partial sums. |w| as unsigned times q with the sign of w: pairs stay below 2 * 128 * 127, so
+ * that nothing saturates. */
+ALWAYS_INLINE __m256i block_products(Shape shape, __m256i w, const int8_t *q, __m256i subs, int b) {
+    __m256i x = _mm256_loadu_si256((const __m256i *)q);
+    __m256i pairs = shape.is_signed ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) : _mm256_maddubs_epi16(w, x);
+    __m256i sub = _mm256_set1_epi16(1);
+    if (shape.has_sub) sub = _mm256_shuffle_epi8(subs, _mm256_set1_epi16((short)(2 * b | (2 * b + 1) << 8)));
+    return _mm256_madd_epi16(pairs, sub);
+}
+
+/* Eight vectors of partial sums to one vector of eight sums. */
+ALWAYS_INLINE __m256i sum_each(const __m256i *v) {
+    __m256i a = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+    __m256i b = _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]), _mm256_hadd_epi32(v[6], v[7]));
+    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
+}
+
+/* Adds group number `at` of a row to the 8 block lanes of one token. w: block b stands at w + b * step. */
+ALWAYS_INLINE __m256 add_group(Shape shape, const Group *g, const int8_t *w, size_t step, const Token *token, size_t at,
+                               __m256 lanes) {
+    const int8_t *q = token->q + at * GROUP_ELEMS;
+    __m256i products[8], subs = shape.has_sub ? split_runs(g->sub) : _mm256_setzero_si256();
+    UNROLL for (int b = 0; b < 8; b++)
+        products[b] = block_products(shape, _mm256_loadu_si256((const __m256i *)(w + (size_t)b * step)), q + 32 * b, subs, b);
+    __m256 x_scale = _mm256_loadu_ps(token->scale + at * GROUP_BLOCKS);
+    __m256 scale = _mm256_mul_ps(_mm256_loadu_ps(g->scale), x_scale);
+    lanes = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum_each(products)), lanes);
+    if (shape.has_min) {
+        __m256i min_sub = _mm256_loadu_si256((const __m256i *)g->min_sub);
+        __m256i sums = _mm256_loadu_si256((const __m256i *)(token->sums + at * GROUP_RUNS));
+        __m256 min = _mm256_mul_ps(_mm256_loadu_ps(g->min), x_scale);
+        lanes = _mm256_fmadd_ps(min, _mm256_cvtepi32_ps(_mm256_madd_epi16(min_sub, sums)), lanes);
+    }
+    return lanes;
+}
+
+/* The activations of the last, incomplete group of a row, filled up with zeros. */
+typedef struct Rest {
+    int8_t q[GROUP_ELEMS];
+    float scale[GROUP_BLOCKS];
+} Rest;
+
+ALWAYS_INLINE void integer_row(Shape shape, QuantType type, const uint8_t *row, size_t n, const Token *tokens, const Rest *rests,
+                               size_t n_tokens, float *y, size_t y_stride) {
+    __m256 lanes[TILE];
+    Group g;
+    size_t bytes = group_bytes(type), groups = n / GROUP_ELEMS, rest = n % GROUP_ELEMS;
+    for (size_t t = 0; t < n_tokens; t++) lanes[t] = _mm256_setzero_ps();
+    for (size_t i = 0; i < groups; i++, row += bytes) {
+        kernels_avx2_unpack(type, row, GROUP_BLOCKS, &g);
+        for (size_t t = 0; t < n_tokens; t++) lanes[t] = add_group(shape, &g, g.w, 32, &tokens[t], i, lanes[t]);
+    }
+    if (rest) {
+        kernels_avx2_unpack(type, row, rest / 32, &g);
+        for (size_t t = 0; t < n_tokens; t++) {
+            Token token = {rests[t].q, rests[t].scale, shape.has_min ? tokens[t].sums + groups * GROUP_RUNS : NULL};
+            lanes[t] = add_group(shape, &g, g.w, 32, &token, 0, lanes[t]);
+        }
+    }
+    for (size_t t = 0; t < n_tokens; t++) y[t * y_stride] = avx2_fold8(lanes[t]);
+}
+
+/* sums[s] = sum of q[16 s .. 16 s + 15] */
+static void sum_runs(const int8_t *q, size_t n, int16_t *sums) {
+    for (size_t s = 0; s < n / 16; s++) {
+        __m128i v = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(q + 16 * s)), _mm_set1_epi8((char)0x80)); /* q + 128 */
+        v = _mm_sad_epu8(v, _mm_setzero_si128());
+        sums[s] = (int16_t)(_mm_cvtsi128_si32(v) + _mm_extract_epi16(v, 4) - 16 * 128);
+    }
+}
+
+/* At most TILE tokens, all quantised. scratch holds the sums of runs of 16: 2 bytes each, where it has room for n floats. */
+static void integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
+                         float *y, size_t y_stride, int16_t *scratch) {
+    Token tokens[TILE];
+    Rest rests[TILE];
+    size_t whole = n - n % GROUP_ELEMS, row_bytes = (size_t)quant_row_bytes(type, n);
+    size_t runs = (n + GROUP_ELEMS - 1) / GROUP_ELEMS * GROUP_RUNS;
+    bool has_min = group_has_min(type);
+    for (size_t t = 0; t < n_tokens; t++) {
+        int16_t *sums = has_min ? scratch + t * runs : NULL;
+        tokens[t] = (Token){acts[t].q, acts[t].scale, sums};
+        if (whole < n) {
+            memset(&rests[t], 0, sizeof rests[t]);
+            memcpy(rests[t].q, acts[t].q + whole, n - whole);
+            memcpy(rests[t].scale, acts[t].scale + whole / 32, (n - whole) / 32 * sizeof(float));
+        }
+        if (!has_min) continue;
+        sum_runs(acts[t].q, whole, sums);
+        if (whole < n) sum_runs(rests[t].q, GROUP_ELEMS, sums + whole / 16);
+    }
+    for (size_t r = 0; r < n_rows; r++, w += row_bytes, y++) {
+        switch (type) {
+        case QUANT_Q2_K: case QUANT_Q4_K: case QUANT_Q5_K:
+            integer_row((Shape){false, true, true}, type, w, n, tokens, rests, n_tokens, y, y_stride);
+            break;
+        case QUANT_Q3_K: case QUANT_Q6_K: case QUANT_IQ4_XS:
+            integer_row((Shape){true, true, false}, type, w, n, tokens, rests, n_tokens, y, y_stride);
+            break;
+        case QUANT_Q4_1: case QUANT_Q5_1:
+            integer_row((Shape){false, false, true}, type, w, n, tokens, rests, n_tokens, y, y_stride);
+            break;
+        default: integer_row((Shape){true, false, false}, type, w, n, tokens, rests, n_tokens, y, y_stride); break;
+        }
+    }
+}
+
+/* ---- f32 activations ------------------------------------------------------------------------------------------------ */
+
+/* At most TILE tokens. scratch: [n], the decoded row. */
+static void float_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
+                       size_t y_stride, float *scratch) {
+    const float *x[TILE];
+    float out[TILE];
+    size_t row_bytes = (size_t)quant_row_bytes(type, n);
+    bool plain = type == QUANT_F32 || type == QUANT_F16 || type == QUANT_BF16;
+    for (size_t t = 0; t < n_tokens; t++) x[t] = acts[t].x;
+    for (size_t r = 0; r < n_rows; r++, w += row_bytes, y++) {
+        if (plain) {
+            kernels_avx2_dots(type, w, x, n_tokens, n, out);
+        } else {
+            if (kernels_has_integer(type)) kernels_avx2_decode(type, w, scratch, n);
+            else quant_decode(type, w, scratch, n);
+            kernels_avx2_dots(QUANT_F32, scratch, x, n_tokens, n, out);
+        }
+        for (size_t t = 0; t < n_tokens; t++) y[t * y_stride] = out[t];
+    }
+}
+
+/* Tokens are taken in tiles of neighbours that want the same arithmetic. */
+void kernels_avx2_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
+                         size_t y_stride, float *scratch) {
+    size_t groups = (n + GROUP_ELEMS - 1) / GROUP_ELEMS;
+    size_t room = groups ? 4 * n / (groups * GROUP_RUNS * sizeof(int16_t)) : TILE; /* tokens whose sums scratch can hold; >= 4 */
+    bool has_integer = kernels_has_integer(type);
+    for (size_t first = 0, count; first < n_tokens; first += count) {
+        bool integer = has_integer && acts[first].q;
+        size_t most = integer && room < TILE ? room : TILE;
+        for (count = 1; count < most && first + count < n_tokens; count++)
+            if (integer != (has_integer && acts[first + count].q)) break;
+        float *out = y + first * y_stride;
+        if (integer) integer_tile(type, w, n_rows, n, acts + first, count, out, y_stride, (int16_t *)(void *)scratch);
+        else float_tile(type, w, n_rows, n, acts + first, count, out, y_stride, scratch);
+    }
+}
