@@ -287,12 +287,13 @@ static ErrCode read_tokens(Reader *r, const json_t *root, const json_t *config) 
     return code == ERR_OK ? check_normalized(r) : code;
 }
 
-static json_t *parse(Str text, const char *file, Err *err) {
+/* name: "" or the file's name and a space. Whoever calls the door says which tokenizer.json it was. */
+static json_t *parse(Str text, const char *name, Err *err) {
     json_error_t where;
     json_t *root = json_loadb(text.ptr ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, &where);
     if (root && json_is_object(root)) return root;
-    if (root) err_set(err, ERR_FORMAT, "%s is not a JSON object", file);
-    else err_set(err, ERR_FORMAT, "%s is not valid JSON: %s (line %d, column %d)", file, where.text, where.line, where.column);
+    if (root) err_set(err, ERR_FORMAT, "%snot a JSON object", name);
+    else err_set(err, ERR_FORMAT, "%snot valid JSON: %s (line %d, column %d)", name, where.text, where.line, where.column);
     json_decref(root);
     return NULL;
 }
@@ -300,9 +301,9 @@ static json_t *parse(Str text, const char *file, Err *err) {
 Tokenizer *text_tokenizer_from_json(Str tokenizer_json, Str tokenizer_config_json, Err *err) {
     Reader r = {.err = err};
     Tokenizer *t = NULL;
-    json_t *root = parse(tokenizer_json, "tokenizer.json", err), *config = NULL;
+    json_t *root = parse(tokenizer_json, "", err), *config = NULL;
     if (!root) return NULL;
-    if (tokenizer_config_json.ptr && !(config = parse(tokenizer_config_json, "tokenizer_config.json", err))) {
+    if (tokenizer_config_json.ptr && !(config = parse(tokenizer_config_json, "tokenizer_config.json: ", err))) {
         json_decref(root);
         return NULL;
     }
@@ -310,7 +311,6 @@ Tokenizer *text_tokenizer_from_json(Str tokenizer_json, Str tokenizer_config_jso
     if (code == ERR_OK) code = read_pipeline(&r, root);
     if (code == ERR_OK) code = read_tokens(&r, root, config);
     if (code == ERR_OK) t = text_tokenizer_new(&r.spec, err);
-    if (!t) err_prefix(err, "tokenizer.json");
     mem_free(r.tokens);
     mem_free(r.kinds);
     mem_free(r.normalized);

@@ -185,9 +185,9 @@ static void llama_vectors(void **state) {
     REQUIRE_PATH(shared_path("data/tokenizer/vectors35.jsonl"));
     Tokenizer *t = load(shared_path("data/tokenizer/qwen3.5"), true);
     size_t len;
-    char *all = slurp(shared_path("data/tokenizer/vectors35.jsonl"), &len), *next;
+    char *all = slurp(shared_path("data/tokenizer/vectors35.jsonl"), &len);
     int exact = 0, lines = 0;
-    for (char *line = strtok_r(all, "\n", &next); line; line = strtok_r(NULL, "\n", &next), lines++) {
+    for (char *line = strtok(all, "\n"); line; line = strtok(NULL, "\n"), lines++) {
         json_t *row = json_loads(line, 0, NULL);
         json_t *text = json_object_get(row, "text"), *low = json_object_get(row, "ids_lo"), *high = json_object_get(row, "ids_hi");
         TextIds ids = {0};
@@ -279,6 +279,39 @@ static void golden_folders_load(void **state) {
     }
 }
 
+/* Patterns that are nobody's named split go through the same code: other families' small models, and the pieces of a split. */
+static void tokenizers_of_other_families(void **state) {
+    (void)state;
+    REQUIRE_PATH(shared_path("data/golden-more/tokens.jsonl"));
+    static const char *const names[] = {"glm45-air", "gpt-oss", "minimax-m2", "mixtral", "nemotron-nano", "olmoe", "qwen4exp"};
+    Tokenizer *models[COUNT_OF(names)];
+    int checked[COUNT_OF(names)] = {0};
+    char path[64];
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        snprintf(path, sizeof path, "data/golden-more/%s", names[i]);
+        models[i] = load(shared_path(path), false);
+    }
+    FILE *f = fopen(shared_path("data/golden-more/tokens.jsonl"), "r");
+    assert_non_null(f);
+    for (json_t *row; (row = json_loadf(f, JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL, NULL)) != NULL; json_decref(row)) {
+        const char *name = json_string_value(json_object_get(row, "model"));
+        const json_t *text = json_object_get(row, "text");
+        for (size_t i = 0; name && i < COUNT_OF(names); i++) {
+            if (strcmp(name, names[i]) != 0) continue;
+            TextIds ids = {0};
+            assert_int_equal(text_encode(models[i], json_string_value(text), json_string_length(text), 0, &ids, NULL), ERR_OK);
+            assert_ids(&ids, json_object_get(row, "ids"), name);
+            text_ids_free(&ids);
+            checked[i]++;
+        }
+    }
+    fclose(f);
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        assert_int_equal(checked[i], 67);
+        text_tokenizer_free(models[i]);
+    }
+}
+
 static void tiny_tales_prompts(void **state) {
     (void)state;
     REQUIRE_PATH(shared_path("data/models/tiny-tales/golden.json"));
@@ -330,7 +363,7 @@ int main(void) {
         cmocka_unit_test(vectors_of_both_vocabularies), cmocka_unit_test(whole_texts_by_checksum),
         cmocka_unit_test(llama_vectors), cmocka_unit_test(config_adds_the_missing_added_tokens),
         cmocka_unit_test(decoding_gives_the_text_back), cmocka_unit_test(golden_folders_load),
-        cmocka_unit_test(tiny_tales_prompts), cmocka_unit_test(character_level_vocabulary),
+        cmocka_unit_test(tokenizers_of_other_families), cmocka_unit_test(tiny_tales_prompts), cmocka_unit_test(character_level_vocabulary),
     };
     return RUN_TESTS(tokens);
 }

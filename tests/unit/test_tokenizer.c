@@ -1,0 +1,485 @@
+/* The tokenizer with data made here: against a plain rewriting of its definition, against the library's NFC, on long and on
+ * hostile texts, on specs that are none, and with memory running out. The ids of real vocabularies: tests/golden/test_tokens.c. */
+#include "support/support.h"
+
+#include "text/tokenizer_parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+/* ---- a small vocabulary: the 256 bytes, then what the merges make, then added tokens ---- */
+
+static const char *const small_merges[] = {"h e",   "l l",   "he ll", "hell o", "\xC4\xA0 w", "o r",   "\xC4\xA0w or",
+                                           "l d",   "a a",   "aa aa", "aaaa aaaa", "a b",      "b c",   "ab c",
+                                           "a bc",  "\xC3\x83 \xC2\xA9", "\xC4\xA0 \xC4\xA0", "\xC4\xA0\xC4\xA0 \xC4\xA0\xC4\xA0",
+                                           "t h",   "th e",  "\xC4\xA0 the", "\xC4\x8A \xC4\x8A", "e r", "i n"};
+static const char *const small_added[] = {"<|end|>", "<think>", "<think", "</think>", "<|end|>x"};
+
+typedef struct Small {
+    TextSpec spec;
+    Str tokens[512];
+    uint8_t kinds[512];
+    Str merges[64][2];
+    Arena strings;
+} Small;
+
+static void small_token(Small *s, Str text, uint8_t kind) {
+    s->tokens[s->spec.n_tokens] = text;
+    s->kinds[s->spec.n_tokens++] = kind;
+}
+
+static void small_merge(Small *s, const char *merge) {
+    const char *space = strchr(merge, ' ');
+    Str *pair = s->merges[s->spec.n_merges++];
+    pair[0] = str_make(merge, (size_t)(space - merge));
+    pair[1] = str_c(space + 1);
+    char both[64];
+    int n = snprintf(both, sizeof both, "%.*s%s", (int)pair[0].len, merge, space + 1);
+    for (uint32_t i = 0; i < s->spec.n_tokens; i++)
+        if (str_eq_c(s->tokens[i], both)) return; /* a + bc makes what ab + c has made */
+    small_token(s, str_make(arena_strndup(&s->strings, both, (size_t)n), (size_t)n), TEXT_TOKEN_NORMAL);
+}
+
+static Small *small_new(TextSplit split, bool nfc) {
+    Small *s = calloc(1, sizeof *s);
+    s->spec.split = split;
+    s->spec.nfc = nfc;
+    s->spec.tokens = s->tokens;
+    s->spec.kinds = s->kinds;
+    s->spec.merges = (const Str(*)[2])s->merges;
+    for (unsigned b = 0; b < 256; b++) {
+        char key[2];
+        size_t n = text_alphabet_put(b, key);
+        small_token(s, str_make(arena_strndup(&s->strings, key, n), n), TEXT_TOKEN_NORMAL);
+    }
+    for (size_t i = 0; i < COUNT_OF(small_merges); i++) small_merge(s, small_merges[i]);
+    for (size_t i = 0; i < COUNT_OF(small_added); i++)
+        small_token(s, str_c(small_added[i]), i == 1 || i == 3 ? TEXT_TOKEN_ADDED : TEXT_TOKEN_SPECIAL);
+    return s;
+}
+
+static void small_free(Small *s) {
+    arena_free(&s->strings);
+    free(s);
+}
+
+static Tokenizer *small_tokenizer(TextSplit split, bool nfc) {
+    Small *s = small_new(split, nfc);
+    Err err = {0};
+    Tokenizer *t = text_tokenizer_new(&s->spec, &err);
+    if (!t) fail_msg("%s", err.text);
+    small_free(s);
+    return t;
+}
+
+/* The tokens of a text, written with '|' between them. */
+static const char *pieces(const Tokenizer *t, const char *text, unsigned flags) {
+    static Buf out;
+    TextIds ids = {0};
+    Err err = {0};
+    if (text_encode(t, text, strlen(text), flags, &ids, &err) != ERR_OK) fail_msg("%s: %s", text, err.text);
+    buf_clear(&out);
+    buf_puts(&out, "");
+    for (size_t i = 0; i < ids.n; i++) {
+        if (i) buf_putc(&out, '|');
+        assert_true(text_decode(t, ids.ids[i], false, &out));
+    }
+    text_ids_free(&ids);
+    return out.ptr;
+}
+
+static void decode_all(const Tokenizer *t, const TextIds *ids, Buf *out) {
+    buf_clear(out);
+    buf_puts(out, "");
+    for (size_t i = 0; i < ids->n; i++) assert_true(text_decode(t, ids->ids[i], false, out));
+}
+
+static uint32_t dice(uint32_t *state) {
+    *state = *state * 1664525u + 1013904223u;
+    return *state >> 8;
+}
+
+/* ---- encoding ---- */
+
+static void merges_follow_their_rank(void **state) {
+    (void)state;
+    Tokenizer *t = small_tokenizer(TEXT_SPLIT_QWEN35, true);
+    assert_string_equal(pieces(t, "hello world", 0), "hello| wor|ld");
+    assert_string_equal(pieces(t, "abc", 0), "abc"); /* a b (rank 11) before b c (12) */
+    assert_string_equal(pieces(t, "bbc", 0), "b|bc");
+    assert_string_equal(pieces(t, "aaa", 0), "aa|a"); /* leftmost first */
+    assert_string_equal(pieces(t, "aaaaaaaaaaa", 0), "aaaaaaaa|aa|a");
+    assert_string_equal(pieces(t, "the there in", 0), "t|he| |t|he|r|e| |in") /* h e comes before t h */;
+    assert_string_equal(pieces(t, "", 0), "");
+    text_tokenizer_free(t);
+}
+
+static void added_tokens_are_cut_out_first(void **state) {
+    (void)state;
+    Tokenizer *t = small_tokenizer(TEXT_SPLIT_QWEN35, true);
+    assert_string_equal(pieces(t, "he<think>llo</think><|end|>", 0), "he|<think>|ll|o|</think>|<|end|>");
+    assert_string_equal(pieces(t, "<think<think>", 0), "<think|<think>");
+    assert_string_equal(pieces(t, "<|end|>xx<|end|>", 0), "<|end|>x|x|<|end|>"); /* the longest */
+    assert_string_equal(pieces(t, "<|en<|end|>d|>", 0), "<|||e|n|<|end|>|d|||>");
+    assert_string_equal(pieces(t, "<think>", TEXT_NO_SPECIAL), "<|th|in|k|>");
+    /* NFC acts between added tokens only: '>' and U+0338 would fuse. */
+    assert_string_equal(pieces(t, "<think>\xCC\xB8", 0), "<think>|\xCC|\xB8");
+    int32_t id, end;
+    assert_true(text_token_id(t, "<think>", &id) && !text_token_is_special(t, id));
+    assert_true(text_token_id(t, "<|end|>", &end) && text_token_is_special(t, end));
+    assert_false(text_token_id(t, "hello", &id));
+    assert_false(text_token_id(t, "", &id));
+    Buf out = {0};
+    assert_true(text_decode(t, end, true, &out));
+    assert_int_equal(out.len, 0);
+    assert_false(text_decode(t, -1, false, &out));
+    assert_false(text_decode(t, (int32_t)text_token_count(t), false, &out));
+    buf_free(&out);
+    text_tokenizer_free(t);
+}
+
+/* BPE as one would explain it: find the best pair of the whole word, leftmost first, join it, begin again. */
+static size_t plain_bpe(const Small *s, const char *text, size_t len, Str *parts) {
+    for (size_t i = 0; i < len; i++) parts[i] = str_make(text + i, 1);
+    for (size_t n = len;;) {
+        uint32_t best = UINT32_MAX;
+        size_t at = 0;
+        for (size_t i = 0; i + 1 < n; i++)
+            for (uint32_t m = 0; m < s->spec.n_merges && m < best; m++)
+                if (str_eq(parts[i], s->merges[m][0]) && str_eq(parts[i + 1], s->merges[m][1])) best = m, at = i;
+        if (best == UINT32_MAX) return n;
+        parts[at].len += parts[at + 1].len;
+        n--;
+        memmove(parts + at + 1, parts + at + 2, (n - at - 1) * sizeof *parts);
+    }
+}
+
+static void random_words_against_plain_bpe(void **state) {
+    (void)state;
+    Small *s = small_new(TEXT_SPLIT_NONE, false);
+    Tokenizer *t = text_tokenizer_new(&s->spec, NULL);
+    uint32_t seed = 7;
+    Str parts[200];
+    TextIds ids = {0};
+    Buf out = {0};
+    for (int round = 0; round < 3000; round++) {
+        char text[200];
+        size_t len = 1 + dice(&seed) % (round % 3 ? 40 : 199);
+        for (size_t i = 0; i < len; i++) text[i] = "abcheloaabbc"[dice(&seed) % 12];
+        size_t n = plain_bpe(s, text, len, parts);
+        ids.n = 0;
+        assert_int_equal(text_encode(t, text, len, 0, &ids, NULL), ERR_OK);
+        assert_int_equal(ids.n, n);
+        for (size_t i = 0; i < n; i++) {
+            buf_clear(&out);
+            text_decode(t, ids.ids[i], false, &out);
+            if (out.len != parts[i].len || memcmp(out.ptr, parts[i].ptr, out.len) != 0) fail_msg("%.*s, part %zu", (int)len, text, i);
+        }
+    }
+    buf_free(&out);
+    text_ids_free(&ids);
+    text_tokenizer_free(t);
+    small_free(s);
+}
+
+/* ---- the split ---- */
+
+static const char *words(TextSplitter *s, const char *text) {
+    static Buf out;
+    TextSplitRun run;
+    size_t at, n;
+    buf_clear(&out);
+    buf_puts(&out, "");
+    assert_int_equal(text_split_begin(&run, s, strlen(text), NULL), ERR_OK);
+    text_split_text(&run, text, strlen(text));
+    while (text_split_next(&run, &at, &n, NULL) == ERR_OK && n) {
+        if (out.len) buf_putc(&out, '|');
+        buf_put(&out, text + at, n);
+    }
+    text_split_end(&run);
+    return out.ptr;
+}
+
+static void words_are_split_by_the_pattern(void **state) {
+    (void)state;
+    TextSplitter s;
+    assert_int_equal(text_splitter_new(&s, TEXT_SPLIT_QWEN35, NULL, NULL), ERR_OK);
+    assert_string_equal(words(&s, "I'M you'll don't"), "I|'M| you|'ll| don|'t");
+    assert_string_equal(words(&s, "a1234 5"), "a|1|2|3|4| |5");
+    assert_string_equal(words(&s, "x  y   \n\n  z  "), "x| | y|   \n\n| | z|  ");
+    assert_string_equal(words(&s, "(self) /b.c!?\n\n"), "(self|)| /|b|.c|!?\n\n");
+    assert_string_equal(words(&s, "e\xCC\x81t\xC3\xA9"), "e\xCC\x81t\xC3\xA9");
+    assert_string_equal(words(&s, "a\xE3\x80\x80\xE3\x80\x80" "b"), "a|\xE3\x80\x80|\xE3\x80\x80" "b"); /* U+3000 is white space */
+    assert_string_equal(words(&s, "!\xE1\xA0\x8E!"), "!\xE1\xA0\x8E!");  /* U+180E is not, though PCRE2's \s has it */
+    assert_string_equal(words(&s, "!\xC2\x85!"), "!|\xC2\x85|!");        /* U+0085 is */
+    assert_string_equal(words(&s, "!\x1C!"), "!\x1C!");                  /* U+001C is not */
+    text_splitter_free(&s);
+    assert_int_equal(text_splitter_new(&s, TEXT_SPLIT_QWEN2, NULL, NULL), ERR_OK);
+    assert_string_equal(words(&s, "e\xCC\x81t"), "e|\xCC\x81t"); /* a mark is no letter here */
+    text_splitter_free(&s);
+    assert_int_equal(text_splitter_new(&s, TEXT_SPLIT_NONE, "b*|\\S{4}", NULL), ERR_OK);
+    assert_string_equal(words(&s, "aabba"), "a|a|bb|a"); /* empty matches divide, gaps are words */
+    text_splitter_free(&s);
+    assert_int_equal(text_splitter_new(&s, TEXT_SPLIT_NONE, NULL, NULL), ERR_OK);
+    assert_string_equal(words(&s, "a b\nc"), "a b\nc");
+    text_splitter_free(&s);
+}
+
+static void foreign_patterns_are_refused_by_name(void **state) {
+    (void)state;
+    static const char *const bad[][2] = {
+        {"\\w+", "\\w"},        {"a\\b", "\\b"},      {"[a[b]]", "["},       {"[a&&b]", "&&"},    {"^a", "^"},
+        {"a$", "$"},            {"(?<=a)b", "(?<"},   {"(*UTF)a", "(*"},     {"(?s)a", "(?s"},    {"a{2}+", "}+"},
+        {"(a", "compile"},      {"", "empty"},        {"\\x41", "\\x"},      {"(a)\\1", "\\1"},   {"a\\", "\\"},
+        {"\\p{Nonsense}", "compile"}, {"\xFF", "UTF-8"}, {"a{,3}", "{,"},    {"[]a]", "[]"},
+    };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        TextSplitter s;
+        Err err = {0};
+        assert_int_not_equal(text_splitter_new(&s, TEXT_SPLIT_NONE, bad[i][0], &err), ERR_OK);
+        if (!strstr(err.text, bad[i][1])) fail_msg("%s: %s", bad[i][0], err.text);
+    }
+    /* A pattern that never ends on some texts is stopped. */
+    Small *small = small_new(TEXT_SPLIT_NONE, false);
+    small->spec.split_pattern = "(?:a|a|aa)+[cd]";
+    Tokenizer *t = text_tokenizer_new(&small->spec, NULL);
+    TextIds ids = {0};
+    Err err = {0};
+    assert_int_equal(text_encode(t, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", 50, 0, &ids, &err), ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "split pattern"));
+    text_tokenizer_free(t);
+    small_free(small);
+}
+
+/* ---- normal form ---- */
+
+static void put_code(Buf *b, int32_t code) {
+    unsigned char utf8[4];
+    buf_put(b, utf8, (size_t)utf8proc_encode_char(code, utf8));
+}
+
+static void assert_nfc(const Buf *text) {
+    Buf out = {0};
+    bool changed;
+    unsigned char *want = NULL;
+    utf8proc_ssize_t n = utf8proc_map((const unsigned char *)text->ptr, (utf8proc_ssize_t)text->len, &want,
+                                      UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    assert_true(n >= 0);
+    assert_int_equal(text_nfc(text->ptr, text->len, &out, &changed, NULL), ERR_OK);
+    bool same = (size_t)n == text->len && memcmp(want, text->ptr, text->len) == 0;
+    assert_int_equal(changed, !same);
+    if (changed) {
+        assert_int_equal(out.len, n);
+        assert_memory_equal(out.ptr, want, out.len);
+    }
+    buf_free(&out);
+    free(want);
+}
+
+/* What text_nfc skips is really inert: alone, and as the later part of any composition that Unicode knows. */
+static void simple_characters_are_simple(void **state) {
+    (void)state;
+    Buf one = {0};
+    for (int32_t code = 0; code < 0x110000; code++) {
+        if (code >= 0xD800 && code < 0xE000) continue;
+        int32_t parts[8];
+        utf8proc_ssize_t n = utf8proc_decompose_char(code, parts, 8, UTF8PROC_DECOMPOSE | UTF8PROC_STABLE, NULL);
+        if (text_nfc_simple(code)) {
+            assert_int_equal(utf8proc_get_property(code)->combining_class, 0);
+            unsigned char utf8[5] = {0}, *normal;
+            utf8[utf8proc_encode_char(code, utf8)] = 0;
+            if (code && (normal = utf8proc_NFC(utf8))) {
+                if (strcmp((char *)normal, (char *)utf8) != 0) fail_msg("U+%04X changes under NFC", (unsigned)code);
+                free(normal);
+            }
+        }
+        for (utf8proc_ssize_t i = 1; i < n; i++)
+            if (text_nfc_simple(parts[i])) fail_msg("U+%04X is the second part of U+%04X", (unsigned)parts[i], (unsigned)code);
+    }
+    buf_free(&one);
+}
+
+static void random_text_against_the_library(void **state) {
+    (void)state;
+    static const int32_t likely[] = {'a', 'e', ' ', '>', 0x338, 0x301, 0x300, 0x316, 0x323, 0x345, 0xE9, 0x1EA1, 0x915, 0x93C, 0x1100,
+                                     0x1161, 0x11A8, 0xAC00, 0x3B1, 0x3099, 0x304B, 0x212B, 0x2126, 0xF900, 0x2000, 0xFB1D, 0x0F73,
+                                     0x1D15E, 0x4E00, 0x1F600, 0x0344, 0x09C7, 0x09BE};
+    uint32_t seed = 3;
+    Buf text = {0};
+    for (int round = 0; round < 20000; round++) {
+        buf_clear(&text);
+        buf_puts(&text, "");
+        for (uint32_t n = dice(&seed) % 24; n > 0; n--) {
+            int32_t code = likely[dice(&seed) % COUNT_OF(likely)];
+            if (dice(&seed) % 8 == 0) code = (int32_t)(dice(&seed) % 0x110000);
+            if (code < 0xD800 || code >= 0xE000) put_code(&text, code);
+        }
+        assert_nfc(&text);
+    }
+    buf_free(&text);
+}
+
+/* decode(encode(x)) == NFC(x), whatever characters x has. */
+static void round_trip_is_nfc(void **state) {
+    (void)state;
+    Tokenizer *t = small_tokenizer(TEXT_SPLIT_QWEN35, true), *slow = small_tokenizer(TEXT_SPLIT_QWEN35, true);
+    slow->splitter.jit = false;
+    uint32_t seed = 11;
+    Buf text = {0}, out = {0};
+    TextIds ids = {0}, again = {0};
+    for (int round = 0; round < 3000; round++) {
+        buf_clear(&text);
+        for (uint32_t n = 1 + dice(&seed) % 60; n > 0; n--) {
+            uint32_t sort = dice(&seed) % 6, any = dice(&seed);
+            int32_t code = sort < 3   ? (int32_t)(1 + any % 0x7F)
+                           : sort < 4 ? (int32_t)(0x80 + any % 0x800)
+                           : sort < 5 ? " \n\r\t  "[any % 6]
+                                      : (int32_t)(any % 0x110000);
+            if (code < 0xD800 || code >= 0xE000) put_code(&text, code);
+        }
+        if (!text.len) continue;
+        ids.n = again.n = 0;
+        assert_int_equal(text_encode(t, text.ptr, text.len, TEXT_NO_SPECIAL, &ids, NULL), ERR_OK);
+        assert_int_equal(text_encode(slow, text.ptr, text.len, TEXT_NO_SPECIAL, &again, NULL), ERR_OK);
+        assert_true(ids.n == again.n && memcmp(ids.ids, again.ids, ids.n * sizeof *ids.ids) == 0);
+        decode_all(t, &ids, &out);
+        unsigned char *want = NULL;
+        utf8proc_ssize_t n = utf8proc_map((unsigned char *)text.ptr, (utf8proc_ssize_t)text.len, &want,
+                                          UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        assert_int_equal(out.len, n);
+        assert_memory_equal(out.ptr, want, out.len);
+        free(want);
+    }
+    buf_free(&text);
+    buf_free(&out);
+    text_ids_free(&ids);
+    text_ids_free(&again);
+    text_tokenizer_free(t);
+    text_tokenizer_free(slow);
+}
+
+/* ---- broken and long texts ---- */
+
+static void broken_utf8_is_refused_with_its_place(void **state) {
+    (void)state;
+    Tokenizer *t = small_tokenizer(TEXT_SPLIT_QWEN35, true);
+    static const struct { const char *text; const char *place; } bad[] = {
+        {"ab\xFF", "byte 2"}, {"\x80", "byte 0"}, {"abcdefgh\xC3", "byte 8"}, {"caf\xC3\xA9\xED\xA0\x80", "byte 5"},
+        {"\xF4\x90\x80\x80", "byte 0"}, {"a\xC0\x80", "byte 1"},
+    };
+    TextIds ids = {0};
+    assert_int_equal(text_encode(t, "he", 2, 0, &ids, NULL), ERR_OK);
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        Err err = {0};
+        assert_int_equal(text_encode(t, bad[i].text, strlen(bad[i].text), 0, &ids, &err), ERR_FORMAT);
+        if (!strstr(err.text, bad[i].place)) fail_msg("%s", err.text);
+        assert_int_equal(ids.n, 1);
+    }
+    text_ids_free(&ids);
+    text_tokenizer_free(t);
+}
+
+/* Long texts of one kind: quadratic work anywhere would never end here. */
+static void long_texts_end(void **state) {
+    (void)state;
+    static const char *const units[] = {"a", " ", "7", "\n", "!", "\xE7\x8C\xAB", "\xCC\x81\xCC\x96", "<|", "abcab", " a", "\xE0\xA4\x95",
+                                        "\xE1\x84\x80\xE1\x85\xA1"};
+    Tokenizer *t = small_tokenizer(TEXT_SPLIT_QWEN35, true);
+    enum { BYTES = 2000000 };
+    char *text = malloc(BYTES + 8);
+    for (size_t i = 0; i < COUNT_OF(units); i++) {
+        size_t unit = strlen(units[i]), len = 0;
+        for (; len < BYTES; len += unit) memcpy(text + len, units[i], unit);
+        TextIds ids = {0};
+        Err err = {0};
+        if (text_encode(t, text, len, 0, &ids, &err) != ERR_OK) fail_msg("%s: %s", units[i], err.text);
+        Buf out = {0};
+        decode_all(t, &ids, &out);
+        if (i != 6 && i != 11) { /* two that NFC changes */
+            assert_int_equal(out.len, len);
+            assert_memory_equal(out.ptr, text, len);
+        }
+        if (i == 0) assert_int_equal(ids.n, BYTES / 8);
+        buf_free(&out);
+        text_ids_free(&ids);
+    }
+    free(text);
+    text_tokenizer_free(t);
+}
+
+/* ---- the stream ---- */
+
+/* What Python's bytes.decode('utf-8', 'replace') gives. */
+static const char *const broken[][2] = {
+    {"abc", "abc"},
+    {"\xE2\x82", "?"},
+    {"\xE2\x82" "A", "?A"},
+    {"\xF0\x9F\x98", "?"},
+    {"\xF0\x9F\x98\x80", "\xF0\x9F\x98\x80"},
+    {"\x80\x80", "??"},
+    {"\xC0\xAF", "??"},
+    {"\xE0\x80\xAF", "???"},
+    {"\xED\xA0\x80", "???"},
+    {"\xF0\x80\x80\x41", "???A"},
+    {"\xF4\x91\x92\x93\xFF\x41\x80\xBF\x42", "?????A??B"},
+    {"\xE1\x80\xE2\xF0\x91\x92\xF1\xBF\x41", "????A"},
+    {"\xC3\xC3\xA9", "?\xC3\xA9"},
+    {"\xF0\xF0\x9F\x98\x80\xF0", "?\xF0\x9F\x98\x80?"},
+};
+
+static void streams_hold_back_and_replace(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(broken); i++) {
+        const char *bytes = broken[i][0];
+        size_t len = strlen(bytes);
+        Buf want = {0};
+        for (const char *p = broken[i][1]; *p; p++)
+            if (*p == '?') buf_puts(&want, "\xEF\xBF\xBD");
+            else buf_putc(&want, *p);
+        for (unsigned cuts = 0; cuts < 1u << (len - 1); cuts++) { /* every way to cut it into pieces */
+            TextStream s = {0};
+            Buf out = {0};
+            for (size_t from = 0, to = 1; to <= len; to++) {
+                if (to < len && !(cuts >> (to - 1) & 1)) continue;
+                text_stream_put(&s, bytes + from, to - from, &out);
+                assert_true(s.n_held <= 3 && utf8_valid(out.ptr, out.len));
+                from = to;
+            }
+            text_stream_end(&s, &out);
+            if (out.len != want.len || memcmp(out.ptr, want.ptr, want.len) != 0) fail_msg("vector %zu, cuts %x", i, cuts);
+            buf_free(&out);
+        }
+        buf_free(&want);
+    }
+    uint32_t seed = 5;
+    for (int round = 0; round < 5000; round++) { /* random bytes: one by one equals at once */
+        char bytes[64];
+        size_t len = dice(&seed) % 64;
+        for (size_t i = 0; i < len; i++) bytes[i] = (char)("\x00\x80\xC3\xE2\x82\xAC\xF0\x9F\x98\x41\xED\xF4"[dice(&seed) % 12]);
+        TextStream s = {0}, whole = {0};
+        Buf out = {0}, once = {0};
+        for (size_t i = 0; i < len; i++) text_stream_put(&s, bytes + i, 1, &out);
+        text_stream_end(&s, &out);
+        text_stream_put(&whole, bytes, len, &once);
+        text_stream_end(&whole, &once);
+        assert_int_equal(out.len, once.len);
+        if (out.len) assert_memory_equal(out.ptr, once.ptr, out.len);
+        assert_true(utf8_valid(out.ptr, out.len));
+        buf_free(&out);
+        buf_free(&once);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tokenizer[] = {
+        cmocka_unit_test(merges_follow_their_rank), cmocka_unit_test(added_tokens_are_cut_out_first),
+        cmocka_unit_test(random_words_against_plain_bpe), cmocka_unit_test(words_are_split_by_the_pattern),
+        cmocka_unit_test(foreign_patterns_are_refused_by_name), cmocka_unit_test(simple_characters_are_simple),
+        cmocka_unit_test(random_text_against_the_library), cmocka_unit_test(round_trip_is_nfc),
+        cmocka_unit_test(broken_utf8_is_refused_with_its_place), cmocka_unit_test(long_texts_end),
+        cmocka_unit_test(streams_hold_back_and_replace),
+    };
+    return RUN_TESTS(tokenizer);
+}
