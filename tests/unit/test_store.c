@@ -193,6 +193,27 @@ static void a_lease_may_outlive_its_want(void **state) {
     disk_free(d);
 }
 
+/* Ascending, expert 1 is a miss; of the hits behind it only 5 can give way, for somebody still holds a lease of 7. */
+static void a_hit_that_is_leased_does_not_give_way(void **state) {
+    (void)state;
+    Disk *d = records_disk(&records, &plain);
+    Store *s = records_store(&records, d, 2);
+    const int32_t five[] = {5}, seven[] = {7}, all[] = {1, 5, 7};
+    take_and_put(s, 0, five, 1);
+    want(s, 0, seven, 1, STORE_ANY);
+    StoreLease kept = next(s, 0);
+    store_stats_reset(s);
+    take_and_put(s, 0, all, 3);
+    StoreStats stats;
+    store_stats(s, &stats);
+    assert_int_equal(stats.hits, 1);
+    assert_int_equal(stats.misses, 2);
+    records_check(&records, 0, &kept);
+    store_put(s, &kept);
+    store_free(s);
+    disk_free(d);
+}
+
 /* ---- random drives ---- */
 
 static void any_sequence_gives_the_right_bytes(void **state) {
@@ -409,6 +430,7 @@ int main(void) {
         cmocka_unit_test(more_experts_than_slots),
         cmocka_unit_test(leases_that_hold_every_slot_are_an_error),
         cmocka_unit_test(a_lease_may_outlive_its_want),
+        cmocka_unit_test(a_hit_that_is_leased_does_not_give_way),
         cmocka_unit_test(any_sequence_gives_the_right_bytes),
         cmocka_unit_test(a_bad_disk_changes_no_byte),
         cmocka_unit_test(an_expert_that_cannot_be_read_is_an_error),
