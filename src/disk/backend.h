@@ -11,7 +11,6 @@
 
 enum {
     DISK_QUEUE = 1024,        /* reads that may be submitted and not yet reaped */
-    DISK_DEPTH_DEFAULT = 8,
     DISK_DEPTH_MAX = 256,
     DISK_RETRIES_DEFAULT = 3
 };
@@ -51,6 +50,7 @@ RequestState request_step(Request *r, int64_t result, int retries);
 
 typedef struct Backend {
     const char *name;
+    int default_depth;
     ErrCode (*start)(Disk *d, Err *err);
     void (*stop)(Disk *d); /* waits for the attempts that run, forgets the rest; also after a start that failed half-way */
     void (*push)(Disk *d, const uint32_t *numbers, size_t n);                /* there is always room */
@@ -58,7 +58,7 @@ typedef struct Backend {
     uint64_t (*busy_ns)(const Disk *d);
 } Backend;
 
-/* One attempt: bytes that arrived, or -errno. Called from the backend's threads. */
+/* One attempt: bytes that arrived, or -errno. Called from the threads of the thread backend. */
 typedef int64_t ReadOnce(const Disk *d, const Request *r);
 
 struct Disk {
@@ -76,7 +76,7 @@ struct Disk {
     uint64_t reads, bytes, retries;
 };
 
-extern const Backend backend_threads;
+extern const Backend backend_threads, backend_uring;
 int64_t read_plain(const Disk *d, const Request *r); /* threads.c: pread */
 int64_t read_fake(const Disk *d, const Request *r);  /* fake.c: pread, and the faults of d->config.faults */
 

@@ -12,15 +12,18 @@
 
 static ErrCode configure(Disk *d, const DiskConfig *config, Err *err) {
     d->config = *config;
-    if (d->config.depth == 0) d->config.depth = DISK_DEPTH_DEFAULT;
+    d->read_once = config->backend == DISK_FAKE ? read_fake : read_plain;
+    switch (config->backend) {
+    case DISK_THREADS:
+    case DISK_FAKE: d->backend = &backend_threads; break;
+    case DISK_URING: d->backend = &backend_uring; break;
+    default: return err_set(err, ERR_RANGE, "there is no disk backend %d", (int)config->backend);
+    }
+    if (d->config.depth == 0) d->config.depth = d->backend->default_depth;
     if (d->config.retries < 0) d->config.retries = DISK_RETRIES_DEFAULT;
     if (d->config.depth < 0 || d->config.depth > DISK_DEPTH_MAX)
         return err_set(err, ERR_RANGE, "%d reads at a time: the disk takes 1 to %d", config->depth, DISK_DEPTH_MAX);
-    switch (config->backend) {
-    case DISK_THREADS: d->backend = &backend_threads, d->read_once = read_plain; return ERR_OK;
-    case DISK_FAKE: d->backend = &backend_threads, d->read_once = read_fake; return ERR_OK;
-    }
-    return err_set(err, ERR_RANGE, "there is no disk backend %d", (int)config->backend);
+    return ERR_OK;
 }
 
 Disk *disk_new(const DiskConfig *config, Err *err) {

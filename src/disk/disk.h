@@ -1,7 +1,7 @@
 /* disk: asynchronous reads of file ranges; knows no experts.
  *
- * What this is    one door (submit, reap) over backends: a pool of pread threads with O_DIRECT where the file system allows it,
- *                 and a fake that fails, shortens or delays reads for tests. io_uring and mmap come behind the same door.
+ * What this is    one door (submit, reap) over backends: a pool of pread threads, io_uring, and a fake that fails, shortens or
+ *                 delays reads for tests; all with O_DIRECT where the file system allows it. mmap comes behind the same door.
  * Who owns what   the caller owns every destination buffer and keeps it until the read is reaped.
  * What may fail   opening a file; a read (reported when reaped, with errno and the bytes that did arrive). A read that fails or
  *                 comes short has already been retried here.
@@ -17,7 +17,8 @@
 
 typedef struct Disk Disk;
 
-typedef enum DiskBackend { DISK_THREADS, DISK_FAKE } DiskBackend;
+/* No backend silently becomes another: where the kernel refuses io_uring, disk_new fails and says why. */
+typedef enum DiskBackend { DISK_THREADS, DISK_FAKE, DISK_URING } DiskBackend;
 typedef enum DiskDirect { DISK_DIRECT_AUTO, DISK_DIRECT_ON, DISK_DIRECT_OFF } DiskDirect;
 
 /* What the fake does; rates are per million reads, decided by a generator seeded with `seed` (the same run fails the same way). */
@@ -34,7 +35,7 @@ typedef struct DiskFaults {
 typedef struct DiskConfig {
     DiskBackend backend;
     DiskDirect direct;   /* ON: refuse to open what cannot be read directly; AUTO: fall back to buffered and say so once */
-    int depth;           /* reads in flight, and threads of the thread backend; 0: default */
+    int depth;           /* reads in flight, and threads of the thread backend; 0: default (8 threads, 32 for io_uring) */
     int retries;         /* per read, after the first try; < 0: default (3) */
     DiskFaults faults;   /* DISK_FAKE only */
 } DiskConfig;
@@ -72,12 +73,12 @@ size_t disk_in_flight(const Disk *d); /* submitted and not yet reaped */
 size_t disk_room(const Disk *d);      /* reads that can be submitted now */
 
 typedef struct DiskInfo {
-    const char *backend;     /* "threads", "fake" */
+    const char *backend;     /* "threads", "uring", "fake" */
     bool direct;             /* every file is read directly, and there is one */
     int depth;               /* reads that run at the same time */
     uint64_t reads, bytes;   /* reaped so far; bytes as they arrived, alignment included */
     uint64_t retries;        /* attempts beyond the first: a read that failed, or the rest of one that came short */
-    uint64_t busy_ns;        /* time during which at least one read was in flight */
+    uint64_t busy_ns;        /* time during which at least one read was in flight (io_uring: and not yet reaped) */
 } DiskInfo;
 void disk_info(const Disk *d, DiskInfo *info);
 

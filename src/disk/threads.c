@@ -4,9 +4,8 @@
  * held, so one lock for all is enough. The rings can hold every request of the table: a push never waits.
  */
 #define _POSIX_C_SOURCE 200809L
-#include "disk/backend.h"
+#include "disk/ring.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -14,11 +13,6 @@
 #include <unistd.h>
 
 enum { STACK_BYTES = 256 * 1024 };
-
-typedef struct Ring {
-    uint32_t numbers[DISK_QUEUE];
-    uint32_t first, count;
-} Ring;
 
 typedef struct Threads {
     pthread_mutex_t lock;
@@ -31,19 +25,6 @@ typedef struct Threads {
     int n_threads;
     pthread_t threads[DISK_DEPTH_MAX]; /* [n_threads] */
 } Threads;
-
-static void ring_put(Ring *r, uint32_t number) {
-    assert(r->count < DISK_QUEUE);
-    r->numbers[(r->first + r->count++) % DISK_QUEUE] = number;
-}
-
-static uint32_t ring_take(Ring *r) {
-    assert(r->count > 0);
-    uint32_t number = r->numbers[r->first];
-    r->first = (r->first + 1) % DISK_QUEUE;
-    r->count--;
-    return number;
-}
 
 int64_t read_plain(const Disk *d, const Request *r) {
     (void)d;
@@ -152,4 +133,4 @@ static uint64_t threads_busy_ns(const Disk *d) {
     return ns;
 }
 
-const Backend backend_threads = {"threads", threads_start, threads_stop, threads_push, threads_pull, threads_busy_ns};
+const Backend backend_threads = {"threads", 8, threads_start, threads_stop, threads_push, threads_pull, threads_busy_ns};
