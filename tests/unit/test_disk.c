@@ -295,6 +295,32 @@ static void the_queue_holds_more_than_the_depth(void **state) {
         for (int depth = 1; depth <= 8 && backend_works(real_backends[b]); depth += 7) check_queue(path, real_backends[b], depth);
 }
 
+/* Sixteen reads that take 30 ms each: 60 ms with eight at a time, 480 ms where they silently run one after the other. */
+static void reads_run_at_the_same_time(void **state) {
+    (void)state;
+    const char *path = write_pattern(temp_dir(), "parallel", FILE_BYTES);
+    char *buffer = new_buffer();
+    DiskConfig config = {.backend = DISK_FAKE, .depth = 8, .faults = {.delay_ppm = 1000000, .delay_ms = 30, .fail_file = -1}};
+    Disk *d = open_disk(&config, path);
+    DiskRead reads[16];
+    for (size_t i = 0; i < COUNT_OF(reads); i++) reads[i] = widened(d, i * 1000, 100, buffer + i * 32 * 1024, i);
+    uint64_t start = os_now_ns();
+    Err err = {0};
+    DiskDone done;
+    assert_int_equal(disk_submit(d, reads, COUNT_OF(reads), &err), ERR_OK);
+    for (size_t i = 0; i < COUNT_OF(reads); i++) {
+        assert_int_equal(disk_reap(d, &done, 1, true), 1);
+        assert_int_equal(done.code, ERR_OK);
+    }
+    uint64_t ms = (os_now_ns() - start) / 1000000;
+    assert_in_range(ms, 59, 300);
+    DiskInfo info;
+    disk_info(d, &info);
+    assert_in_range(info.busy_ns / 1000000, 55, ms);
+    disk_free(d);
+    free(buffer);
+}
+
 static void freeing_a_disk_that_reads_is_safe(void **state) {
     (void)state;
     const char *path = write_pattern(temp_dir(), "busy", FILE_BYTES);
@@ -384,6 +410,9 @@ static void check_shrinking(const char *path, DiskBackend backend, DiskDirect di
     assert_non_null(strstr(done.err.text, "123456"));
     assert_non_null(strstr(done.err.text, path));
     assert_int_equal(read_one(d, &beyond).code, ERR_IO);
+    DiskInfo info;
+    disk_info(d, &info);
+    assert_int_equal(info.retries, 3); /* across: continued, then tried again; beyond: tried again */
     disk_free(d);
 }
 
@@ -440,6 +469,7 @@ int main(void) {
         cmocka_unit_test(a_fallback_is_said_once),
         cmocka_unit_test(mistakes_are_refused),
         cmocka_unit_test(the_queue_holds_more_than_the_depth),
+        cmocka_unit_test(reads_run_at_the_same_time),
         cmocka_unit_test(freeing_a_disk_that_reads_is_safe),
         cmocka_unit_test(faults_that_pass_are_not_seen),
         cmocka_unit_test(an_error_that_stays_is_reported),
