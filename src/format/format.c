@@ -34,19 +34,29 @@ FormatModel *format_open_safetensors_file(const char *path, Err *err) {
     return closed_unless_ok(m, code ? code : format_safetensors_read(m, 0, err));
 }
 
+void format_drop_metadata(FormatModel *m) {
+    static const Str none = {NULL, 0};
+    FormatInner *inner = m->inner;
+    for (size_t i = 0; i < COUNT_OF(inner->texts); i++) buf_free(&inner->texts[i]);
+    m->config_json = m->generation_config_json = m->tokenizer_json = m->tokenizer_config_json = m->chat_template = none;
+    strmap_free(&inner->keys);
+    arena_free(&inner->metadata);
+    mem_free(m->keys);
+    m->keys = NULL;
+    m->n_keys = 0;
+}
+
 void format_close(FormatModel *m) {
     if (!m) return;
     FormatInner *inner = m->inner;
+    format_drop_metadata(m);
     for (uint32_t i = 0; i < m->n_files; i++) os_close(&inner->handles[i]);
-    for (size_t i = 0; i < COUNT_OF(inner->texts); i++) buf_free(&inner->texts[i]);
     strmap_free(&inner->tensors);
-    strmap_free(&inner->keys);
     arena_free(&inner->arena);
     mem_free(inner->handles);
     mem_free(inner);
     mem_free(m->files);
     mem_free(m->tensors);
-    mem_free(m->keys);
     mem_free(m);
 }
 

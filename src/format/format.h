@@ -72,6 +72,9 @@ FormatModel *format_open(const char *path, Err *err);
 /* Opens a GGUF that lies inside another file, e.g. the executable: bytes [offset, offset + bytes) of path. */
 FormatModel *format_open_embedded(const char *path, uint64_t offset, uint64_t bytes, Err *err);
 void format_close(FormatModel *m);
+/* Frees the keys and the JSON texts (10 to 20 MB in real models) once everything that is needed was taken from them; tensors,
+ * files and format_read stay. format_key finds nothing any more. */
+void format_drop_metadata(FormatModel *m);
 
 const FormatTensor *format_tensor(const FormatModel *m, const char *name); /* NULL: absent */
 uint64_t format_tensor_count(const FormatTensor *t);                       /* elements */

@@ -72,7 +72,7 @@ static ErrCode check_name(const GgufPart *p, const Split *s, size_t *stem, Err *
 
 /* The first part's keys become the model's. */
 static ErrCode read_first(FormatModel *m, uint32_t file, Split *s, size_t *stem, Err *err) {
-    GgufPart p = {.arena = &m->inner->arena, .names = &m->inner->keys};
+    GgufPart p = {.arena = &m->inner->metadata, .names = &m->inner->keys};
     ErrCode code = gguf_part_read(&p, m, file, err);
     m->keys = p.keys;
     m->n_keys = p.n_keys;

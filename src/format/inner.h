@@ -12,7 +12,8 @@ enum {
 #define FORMAT_HEADER_MAX (UINT64_C(256) << 20)
 
 typedef struct FormatInner {
-    Arena arena;     /* names, keys, paths, values */
+    Arena arena;     /* paths, names of tensors */
+    Arena metadata;  /* keys and their values */
     Buf texts[5];    /* the folder's JSON files */
     StrMap tensors;  /* name -> index into FormatModel.tensors */
     StrMap keys;     /* name -> index into FormatModel.keys */

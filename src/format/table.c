@@ -119,11 +119,16 @@ ErrCode format_add_tensor(FormatModel *m, const FormatTensor *t, uint64_t at, Er
 ErrCode format_measure(FormatTensor *t, const char *path, uint64_t at, Err *err) {
     const QuantTraits *q = quant_traits(t->type);
     char shown[FORMAT_SHOWN_BYTES];
-    uint64_t row = t->n_dims ? t->dims[t->n_dims - 1] : 1, rows = 1, elements;
-    bool fits = true;
-    for (int i = 0; i + 1 < t->n_dims; i++) fits = fits && mul_u64(rows, t->dims[i], &rows);
-    fits = fits && mul_u64(rows, row, &elements) && mul_u64(row / q->block_elems, q->block_bytes, &t->bytes) &&
-           mul_u64(t->bytes, rows, &t->bytes);
+    uint64_t row = t->n_dims ? t->dims[t->n_dims - 1] : 1, elements = 1, rows = 1;
+    bool fits = true, empty = false;
+    for (int i = 0; i < t->n_dims; i++) {
+        uint64_t n = t->dims[i] ? t->dims[i] : 1; /* the rest of an empty tensor's shape must make sense too */
+        empty = empty || t->dims[i] == 0;
+        fits = fits && mul_u64(elements, n, &elements);
+        if (i + 1 < t->n_dims) rows = elements;
+    }
+    fits = fits && mul_u64(row / q->block_elems, q->block_bytes, &t->bytes) && mul_u64(t->bytes, rows, &t->bytes);
+    if (empty) t->bytes = 0;
     if (!fits) return format_bad(err, path, at, "the dimensions of tensor '%s' overflow", format_shown(t->name, shown));
     if (row % q->block_elems)
         return format_bad(err, path, at, "the rows of tensor '%s' have %llu elements, not a multiple of the %u of a %s block",

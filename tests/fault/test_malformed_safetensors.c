@@ -70,6 +70,7 @@ static const Header headers[] = {
     {"shape of an open array", ONE("\"F32\"", "[2,]", "[0,8]"), 8, "']' where a value should be"},
     {"elements overflow", ONE("\"F32\"", "[4294967296,4294967296]", "[0,8]"), 8, "the dimensions of tensor 'a' overflow"},
     {"bytes overflow", ONE("\"F32\"", "[4611686018427387904]", "[0,8]"), 8, "the dimensions of tensor 'a' overflow"},
+    {"empty but endless", ONE("\"U8\"", "[4294967296,0,4294967296]", "[0,0]"), 0, "the dimensions of tensor 'a' overflow"},
     {"7 dimensions", ONE("\"F32\"", "[1,1,1,1,1,1,2]", "[0,8]"), 8, "tensor 'a' has more than 6 dimensions"},
     {"one offset", ONE("\"F32\"", "[2]", "[0]"), 8, "where a whole number without sign should be"},
     {"three offsets", ONE("\"F32\"", "[2]", "[0,8,8]"), 8, "data_offsets has more than two numbers"},

@@ -129,6 +129,10 @@ static void small_gguf_reads_back(void **state) {
         assert_int_equal(format_read(m, tensor(m, "vector"), 20, 5, &one, &err), ERR_RANGE);
         assert_int_equal(format_read(m, tensor(m, "vector"), UINT64_MAX, 5, &one, &err), ERR_RANGE);
         format_drop_cache(m, tensor(m, "vector"));
+        format_drop_metadata(m);
+        assert_null(format_key(m, "toy.count"));
+        assert_int_equal(format_read(m, tensor(m, "vector"), 0, 4, &one, &err), ERR_OK);
+        assert_true(one == 1.5f);
         format_close(m);
         buf_free(&b);
     }
