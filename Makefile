@@ -26,7 +26,7 @@ TEST_SRC := $(sort $(wildcard tests/*/test_*.c))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 
-.PHONY: all help clean deps deps-tidy demo test asan tidy objects clang-tidy install
+.PHONY: all help clean deps deps-tidy demo test check-kernels asan tidy objects clang-tidy install
 .SECONDARY:
 
 all: $(BUILD)/sluice $(BUILD)/libsluice.a
@@ -39,6 +39,7 @@ help:
 ## make test       build and run all tests (data in ../shared where present; skips say so)
 ## make asan       the same under AddressSanitizer and UBSan
 ## make tidy       the laws of the house: floors, warnings as errors with gcc and clang, static analysis
+## make check-kernels  every rung of the arithmetic against the scalar one, bit for bit (build/check-kernels --bench: speeds)
 ## make deps       install the libraries from the distribution
 
 # ---- building -----------------------------------------------------------------------------------------------------------
@@ -73,6 +74,12 @@ deps-tidy:
 test: all $(TESTS)
 	@SLUICE_BIN=$(BUILD)/sluice SLUICE_SHARED=$(SHARED) tests/run.sh $(TESTS)
 
+check-kernels: $(BUILD)/check-kernels
+	@$<
+
+$(BUILD)/check-kernels: $(BUILD)/obj/tools/check_kernels.o $(BUILD)/obj/tests/support/rungs.o $(BUILD)/libsluice.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
 asan:
 	@$(MAKE) --no-print-directory test BUILD=build/asan O=-O1 \
 	    EXTRA_CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" \
@@ -92,4 +99,4 @@ $(BUILD)/obj/%.checked: %.c $(wildcard src/*/*.h include/*.h) .clang-tidy Makefi
 clean:
 	rm -rf build
 
--include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(SUP_OBJ:.o=.d) $(TEST_OBJ:.o=.d)
+-include $(BUILD)/obj/tools/check_kernels.d $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(SUP_OBJ:.o=.d) $(TEST_OBJ:.o=.d)

@@ -1,0 +1,140 @@
+/* make check-kernels: every rung of the kernels ladder against the scalar one, bit for bit.
+ * build/check-kernels --bench [WORD]: what each kernel costs on each rung (only lines that contain WORD). One thread, data in the
+ * caches: the speed of the arithmetic, which memory can only lower. */
+#include "os/os.h"
+#include "support/rungs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N = 2048, ROWS = 128, TOKENS = 32, HEAD = 128, KEYS = 1024 };
+
+static int compare(void) {
+    int bad = 0, rungs = 0;
+    for (KernelsRung rung = KERNELS_AVX2; rung < KERNELS_RUNG_COUNT; rung++) {
+        const Kernels *k = kernels_get(rung);
+        if (!k) continue;
+        rungs++;
+        for (size_t i = 0; i < rung_check_count; i++) {
+            char where[160];
+            bool same = rung_checks[i].same(kernels_get(KERNELS_SCALAR), k, where);
+            printf("%-8s %-24s %s%s\n", k->name, rung_checks[i].name, same ? "same bits" : "DIFFERS at ", same ? "" : where);
+            bad += !same;
+        }
+    }
+    if (!rungs) printf("SKIP: this CPU has no rung but scalar, so there is nothing to compare\n");
+    return bad ? 1 : rungs ? 0 : 77;
+}
+
+/* Everything a benchmark may touch, filled once. */
+typedef struct Bench {
+    const Kernels *k;
+    QuantType type;
+    size_t tokens;
+    uint8_t w[ROWS * N * 4];
+    float x[TOKENS][N], scale[TOKENS][N / KERNELS_ACT_BLOCK], y[TOKENS * ROWS], scratch[2 * N];
+    int8_t q[TOKENS][N];
+    KernelsActs acts[TOKENS];
+    float keys[KEYS * HEAD], values[KEYS * HEAD], state[HEAD * HEAD];
+    uint16_t half_keys[KEYS * HEAD], half_values[KEYS * HEAD];
+} Bench;
+
+static void run_dot(Bench *b) { b->y[0] = b->k->dot(b->x[0], b->x[1], N); }
+static void run_rms_norm(Bench *b) { b->k->rms_norm(b->scratch, b->x[0], b->x[1], 1e-6f, N); }
+static void run_silu_mul(Bench *b) { b->k->silu_mul(b->scratch, b->x[0], b->x[1], N); }
+static void run_exp_sum(Bench *b) {
+    memcpy(b->scratch, b->x[0], sizeof b->x[0]);
+    b->y[0] = b->k->exp_sum(b->scratch, 1.0f, N);
+}
+static void run_quantize(Bench *b) { b->k->quantize(b->x[0], b->q[0], b->scale[0], N); }
+static void run_conv_silu(Bench *b) { b->k->conv_silu(b->scratch, b->x[0], b->x[1], b->keys, N, 4); }
+static void run_delta_rule(Bench *b) {
+    b->k->delta_rule(b->state, b->x[0], b->x[1], b->x[2], 0.9f, 0.001f, b->scratch, b->scratch + HEAD, HEAD, HEAD);
+}
+static void run_attention_f32(Bench *b) {
+    b->k->attention(b->x[0], b->keys, b->values, QUANT_F32, HEAD, HEAD, KEYS, HEAD, HEAD, b->scratch, b->scratch + HEAD);
+}
+static void run_attention_f16(Bench *b) {
+    b->k->attention(b->x[0], b->half_keys, b->half_values, QUANT_F16, HEAD, HEAD, KEYS, HEAD, HEAD, b->scratch, b->scratch + HEAD);
+}
+static void run_matmul(Bench *b) { b->k->matmul(b->type, b->w, ROWS, N, b->acts, b->tokens, b->y, ROWS, b->scratch); }
+
+/* The least time of one call in ns, over runs of 2 ms each. */
+static double time_of(void (*run)(Bench *), Bench *b) {
+    double best = 1e30;
+    for (int i = 0; i < 8; i++) {
+        uint64_t start = os_now_ns(), now = start, calls = 0;
+        do {
+            run(b);
+            calls++;
+        } while ((now = os_now_ns()) - start < 2000000);
+        double each = (double)(now - start) / (double)calls;
+        best = each < best ? each : best;
+    }
+    return best;
+}
+
+static void report(Bench *b, const char *name, const char *word, void (*run)(Bench *), double bytes, double flops) {
+    if (word && !strstr(name, word)) return;
+    double ns = time_of(run, b);
+    printf("%-8s %-28s %12.0f ns %9.2f GB/s %9.2f GFLOP/s\n", b->k->name, name, ns, bytes / ns, flops / ns);
+}
+
+static void bench_matmul(Bench *b, const char *word) {
+    for (unsigned t = 0; t < QUANT_TYPE_COUNT; t++) {
+        const QuantTraits *traits = quant_traits((QuantType)t);
+        if (!traits->decode) continue;
+        b->type = (QuantType)t;
+        rung_random_weights(b->type, b->w, (size_t)ROWS * N, true);
+        for (int i = 0; i < 4; i++) {
+            bool quantised = i >= 2;
+            b->tokens = i % 2 ? TOKENS : 1;
+            if (quantised && !kernels_has_integer(b->type)) continue;
+            for (size_t j = 0; j < TOKENS; j++) b->acts[j] = (KernelsActs){b->x[j], quantised ? b->q[j] : NULL, b->scale[j]};
+            char name[64];
+            snprintf(name, sizeof name, "matmul %s %s x%zu", traits->name, quantised ? "q" : "f32", b->tokens);
+            report(b, name, word, run_matmul, (double)(ROWS * quant_row_bytes(b->type, N)), 2.0 * ROWS * N * (double)b->tokens);
+        }
+    }
+}
+
+static void bench_rung(Bench *b, const char *word) {
+    report(b, "dot 2048", word, run_dot, 8.0 * N, 2.0 * N);
+    report(b, "rms_norm 2048", word, run_rms_norm, 12.0 * N, 4.0 * N);
+    report(b, "silu_mul 2048", word, run_silu_mul, 12.0 * N, N);
+    report(b, "exp_sum 2048", word, run_exp_sum, 8.0 * N, N);
+    report(b, "quantize 2048", word, run_quantize, 5.0 * N, N);
+    report(b, "conv_silu 2048, width 4", word, run_conv_silu, 40.0 * N, 8.0 * N);
+    report(b, "delta_rule 128 x 128", word, run_delta_rule, 8.0 * HEAD * HEAD, 7.0 * HEAD * HEAD);
+    report(b, "attention f32 1024 keys", word, run_attention_f32, 8.0 * HEAD * KEYS, 4.0 * HEAD * KEYS);
+    report(b, "attention f16 1024 keys", word, run_attention_f16, 4.0 * HEAD * KEYS, 4.0 * HEAD * KEYS);
+    bench_matmul(b, word);
+}
+
+static int bench(const char *word) {
+    Bench *b = MEM_NEW(Bench, 1);
+    if (!b) {
+        fprintf(stderr, "check-kernels: out of memory (%zu bytes)\n", sizeof *b);
+        return 1;
+    }
+    for (size_t t = 0; t < TOKENS; t++) {
+        for (size_t i = 0; i < N; i++) b->x[t][i] = rung_random();
+        kernels_get(KERNELS_SCALAR)->quantize(b->x[t], b->q[t], b->scale[t], N);
+    }
+    for (size_t i = 0; i < KEYS * HEAD; i++) {
+        b->keys[i] = rung_random(), b->values[i] = rung_random();
+        b->half_keys[i] = quant_f32_to_f16(b->keys[i]), b->half_values[i] = quant_f32_to_f16(b->values[i]);
+    }
+    for (KernelsRung rung = KERNELS_SCALAR; rung < KERNELS_RUNG_COUNT; rung++)
+        if ((b->k = kernels_get(rung)) != NULL) bench_rung(b, word);
+    mem_free(b);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 1) return compare();
+    if (argc <= 3 && strcmp(argv[1], "--bench") == 0) return bench(argc == 3 ? argv[2] : NULL);
+    fprintf(stderr, "usage: check-kernels [--bench [WORD]]\n");
+    return 2;
+}
