@@ -74,6 +74,15 @@ ALWAYS_INLINE __m256 avx2_sigmoid(__m256 x) {
 
 ALWAYS_INLINE __m256 avx2_silu(__m256 x) { return _mm256_mul_ps(x, avx2_sigmoid(x)); }
 
+/* sums[s] = sum of q[16 s .. 16 s + 15], s < n_runs */
+ALWAYS_INLINE void avx2_sum_runs(const int8_t *q, size_t n_runs, int16_t *sums) {
+    for (size_t s = 0; s < n_runs; s++) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(q + 16 * s));
+        v = _mm_sad_epu8(_mm_xor_si128(v, _mm_set1_epi8((char)0x80)), _mm_setzero_si128()); /* of q + 128, in two halves */
+        sums[s] = (int16_t)(_mm_cvtsi128_si32(v) + _mm_extract_epi16(v, 4) - 16 * 128);
+    }
+}
+
 /* vector_avx2.c */
 float kernels_avx2_dot(const float *a, const float *b, size_t n);
 void kernels_avx2_axpy(float *y, const float *x, float s, size_t n);
@@ -102,6 +111,11 @@ void kernels_avx2_attention(const float *q, const void *keys, const void *values
 /* group_avx2.c: as group_unpack; and as quant_decode, for the types with an integer kernel */
 void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g);
 void kernels_avx2_decode(QuantType type, const uint8_t *src, float *dst, size_t n);
+
+/* tile_avx2.c: matmul with quantised activations, for up to KERNELS_AVX2_TILE tokens; pays from about four on */
+enum { KERNELS_AVX2_TILE = 32 };
+void kernels_avx2_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
+                               float *y, size_t y_stride);
 
 /* matmul_avx2.c */
 void kernels_avx2_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,

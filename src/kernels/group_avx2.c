@@ -151,12 +151,14 @@ static void unpack_q6_k(const uint8_t *src, Group *g) {
 static void unpack_iq4_xs(const uint8_t *src, Group *g) {
     set_scales(g, load_f16(src), 0.0f);
     UNROLL for (int b = 0; b < GROUP_BLOCKS; b++) store_block(g, b, look_up(group_iq4_values, nibbles(src + 8 + 16 * b)));
-    uint32_t top = load_u32(src) >> 16, scales[2] = {0, 0}; /* two bits per block */
-    for (int b = 0; b < GROUP_BLOCKS; b++) {
-        uint32_t scale = (src[4 + b / 2] >> (b % 2 * 4) & 15) | (top >> (2 * b) & 3) << 4;
-        scales[b / 4] |= (uint32_t)(uint8_t)(scale - 32) << (b % 4 * 8);
-    }
-    _mm256_storeu_si256((__m256i *)g->sub, per_run(scales[0], scales[1]));
+    /* six bits per block: nibbles of bytes 4..7, low ones first, and above them two bits of the word at 2 */
+    uint32_t word = load_u32(src + 4);
+    __m128i low = _mm_unpacklo_epi8(_mm_cvtsi32_si128((int)(word & 0x0F0F0F0F)), _mm_cvtsi32_si128((int)(word >> 4 & 0x0F0F0F0F)));
+    const __m128i to_top = _mm_setr_epi16(1 << 14, 1 << 12, 1 << 10, 1 << 8, 1 << 6, 1 << 4, 1 << 2, 1);
+    __m128i high = _mm_srli_epi16(_mm_mullo_epi16(_mm_set1_epi16((short)(load_u32(src) >> 16)), to_top), 14);
+    __m128i scales = _mm_or_si128(_mm_cvtepu8_epi16(low), _mm_slli_epi16(high, 4));
+    scales = _mm_sub_epi16(scales, _mm_set1_epi16(32));
+    _mm256_storeu_si256((__m256i *)g->sub, _mm256_set_m128i(_mm_unpackhi_epi16(scales, scales), _mm_unpacklo_epi16(scales, scales)));
 }
 
 void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g) {

@@ -3,7 +3,10 @@
 #include "kernels/avx2.h"
 #include "kernels/order.h"
 
-enum { TILE = 32 }; /* tokens at a time: their activations stay in the second cache while all rows pass by */
+enum {
+    TILE = KERNELS_AVX2_TILE, /* tokens at a time: their activations stay in the second cache while all rows pass by */
+    FEW = 3,                  /* tokens for which a row is multiplied as it lies; for more, see tile_avx2.c */
+};
 
 /* ---- quantised activations ------------------------------------------------------------------------------------------ */
 
@@ -72,7 +75,7 @@ typedef struct Rest {
 
 ALWAYS_INLINE void integer_row(Shape shape, QuantType type, const uint8_t *row, size_t n, const Token *tokens, const Rest *rests,
                                size_t n_tokens, float *y, size_t y_stride) {
-    __m256 lanes[TILE];
+    __m256 lanes[FEW];
     Group g;
     size_t bytes = group_bytes(type), groups = n / GROUP_ELEMS, rest = n % GROUP_ELEMS;
     for (size_t t = 0; t < n_tokens; t++) lanes[t] = _mm256_setzero_ps();
@@ -90,20 +93,11 @@ ALWAYS_INLINE void integer_row(Shape shape, QuantType type, const uint8_t *row, 
     for (size_t t = 0; t < n_tokens; t++) y[t * y_stride] = avx2_fold8(lanes[t]);
 }
 
-/* sums[s] = sum of q[16 s .. 16 s + 15] */
-static void sum_runs(const int8_t *q, size_t n, int16_t *sums) {
-    for (size_t s = 0; s < n / 16; s++) {
-        __m128i v = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(q + 16 * s)), _mm_set1_epi8((char)0x80)); /* q + 128 */
-        v = _mm_sad_epu8(v, _mm_setzero_si128());
-        sums[s] = (int16_t)(_mm_cvtsi128_si32(v) + _mm_extract_epi16(v, 4) - 16 * 128);
-    }
-}
-
-/* At most TILE tokens, all quantised. scratch holds the sums of runs of 16: 2 bytes each, where it has room for n floats. */
-static void integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
+/* At most FEW tokens, all quantised. scratch holds the sums of runs of 16: at most n bytes per token. */
+static void integer_few(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                          float *y, size_t y_stride, int16_t *scratch) {
-    Token tokens[TILE];
-    Rest rests[TILE];
+    Token tokens[FEW];
+    Rest rests[FEW];
     size_t whole = n - n % GROUP_ELEMS, row_bytes = (size_t)quant_row_bytes(type, n);
     size_t runs = (n + GROUP_ELEMS - 1) / GROUP_ELEMS * GROUP_RUNS;
     bool has_min = group_has_min(type);
@@ -116,8 +110,8 @@ static void integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t
             memcpy(rests[t].scale, acts[t].scale + whole / 32, (n - whole) / 32 * sizeof(float));
         }
         if (!has_min) continue;
-        sum_runs(acts[t].q, whole, sums);
-        if (whole < n) sum_runs(rests[t].q, GROUP_ELEMS, sums + whole / 16);
+        avx2_sum_runs(acts[t].q, whole / 16, sums);
+        if (whole < n) avx2_sum_runs(rests[t].q, GROUP_RUNS, sums + whole / 16);
     }
     for (size_t r = 0; r < n_rows; r++, w += row_bytes, y++) {
         switch (type) {
@@ -160,16 +154,14 @@ static void float_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n
 /* Tokens are taken in tiles of neighbours that want the same arithmetic. */
 void kernels_avx2_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
                          size_t y_stride, float *scratch) {
-    size_t groups = (n + GROUP_ELEMS - 1) / GROUP_ELEMS;
-    size_t room = groups ? 4 * n / (groups * GROUP_RUNS * sizeof(int16_t)) : TILE; /* tokens whose sums scratch can hold; >= 4 */
     bool has_integer = kernels_has_integer(type);
     for (size_t first = 0, count; first < n_tokens; first += count) {
         bool integer = has_integer && acts[first].q;
-        size_t most = integer && room < TILE ? room : TILE;
-        for (count = 1; count < most && first + count < n_tokens; count++)
+        for (count = 1; count < TILE && first + count < n_tokens; count++)
             if (integer != (has_integer && acts[first + count].q)) break;
         float *out = y + first * y_stride;
-        if (integer) integer_tile(type, w, n_rows, n, acts + first, count, out, y_stride, (int16_t *)(void *)scratch);
-        else float_tile(type, w, n_rows, n, acts + first, count, out, y_stride, scratch);
+        if (!integer) float_tile(type, w, n_rows, n, acts + first, count, out, y_stride, scratch);
+        else if (count > FEW) kernels_avx2_integer_tile(type, w, n_rows, n, acts + first, count, out, y_stride);
+        else integer_few(type, w, n_rows, n, acts + first, count, out, y_stride, (int16_t *)(void *)scratch);
     }
 }

@@ -1,33 +1,48 @@
 /* AVX2 rung, mixing over tokens: causal convolution and the gated delta rule. */
 #include "kernels/avx2.h"
 
-/* Tap j of channels c .. c + 7; taps of one channel are neighbours in w. */
-ALWAYS_INLINE __m256 tap8(const float *w, size_t c, size_t j, size_t width) {
-    int step = (int)width;
-    __m256i at = _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(step));
-    return _mm256_i32gather_ps(w + c * width + j, at, 4);
+/* Taps of one channel are neighbours in w: eight channels by four taps, transposed to one vector per tap. */
+ALWAYS_INLINE void four_taps(const float *w, __m256 taps[4]) {
+    __m256 v[4], a[4];
+    for (size_t i = 0; i < 4; i++) v[i] = _mm256_loadu_ps(w + 8 * i); /* channels 2i and 2i + 1 */
+    a[0] = _mm256_permute2f128_ps(v[0], v[2], 0x20);                  /* channels i and i + 4 */
+    a[1] = _mm256_permute2f128_ps(v[0], v[2], 0x31);
+    a[2] = _mm256_permute2f128_ps(v[1], v[3], 0x20);
+    a[3] = _mm256_permute2f128_ps(v[1], v[3], 0x31);
+    __m256 low01 = _mm256_unpacklo_ps(a[0], a[1]), low23 = _mm256_unpacklo_ps(a[2], a[3]);
+    __m256 high01 = _mm256_unpackhi_ps(a[0], a[1]), high23 = _mm256_unpackhi_ps(a[2], a[3]);
+    taps[0] = _mm256_shuffle_ps(low01, low23, 0x44);
+    taps[1] = _mm256_shuffle_ps(low01, low23, 0xEE);
+    taps[2] = _mm256_shuffle_ps(high01, high23, 0x44);
+    taps[3] = _mm256_shuffle_ps(high01, high23, 0xEE);
+}
+
+/* The state moves up by one row as it is read; y may be x, so x is read first. */
+static void conv_channel(float *y, const float *x, float *state, const float *taps, size_t n, size_t width) {
+    float now = *x, sum = 0.0f;
+    for (size_t j = 0; j < width; j++) {
+        float in = j + 1 < width ? state[j * n] : now;
+        sum = j == 0 ? taps[j] * in : fmaf(taps[j], in, sum);
+        if (j > 0) state[(j - 1) * n] = in;
+    }
+    *y = poly_silu(sum);
 }
 
 void kernels_avx2_conv_silu(float *y, const float *x, float *state, const float *w, size_t n, size_t width) {
     size_t c = 0;
-    for (; c + 8 <= n; c += 8) {
-        __m256 now = _mm256_loadu_ps(x + c), sum = _mm256_setzero_ps();
-        for (size_t j = 0; j < width; j++) {
-            __m256 in = j + 1 < width ? _mm256_loadu_ps(state + j * n + c) : now, tap = tap8(w, c, j, width);
-            sum = j == 0 ? _mm256_mul_ps(tap, in) : _mm256_fmadd_ps(tap, in, sum);
-            if (j > 0) _mm256_storeu_ps(state + (j - 1) * n + c, in); /* the state moves up by one row */
+    for (; width == 4 && c + 8 <= n; c += 8) { /* the width of every model so far */
+        __m256 taps[4], in[4], sum;
+        four_taps(w + 4 * c, taps);
+        for (size_t j = 0; j < 3; j++) in[j] = _mm256_loadu_ps(state + j * n + c);
+        in[3] = _mm256_loadu_ps(x + c);
+        sum = _mm256_mul_ps(taps[0], in[0]);
+        for (size_t j = 1; j < 4; j++) {
+            sum = _mm256_fmadd_ps(taps[j], in[j], sum);
+            _mm256_storeu_ps(state + (j - 1) * n + c, in[j]);
         }
         _mm256_storeu_ps(y + c, avx2_silu(sum));
     }
-    for (; c < n; c++) {
-        float now = x[c], sum = 0.0f;
-        for (size_t j = 0; j < width; j++) {
-            float in = j + 1 < width ? state[j * n + c] : now, tap = w[c * width + j];
-            sum = j == 0 ? tap * in : fmaf(tap, in, sum);
-            if (j > 0) state[(j - 1) * n + c] = in;
-        }
-        y[c] = poly_silu(sum);
-    }
+    for (; c < n; c++) conv_channel(y + c, x + c, state + c, w + c * width, n, width);
 }
 
 /* The delta rule for columns j .. j + 8 * VECTORS - 1 of the state. These columns of all rows (16 KiB for 128 rows of 32) stay in
