@@ -78,14 +78,20 @@ typedef struct Template Template;
 Template *text_template_new(const char *source, size_t len, Err *err);
 void text_template_free(Template *t);
 /* Renders with the given variables (a JSON object: messages, tools, add_generation_prompt, bos_token, ...). A template's own
- * raise_exception gives ERR_RANGE with exactly its message. */
+ * raise_exception gives ERR_RANGE with exactly its message. A string variable strftime_now ("2026-01-15T12:34:56") fixes the clock. */
 ErrCode text_template_render(const Template *t, const json_t *vars, Buf *out, Err *err);
 
-/* A chat request as clients write it -> the variables of a template, the way transformers prepares them: content parts,
- * reasoning_content filled from thinking or reasoning, tool-call arguments parsed from their JSON string, kwargs laid over.
- * request: {"messages": [...], "tools": [...] | null, "kwargs": {...}}. Integers beyond 64 bits survive (see text_json_load). */
+/* A chat request -> the variables of a template, the way transformers prepares them: reasoning_content filled from thinking or
+ * reasoning, kwargs laid over, add_generation_prompt false unless they say otherwise. Tool-call arguments stay as they are: a
+ * template that wants an object refuses a string. request: {"messages": [...], "tools": [...] | null, "kwargs": {...}}. Integers
+ * beyond 64 bits survive (see text_json_load). */
 ErrCode text_chat_render(const Template *t, const json_t *request, Buf *out, Err *err);
-/* Parses JSON keeping key order, 3 apart from 3.0, integers of any size, and U+0000. */
+/* For requests of the OpenAI kind, before text_chat_render: tool_calls[].function.arguments given as a JSON string become the object
+ * the string spells, in place; "" becomes {}. A string that spells no object is left for the template to judge. */
+ErrCode text_chat_parse_arguments(json_t *messages, Err *err);
+/* Parses JSON keeping key order, 3 apart from 3.0, and U+0000 in values. An integer beyond 64 bits becomes a string value that no JSON
+ * text can spell (the byte 0xFF, then its digits); templates see it as the integer. Refused: keys that occur twice, NaN, infinite
+ * numbers, lone surrogates. */
 json_t *text_json_load(const char *text, size_t len, Err *err);
 
 #endif
