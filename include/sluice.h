@@ -74,13 +74,16 @@ typedef struct sluice_options {
     int ctx;                  /* positions a session can hold; 0: min(4096, what the model was made for) */
     int chunk;                /* tokens per prefill step; 0: default */
     int experts;              /* experts per token; 0: the model's own (anything else is lossy) */
+    int sessions;             /* sessions that may be open at once; 0: one. Planned for, so that the budget holds */
+    int cache_slots;          /* experts kept in memory; 0: as many as the budget allows */
     bool precise;             /* f32 activations everywhere; slower, for checks */
     const char *cpu;          /* "auto", "scalar", "avx2", "avx512" */
     const char *io;           /* "auto", "threads" */
     const char *direct;       /* "auto", "on", "off" */
     const char *kv;           /* "f32" (default), "f16" */
     uint64_t seed;
-    /* Called now and then; stage is "load" or "prefill" (then in tokens). Returning false interrupts with SLUICE_INTERRUPTED. */
+    /* Called now and then, at least once per layer; stage is "load" (in bytes), "prefill" or "decode" (in tokens). Returning false
+     * interrupts with SLUICE_INTERRUPTED. */
     bool (*progress)(void *user, const char *stage, uint64_t done, uint64_t total);
     void *user;
 } sluice_options;
@@ -100,7 +103,8 @@ typedef struct sluice_plan {
     uint64_t cache_bytes;   /* expert slots */
     uint32_t cache_slots, experts_total;
     uint64_t slot_bytes;
-    uint64_t reserve_bytes; /* left free for the allocator and the C library */
+    uint64_t reserve_bytes; /* left for stacks, the allocator and the C library */
+    uint64_t free_bytes;    /* what is left of the budget when every expert has its slot */
 } sluice_plan;
 
 typedef struct sluice_info {
@@ -152,7 +156,8 @@ typedef struct sluice_probe {
 } sluice_probe;
 void sluice_set_probe(sluice_session *session, const sluice_probe *probe); /* copied; NULL: none */
 
-/* The state after the tokens fed so far, to continue from later, in this or another session of the same model. */
+/* The state after the tokens fed so far, to continue from later, in this or another session of the same model. Snapshots live in what
+ * the plan leaves of the budget (free_bytes) and are refused beyond it. */
 typedef struct sluice_snapshot sluice_snapshot;
 sluice_snapshot *sluice_snapshot_take(const sluice_session *session, sluice_error *err);
 int sluice_snapshot_restore(sluice_session *session, const sluice_snapshot *snapshot, sluice_error *err);

@@ -1,0 +1,67 @@
+/* Inside the room engine. */
+#ifndef ENGINE_INSIDE_H
+#define ENGINE_INSIDE_H
+
+#include "disk/disk.h"
+#include "engine/engine.h"
+#include "format/format.h"
+#include "forward/forward.h"
+#include "kernels/kernels.h"
+#include "model/model.h"
+#include "os/os.h"
+#include "store/store.h"
+#include "text/text.h"
+
+enum { ENGINE_LOGIT_ROWS = 8 }; /* tokens whose logits are computed together when a probe wants all of them */
+
+struct sluice_model {
+    sluice_options options; /* strings in it are the caller's and not used after opening */
+    FormatModel *format;
+    Model *model;
+    const Kernels *kernels;
+    OsPool *pool;
+    Disk *disk;
+    Store *store;
+    Forward *forward;
+    StorePart *parts;       /* [n_layers][n_experts][3] */
+    void *dense;            /* dense weights */
+    float *logits;          /* [ENGINE_LOGIT_ROWS][vocab] */
+    uint64_t logits_bytes;
+    uint32_t ctx, chunk, top_k;
+    int open_sessions, max_sessions;
+    uint64_t snapshot_bytes; /* of all snapshots alive */
+    sluice_plan plan;
+    sluice_stats stats;     /* the parts that the engine counts itself */
+};
+
+struct sluice_session {
+    sluice_model *model;
+    ForwardState *state;
+    int32_t *ids;           /* [ctx] what was fed */
+    float *logits;          /* [vocab] after the last fed token */
+    bool has_logits;
+    struct EngineSampler *sampler;
+    sluice_probe probe;
+};
+
+int engine_fail(sluice_error *out, const Err *err); /* copies, returns the code */
+
+typedef struct EngineRandom {
+    uint64_t s[4];
+} EngineRandom;
+void engine_random_seed(EngineRandom *r, uint64_t seed);
+double engine_random_next(EngineRandom *r); /* uniform in [0, 1), 53 bits */
+
+typedef struct EngineSampler {
+    EngineRandom random;
+    uint32_t vocab;
+    struct Candidate *heap; /* [vocab] */
+    uint32_t *counts;       /* [vocab] occurrences in the penalty window, all zero between calls */
+} EngineSampler;
+EngineSampler *engine_sampler_new(uint32_t vocab, uint64_t seed, Err *err);
+void engine_sampler_free(EngineSampler *s);
+uint64_t engine_sampler_bytes(uint32_t vocab);
+/* logits [vocab] are not changed; history [n] are the tokens so far. */
+int32_t engine_sampler_draw(EngineSampler *s, const float *logits, const int32_t *history, size_t n, const sluice_sampling *how);
+
+#endif

@@ -1,0 +1,269 @@
+/* Opening a model: headers, plan, then the large allocations, in this order. */
+#define _GNU_SOURCE
+#include "engine/inside.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SAME_CODE(a, b) _Static_assert((int)a == (int)b, "sluice_code follows ErrCode")
+SAME_CODE(SLUICE_USAGE, ERR_USAGE);
+SAME_CODE(SLUICE_MEMORY, ERR_MEMORY);
+SAME_CODE(SLUICE_STATE, ERR_STATE);
+SAME_CODE(SLUICE_INTERRUPTED, ERR_INTERRUPTED);
+
+enum { DEFAULT_CTX = 4096, DEFAULT_CHUNK = 512, LEAST_CHUNK = 16, MAX_CHUNK = 1 << 16, MIN_SLOTS = 2 };
+
+int engine_fail(sluice_error *out, const Err *err) {
+    if (out) {
+        out->code = (int)err->code;
+        snprintf(out->message, sizeof out->message, "%s", err->text);
+    }
+    return (int)err->code;
+}
+
+void sluice_options_init(sluice_options *o) { memset(o, 0, sizeof *o); }
+
+/* ---- reading the options ---- */
+
+static ErrCode choose_kernels(sluice_model *m, const char *name, Err *err) {
+    KernelsRung rung;
+    if (!kernels_rung_from_name(name ? name : "auto", &rung))
+        return err_set(err, ERR_USAGE, "--cpu %s: no such instruction set; choose auto, scalar, avx2 or avx512", name);
+    m->kernels = kernels_get(rung);
+    if (!m->kernels)
+        return err_set(err, ERR_UNSUPPORTED, "--cpu %s: this CPU or this build has no such kernels; --cpu auto takes %s", name,
+                       kernels_get(KERNELS_RUNG_COUNT)->name);
+    return ERR_OK;
+}
+
+static ErrCode open_disk(sluice_model *m, Err *err) {
+    const char *io = m->options.io ? m->options.io : "auto", *direct = m->options.direct ? m->options.direct : "auto";
+    DiskConfig config = {.backend = DISK_THREADS, .retries = -1};
+    if (strcmp(io, "auto") != 0 && strcmp(io, "threads") != 0)
+        return err_set(err, strcmp(io, "uring") == 0 || strcmp(io, "mmap") == 0 ? ERR_UNSUPPORTED : ERR_USAGE,
+                       "--io %s: not in this version; choose auto or threads", io);
+    if (strcmp(direct, "auto") == 0) config.direct = DISK_DIRECT_AUTO;
+    else if (strcmp(direct, "on") == 0) config.direct = DISK_DIRECT_ON;
+    else if (strcmp(direct, "off") == 0) config.direct = DISK_DIRECT_OFF;
+    else return err_set(err, ERR_USAGE, "--direct %s: choose auto, on or off", direct);
+    m->disk = disk_new(&config, err);
+    return m->disk ? ERR_OK : err->code;
+}
+
+static ErrCode choose_kv(const char *name, QuantType *type, Err *err) {
+    if (!name || strcmp(name, "f32") == 0) *type = QUANT_F32;
+    else if (strcmp(name, "f16") == 0) *type = QUANT_F16;
+    else if (strcmp(name, "q8_0") == 0) return err_set(err, ERR_UNSUPPORTED, "--kv q8_0: not in this version; choose f32 or f16");
+    else return err_set(err, ERR_USAGE, "--kv %s: choose f32 or f16", name);
+    return ERR_OK;
+}
+
+static ErrCode in_range(const char *flag, int value, int64_t most, const char *of_what, Err *err) {
+    if (value >= 0 && value <= most) return ERR_OK;
+    return err_set(err, ERR_USAGE, "%s %d: must be from 1 to %lld%s", flag, value, (long long)most, of_what);
+}
+
+static ErrCode check_numbers(const sluice_model *m, Err *err) {
+    const sluice_options *o = &m->options;
+    ErrCode code = in_range("--threads", o->threads, 1024, "", err);
+    if (!code) code = in_range("--ctx", o->ctx, 1 << 24, "", err);
+    if (!code) code = in_range("--chunk", o->chunk, MAX_CHUNK, "", err);
+    if (!code) code = in_range("--experts", o->experts, m->model->shape.n_experts, ", the number of experts of this model", err);
+    if (!code) code = in_range("sessions", o->sessions, 1024, "", err);
+    if (!code) code = in_range("cache slots", o->cache_slots, INT32_MAX, "", err);
+    return code;
+}
+
+/* ---- the plan ---- */
+
+/* Without --ram: what the machine and its control groups leave, less a sixteenth (at least 256 MiB) for everybody else. */
+static uint64_t measured_budget(void) {
+    OsMemory memory;
+    os_memory(&memory);
+    uint64_t reserve = memory.budget / 16;
+    if (reserve < (UINT64_C(256) << 20)) reserve = UINT64_C(256) << 20;
+    return memory.budget > 2 * reserve ? memory.budget - reserve : memory.budget / 2;
+}
+
+static ErrCode describe_records(sluice_model *m, uint64_t *slot_bytes, Err *err) {
+    const ModelShape *s = &m->model->shape;
+    size_t n_records = (size_t)s->n_layers * s->n_experts;
+    uint32_t n_files = m->format->n_files;
+    m->parts = MEM_NEW(StorePart, n_records * STORE_PARTS);
+    uint32_t *ids = MEM_NEW(uint32_t, n_files);
+    if (!m->parts || !ids) {
+        mem_free(ids);
+        return err_no_memory(err, n_records * STORE_PARTS * sizeof *m->parts, "the table of experts");
+    }
+    ErrCode code = ERR_OK;
+    for (uint32_t i = 0; i < n_files; i++) ids[i] = UINT32_MAX;
+    for (size_t i = 0; i < n_records * STORE_PARTS && !code; i++) {
+        const ModelPart *p = &m->model->records[i];
+        if (ids[p->file] == UINT32_MAX) code = disk_add_file(m->disk, m->format->files[p->file].path, &ids[p->file], err);
+        m->parts[i] = (StorePart){.file = ids[p->file], .bytes = p->bytes, .offset = p->offset};
+    }
+    mem_free(ids);
+    if (!code) *slot_bytes = store_slot_bytes(m->parts, n_records, m->disk);
+    return code;
+}
+
+static uint64_t logits_bytes(const sluice_model *m) { return (uint64_t)ENGINE_LOGIT_ROWS * m->model->shape.vocab * sizeof(float); }
+
+/* One session beside its state: ids, logits, the sampler. */
+static uint64_t session_bytes(const sluice_model *m) {
+    uint32_t vocab = m->model->shape.vocab;
+    return m->ctx * sizeof(int32_t) + vocab * sizeof(float) + engine_sampler_bytes(vocab);
+}
+
+static ErrCode make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
+    const sluice_options *o = &m->options;
+    const ModelShape *s = &m->model->shape;
+    uint64_t slot_bytes = 0;
+    ErrCode code = describe_records(m, &slot_bytes, err);
+    if (code) return code;
+    uint64_t sessions = (uint64_t)m->max_sessions;
+    EnginePlanInput in = {
+        .ram_bytes = o->ram_bytes ? o->ram_bytes : measured_budget(),
+        .base_bytes = os_rss_now(),
+        .peak_bytes = os_rss_peak(),
+        .dense_bytes = m->model->dense_bytes,
+        .slot_bytes = slot_bytes,
+        .experts_total = s->n_layers * s->n_experts,
+        .slots_wanted = (uint32_t)o->cache_slots,
+        .slots_min = MIN_SLOTS,
+        .threads = os_pool_threads(m->pool),
+    };
+    if (in.slots_wanted > in.experts_total) in.slots_wanted = in.experts_total;
+    if (in.slots_wanted == 1) in.slots_wanted = MIN_SLOTS;
+    /* a chunk that was not asked for shrinks until its buffers are at most an eighth of the budget */
+    for (;;) {
+        ForwardSizes sizes = forward_sizes(forward, in.threads);
+        in.buffers_bytes = sizes.buffers + logits_bytes(m) + sessions * session_bytes(m);
+        in.state_bytes = sizes.state * sessions;
+        in.kv_bytes = sizes.kv * sessions;
+        if (o->chunk || forward->chunk <= LEAST_CHUNK || in.buffers_bytes <= in.ram_bytes / 8) break;
+        forward->chunk /= 2;
+    }
+    m->chunk = forward->chunk;
+    return engine_plan(&in, &m->plan, err);
+}
+
+/* ---- opening ---- */
+
+static bool load_progress(void *user, uint64_t done, uint64_t total) {
+    const sluice_options *o = user;
+    return !o->progress || o->progress(o->user, "load", done, total);
+}
+
+static ErrCode allocate(sluice_model *m, ForwardConfig *forward, Err *err) {
+    m->dense = os_pages_new(m->plan.dense_bytes, err);
+    if (!m->dense) return err->code;
+    ErrCode code = model_load_dense(m->model, m->dense, load_progress, &m->options, err);
+    if (code) return code;
+    StoreConfig store = {.n_layers = (int)m->model->shape.n_layers, .n_experts = (int)m->model->shape.n_experts, .parts = m->parts,
+                         .disk = m->disk, .slab_bytes = m->plan.cache_bytes};
+    m->store = store_new(&store, err);
+    if (!m->store) return err->code;
+    forward->store = m->store;
+    m->forward = forward_new(forward, err);
+    if (!m->forward) return err->code;
+    m->logits_bytes = logits_bytes(m);
+    m->logits = os_pages_new(m->logits_bytes, err);
+    return m->logits ? ERR_OK : err->code;
+}
+
+static ErrCode open_model(sluice_model *m, Err *err) {
+    const sluice_options *o = &m->options;
+    if (!o->model) return err_set(err, ERR_USAGE, "no model was named; give a GGUF file or a model folder");
+    ErrCode code = choose_kernels(m, o->cpu, err);
+    if (code) return code;
+    ForwardConfig forward = {.kernels = m->kernels, .precise = o->precise};
+    code = choose_kv(o->kv, &forward.kv_type, err);
+    if (!code) code = open_disk(m, err);
+    if (code) return code;
+    m->format = o->embedded_bytes ? format_open_embedded(o->model, o->embedded_offset, o->embedded_bytes, err) : format_open(o->model, err);
+    if (!m->format) return err->code;
+    m->model = model_new(m->format, err);
+    if (!m->model) return err->code;
+    code = check_numbers(m, err);
+    if (code) return code;
+    m->pool = os_pool_new(o->threads, err);
+    if (!m->pool) return err->code;
+    const ModelShape *s = &m->model->shape;
+    m->ctx = o->ctx ? (uint32_t)o->ctx : s->ctx_train && s->ctx_train < DEFAULT_CTX ? s->ctx_train : DEFAULT_CTX;
+    m->top_k = o->experts ? (uint32_t)o->experts : s->top_k;
+    m->max_sessions = o->sessions ? o->sessions : 1;
+    forward.model = m->model;
+    forward.pool = m->pool;
+    forward.ctx = m->ctx;
+    forward.chunk = o->chunk ? (uint32_t)o->chunk : DEFAULT_CHUNK;
+    if (forward.chunk > m->ctx) forward.chunk = m->ctx;
+    forward.top_k = m->top_k;
+    code = make_plan(m, &forward, err);
+    return code ? code : allocate(m, &forward, err);
+}
+
+sluice_model *sluice_open(const sluice_options *options, sluice_error *error) {
+    Err err = {0};
+    sluice_model *m = MEM_NEW(sluice_model, 1);
+    if (!m) {
+        err_no_memory(&err, sizeof *m, "a model");
+        engine_fail(error, &err);
+        return NULL;
+    }
+    m->options = *options;
+    if (open_model(m, &err)) {
+        engine_fail(error, &err);
+        sluice_close(m);
+        return NULL;
+    }
+    m->options.model = m->options.cpu = m->options.io = m->options.direct = m->options.kv = NULL;
+    return m;
+}
+
+void sluice_close(sluice_model *m) {
+    if (!m) return;
+    os_pages_free(m->logits, m->logits_bytes);
+    forward_free(m->forward);
+    store_free(m->store);
+    disk_free(m->disk);
+    os_pool_free(m->pool);
+    os_pages_free(m->dense, m->plan.dense_bytes);
+    model_free(m->model);
+    if (m->format) format_close(m->format);
+    mem_free(m->parts);
+    mem_free(m);
+}
+
+void sluice_get_info(const sluice_model *m, sluice_info *info) {
+    const ModelShape *s = &m->model->shape;
+    DiskInfo disk;
+    disk_info(m->disk, &disk);
+    *info = (sluice_info){
+        .arch = model_arch_name(s->arch), .layers = (int)s->n_layers, .hidden = (int)s->hidden, .vocab = (int)s->vocab,
+        .experts = (int)s->n_experts, .experts_per_token = (int)m->top_k, .ctx = (int)m->ctx, .ctx_train = (int)s->ctx_train,
+        .cpu = m->kernels->name, .io = disk.backend, .direct = disk.direct, .threads = os_pool_threads(m->pool),
+        .chunk = (int)m->chunk, .has_chat_template = m->model->chat != NULL, .chat_template_error = m->model->chat_error,
+        .plan = m->plan,
+    };
+}
+
+void sluice_get_stats(const sluice_model *m, sluice_stats *stats) {
+    StoreStats store;
+    store_stats(m->store, &store);
+    *stats = m->stats;
+    stats->experts_wanted = store.wanted;
+    stats->hits = store.hits;
+    stats->misses = store.misses;
+    stats->evictions = store.evictions;
+    stats->bytes_read = store.bytes_read;
+    stats->wait_ns = store.wait_ns;
+    stats->rss_bytes = os_rss_now();
+    stats->rss_peak_bytes = os_rss_peak();
+}
+
+void sluice_reset_stats(sluice_model *m) {
+    memset(&m->stats, 0, sizeof m->stats);
+    store_stats_reset(m->store);
+}

@@ -1,0 +1,214 @@
+/* Sessions: feed, logits, sample, snapshot. */
+#include "engine/inside.h"
+
+#include <math.h>
+#include <string.h>
+
+struct sluice_snapshot {
+    sluice_model *model;
+    uint32_t position;
+    bool has_logits;
+    uint64_t bytes;       /* of all of this */
+    EngineRandom random;
+    int32_t *ids;         /* [position] */
+    float *logits;        /* [vocab] */
+    void *state;          /* what forward_state_save wrote */
+};
+
+sluice_session *sluice_session_new(sluice_model *m, sluice_error *error) {
+    Err err = {0};
+    if (m->open_sessions >= m->max_sessions) {
+        err_set(&err, ERR_STATE, "%d sessions are open and the memory plan has room for no more; set options.sessions", m->open_sessions);
+        engine_fail(error, &err);
+        return NULL;
+    }
+    sluice_session *s = MEM_NEW(sluice_session, 1);
+    if (!s) {
+        err_no_memory(&err, sizeof *s, "a session");
+        engine_fail(error, &err);
+        return NULL;
+    }
+    s->model = m;
+    m->open_sessions++;
+    s->ids = MEM_NEW(int32_t, m->ctx);
+    s->logits = MEM_NEW(float, m->model->shape.vocab);
+    s->sampler = engine_sampler_new(m->model->shape.vocab, m->options.seed, &err);
+    if (!s->ids || !s->logits) err_no_memory(&err, (uint64_t)m->ctx * 4 + (uint64_t)m->model->shape.vocab * 4, "a session");
+    if (!err.code) s->state = forward_state_new(m->forward, &err);
+    if (err.code) {
+        engine_fail(error, &err);
+        sluice_session_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void sluice_session_free(sluice_session *s) {
+    if (!s) return;
+    forward_state_free(s->state);
+    engine_sampler_free(s->sampler);
+    mem_free(s->ids);
+    mem_free(s->logits);
+    s->model->open_sessions--;
+    mem_free(s);
+}
+
+void sluice_session_reset(sluice_session *s) {
+    forward_state_clear(s->state);
+    s->has_logits = false;
+}
+
+int sluice_position(const sluice_session *s) { return (int)forward_state_position(s->state); }
+
+const float *sluice_logits(const sluice_session *s) { return s->has_logits ? s->logits : NULL; }
+
+void sluice_set_probe(sluice_session *s, const sluice_probe *probe) {
+    if (probe) s->probe = *probe;
+    else memset(&s->probe, 0, sizeof s->probe);
+}
+
+/* ---- feeding ---- */
+
+/* What a running step needs to answer the probe of the room below. */
+typedef struct Feeding {
+    sluice_session *session;
+    const char *stage;
+    uint64_t done, total;
+} Feeding;
+
+static bool keep_going(void *user) {
+    const Feeding *f = user;
+    const sluice_options *o = &f->session->model->options;
+    return !o->progress || o->progress(o->user, f->stage, f->done, f->total);
+}
+
+static void on_hidden(void *user, uint32_t layer, uint32_t position, uint32_t n, const float *x) {
+    const sluice_probe *p = &((const Feeding *)user)->session->probe;
+    p->hidden(p->user, (int)layer, (int)position, (int)n, x);
+}
+
+static void on_routing(void *user, uint32_t layer, uint32_t position, uint32_t k, const int32_t *experts, const float *weights) {
+    const sluice_probe *p = &((const Feeding *)user)->session->probe;
+    p->routing(p->user, (int)layer, (int)position, (int)k, experts, weights);
+}
+
+static void give_all_logits(sluice_session *s, uint32_t position, uint32_t n) {
+    sluice_model *m = s->model;
+    uint32_t vocab = m->model->shape.vocab;
+    for (uint32_t t = 0; t < n; t += ENGINE_LOGIT_ROWS) {
+        uint32_t rows = n - t < ENGINE_LOGIT_ROWS ? n - t : ENGINE_LOGIT_ROWS;
+        forward_logits(m->forward, t, rows, m->logits);
+        for (uint32_t r = 0; r < rows; r++) s->probe.logits(s->probe.user, (int)(position + t + r), m->logits + (uint64_t)r * vocab);
+    }
+}
+
+static bool all_finite(const float *x, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
+int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *error) {
+    sluice_model *m = s->model;
+    Err err = {0};
+    uint32_t position = forward_state_position(s->state);
+    if (n == 0) return engine_fail(error, (err_set(&err, ERR_RANGE, "there is nothing to feed: the prompt has no tokens"), &err));
+    if (n > m->ctx - position) {
+        err_set(&err, ERR_RANGE, "%zu tokens do not fit: the context holds %u and %u are taken; raise --ctx to at least %zu", n, m->ctx, position,
+                n + position);
+        return engine_fail(error, &err);
+    }
+    uint64_t start = os_now_ns();
+    Feeding feeding = {s, n > 1 ? "prefill" : "decode", 0, n};
+    ForwardProbe probe = {.user = &feeding, .keep_going = keep_going, .hidden = s->probe.hidden ? on_hidden : NULL,
+                          .routing = s->probe.routing ? on_routing : NULL};
+    s->has_logits = false;
+    for (size_t at = 0; at < n;) {
+        uint32_t chunk = n - at < m->chunk ? (uint32_t)(n - at) : m->chunk;
+        if (forward_step(m->forward, s->state, ids + at, chunk, &probe, &err)) return engine_fail(error, &err);
+        memcpy(s->ids + position, ids + at, chunk * sizeof *ids);
+        if (s->probe.logits) give_all_logits(s, position, chunk);
+        position += chunk;
+        at += chunk;
+        feeding.done = at;
+        if (at == n) {
+            forward_logits(m->forward, chunk - 1, 1, s->logits);
+            if (!all_finite(s->logits, m->model->shape.vocab)) {
+                err_set(&err, ERR_RANGE, "a logit after token %u is not a finite number; the model file is damaged or its numbers overflow",
+                        position - 1);
+                return engine_fail(error, &err);
+            }
+            s->has_logits = true;
+        }
+    }
+    (void)keep_going(&feeding); /* the last report: all done */
+    uint64_t took = os_now_ns() - start;
+    *(n > 1 ? &m->stats.prefill_tokens : &m->stats.decode_tokens) += n;
+    *(n > 1 ? &m->stats.prefill_ns : &m->stats.decode_ns) += took;
+    return SLUICE_OK;
+}
+
+/* ---- sampling ---- */
+
+void sluice_session_seed(sluice_session *s, uint64_t seed) { engine_random_seed(&s->sampler->random, seed); }
+
+int32_t sluice_sample(sluice_session *s, const sluice_sampling *sampling) {
+    if (!s->has_logits) return -1;
+    return engine_sampler_draw(s->sampler, s->logits, s->ids, forward_state_position(s->state), sampling);
+}
+
+/* ---- snapshots ---- */
+
+sluice_snapshot *sluice_snapshot_take(const sluice_session *s, sluice_error *error) {
+    sluice_model *m = s->model;
+    Err err = {0};
+    uint32_t position = forward_state_position(s->state), vocab = m->model->shape.vocab;
+    uint64_t state = forward_state_save_bytes(s->state);
+    uint64_t bytes = sizeof(sluice_snapshot) + state + position * sizeof(int32_t) + vocab * sizeof(float);
+    if (m->snapshot_bytes + bytes > m->plan.free_bytes) {
+        char a[32], b[32];
+        err_set(&err, ERR_MEMORY, "a snapshot of %s does not fit: the plan leaves %s for all of them; raise --ram or lower the cache slots",
+                format_size(bytes, a), format_size(m->plan.free_bytes, b));
+        engine_fail(error, &err);
+        return NULL;
+    }
+    sluice_snapshot *snap = MEM_NEW(sluice_snapshot, 1);
+    if (snap) {
+        *snap = (sluice_snapshot){.model = m, .position = position, .has_logits = s->has_logits, .bytes = bytes, .random = s->sampler->random,
+                                  .ids = MEM_NEW(int32_t, position), .logits = MEM_NEW(float, vocab), .state = mem_new(state, 1)};
+        m->snapshot_bytes += bytes;
+    }
+    if (!snap || !snap->ids || !snap->logits || !snap->state) {
+        sluice_snapshot_free(snap);
+        err_no_memory(&err, bytes, "a snapshot");
+        engine_fail(error, &err);
+        return NULL;
+    }
+    memcpy(snap->ids, s->ids, position * sizeof *snap->ids);
+    memcpy(snap->logits, s->logits, vocab * sizeof *snap->logits);
+    forward_state_save(s->state, snap->state);
+    return snap;
+}
+
+int sluice_snapshot_restore(sluice_session *s, const sluice_snapshot *snap, sluice_error *error) {
+    if (snap->model != s->model) {
+        Err err = {0};
+        err_set(&err, ERR_STATE, "the snapshot belongs to another model");
+        return engine_fail(error, &err);
+    }
+    forward_state_restore(s->state, snap->state, snap->position);
+    memcpy(s->ids, snap->ids, snap->position * sizeof *snap->ids);
+    memcpy(s->logits, snap->logits, s->model->model->shape.vocab * sizeof *snap->logits);
+    s->has_logits = snap->has_logits;
+    s->sampler->random = snap->random;
+    return SLUICE_OK;
+}
+
+void sluice_snapshot_free(sluice_snapshot *snap) {
+    if (!snap) return;
+    snap->model->snapshot_bytes -= snap->bytes;
+    mem_free(snap->ids);
+    mem_free(snap->logits);
+    mem_free(snap->state);
+    mem_free(snap);
+}

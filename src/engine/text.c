@@ -1,0 +1,79 @@
+/* Text through the public API: ids, pieces, chat prompts, and the model's own sampling defaults. */
+#include "engine/inside.h"
+
+#include <math.h>
+#include <string.h>
+
+static ErrCode need_tokenizer(const sluice_model *m, Err *err) {
+    return m->model->tokenizer ? ERR_OK : err_set(err, ERR_UNSUPPORTED, "this model file has no tokenizer; give token ids");
+}
+
+int sluice_tokenize(const sluice_model *m, const char *text, size_t len, unsigned flags, int32_t **ids, size_t *n, sluice_error *error) {
+    Err err = {0};
+    TextIds out = {0};
+    *ids = NULL;
+    *n = 0;
+    if (need_tokenizer(m, &err) || text_encode(m->model->tokenizer, text, len, flags & SLUICE_NO_SPECIAL ? TEXT_NO_SPECIAL : 0, &out, &err)) {
+        text_ids_free(&out);
+        return engine_fail(error, &err);
+    }
+    if (!out.ids) out.ids = MEM_NEW(int32_t, 1);
+    if (!out.ids) return engine_fail(error, (err_no_memory(&err, 4, "token ids"), &err));
+    *ids = out.ids;
+    *n = out.n;
+    return SLUICE_OK;
+}
+
+size_t sluice_token_text(const sluice_model *m, int32_t id, char *out, size_t size) {
+    Buf b = {0};
+    if (!m->model->tokenizer || !text_decode(m->model->tokenizer, id, false, &b)) {
+        buf_free(&b);
+        return 0;
+    }
+    size_t n = b.len < size ? b.len : size;
+    if (n) memcpy(out, b.ptr, n);
+    buf_free(&b);
+    return n;
+}
+
+bool sluice_is_stop(const sluice_model *m, int32_t id) {
+    for (int i = 0; i < m->model->n_stop_ids; i++)
+        if (m->model->stop_ids[i] == id) return true;
+    return false;
+}
+
+char *sluice_render(const sluice_model *m, const char *request_json, sluice_error *error) {
+    Err err = {0};
+    Buf out = {0};
+    if (!m->model->chat) {
+        err_set(&err, ERR_UNSUPPORTED, m->model->chat_error ? "the model's chat template cannot be used: %s" : "%s",
+                m->model->chat_error ? m->model->chat_error : "this model has no chat template; it completes plain text (--raw)");
+        engine_fail(error, &err);
+        return NULL;
+    }
+    json_t *request = text_json_load(request_json, strlen(request_json), &err);
+    ErrCode code = request ? text_chat_render(m->model->chat, request, &out, &err) : err.code;
+    if (request) json_decref(request);
+    if (!code && !out.ptr) buf_puts(&out, "");
+    if (!code && out.failed) code = err_no_memory(&err, out.len, "a rendered prompt");
+    if (code) {
+        buf_free(&out);
+        engine_fail(error, &err);
+        return NULL;
+    }
+    return out.ptr;
+}
+
+void sluice_free(void *p) { mem_free(p); }
+
+/* Where the model says nothing: temperature 0.7, top-k 40, top-p 0.95. A model that says do_sample false is greedy. */
+void sluice_sampling_default(const sluice_model *m, sluice_sampling *s) {
+    const ModelSampling *d = &m->model->sampling;
+    *s = (sluice_sampling){.temperature = isnan(d->temperature) ? 0.7f : d->temperature,
+                           .top_k = d->top_k < 0 ? 40 : d->top_k,
+                           .top_p = isnan(d->top_p) ? 0.95f : d->top_p,
+                           .min_p = isnan(d->min_p) ? 0 : d->min_p,
+                           .presence = isnan(d->presence) ? 0 : d->presence,
+                           .repeat = isnan(d->repeat) ? 1 : d->repeat};
+    if (!d->do_sample) s->temperature = 0;
+}

@@ -1,0 +1,144 @@
+/* The memory of a step: laid out once, by one function that first measures and then places. */
+#include "forward/inside.h"
+
+#include <math.h>
+
+/* Hands out pieces of one block; with base 0 it only counts, so that the plan and the allocation cannot disagree. */
+typedef struct Layout {
+    uintptr_t base;
+    uint64_t used;
+} Layout;
+
+static void *take(Layout *l, uint64_t count, uint64_t size) {
+    uint64_t at = l->used;
+    l->used += align_up(count * size, 64);
+    return l->base ? (void *)(l->base + at) : NULL;
+}
+
+static float *floats(Layout *l, uint64_t count) { return take(l, count, sizeof(float)); }
+
+static void take_rows(Layout *l, Rows *r, const ForwardConfig *c, uint32_t n) {
+    r->n = n;
+    r->padded = (uint32_t)align_up(n, KERNELS_ACT_BLOCK);
+    r->x = floats(l, (uint64_t)c->chunk * n);
+    r->q = c->precise ? NULL : take(l, (uint64_t)c->chunk * r->padded, 1);
+    r->scale = c->precise ? NULL : floats(l, (uint64_t)c->chunk * r->padded / KERNELS_ACT_BLOCK);
+    r->acts = take(l, c->chunk, sizeof *r->acts);
+}
+
+static void bind_rows(Rows *r, uint32_t chunk) {
+    for (uint32_t t = 0; t < chunk; t++) {
+        r->acts[t].x = r->x + (uint64_t)t * r->n;
+        r->acts[t].q = r->q ? r->q + (uint64_t)t * r->padded : NULL;
+        r->acts[t].scale = r->q ? r->scale + (uint64_t)t * (r->padded / KERNELS_ACT_BLOCK) : NULL;
+    }
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+static void lay_out_mixer(Forward *f, Layout *l) {
+    const ModelShape *s = f->s;
+    uint64_t chunk = f->c.chunk, channels = forward_conv_channels(s);
+    uint64_t queries = (uint64_t)s->n_heads * s->head_dim * (s->attn_gate ? 2 : 1);
+    f->wide = floats(l, chunk * max_u64(channels, queries));
+    f->conv = floats(l, chunk * channels);
+    f->z = floats(l, chunk * forward_v_width(s));
+    f->beta = floats(l, chunk * s->lin_v_heads);
+    f->decay = floats(l, chunk * s->lin_v_heads);
+    f->k = floats(l, chunk * s->n_kv_heads * s->head_dim);
+    f->v = floats(l, chunk * s->n_kv_heads * s->head_dim);
+    take_rows(l, &f->lin_o, &f->c, forward_v_width(s));
+    take_rows(l, &f->att_o, &f->c, s->n_heads * s->head_dim);
+    f->cosines = floats(l, chunk * s->rotary_dim / 2);
+    f->sines = floats(l, chunk * s->rotary_dim / 2);
+    f->inv_freq = floats(l, s->rotary_dim / 2);
+}
+
+static void lay_out_experts(Forward *f, Layout *l) {
+    const ModelShape *s = f->s;
+    uint64_t chunk = f->c.chunk, k = f->c.top_k;
+    f->router = floats(l, chunk * s->n_experts);
+    f->top_ids = take(l, chunk * k, sizeof *f->top_ids);
+    f->top_w = floats(l, chunk * k);
+    f->picks = take(l, chunk * k, sizeof *f->picks);
+    f->pick_at = take(l, s->n_experts + 1, sizeof *f->pick_at);
+    f->wanted = take(l, s->n_experts, sizeof *f->wanted);
+    f->gathered = take(l, chunk, sizeof *f->gathered);
+    f->up = floats(l, chunk * max_u64(s->expert_inner, s->shared_inner));
+    take_rows(l, &f->inner, &f->c, s->expert_inner);
+    take_rows(l, &f->shared_inner, &f->c, s->shared_inner);
+    f->out = floats(l, max_u64(chunk, k) * s->hidden);
+    f->shared_out = floats(l, s->shared_inner ? chunk * s->hidden : 0);
+    f->shared_w = floats(l, chunk);
+}
+
+/* The longest row that is decoded, the delta rule's 2 dv, attention's key block and two rows. */
+static uint64_t scratch_floats(const ModelShape *s) {
+    uint64_t n = max_u64(s->hidden, max_u64(s->expert_inner, s->shared_inner));
+    n = max_u64(n, max_u64(forward_v_width(s), (uint64_t)s->n_heads * s->head_dim));
+    n = max_u64(n, max_u64(2 * (uint64_t)s->lin_v_dim, KERNELS_KEY_BLOCK + 2 * (uint64_t)s->head_dim));
+    return align_up(n, 64);
+}
+
+static uint64_t lay_out(Forward *f, void *base, int n_threads) {
+    const ModelShape *s = f->s;
+    Layout layout = {(uintptr_t)base, 0}, *l = &layout;
+    uint64_t chunk = f->c.chunk;
+    f->x = floats(l, chunk * s->hidden);
+    take_rows(l, &f->in, &f->c, s->hidden);
+    f->in_f32 = take(l, chunk, sizeof *f->in_f32);
+    f->mix = floats(l, chunk * s->hidden);
+    lay_out_mixer(f, l);
+    lay_out_experts(f, l);
+    f->scratch_floats = scratch_floats(s);
+    f->scratch = floats(l, (uint64_t)n_threads * f->scratch_floats);
+    return l->used;
+}
+
+static void count_layers(const Model *m, uint64_t *linear, uint64_t *full) {
+    *linear = *full = 0;
+    for (uint32_t l = 0; l < m->shape.n_layers; l++) ++*(m->layers[l].linear ? linear : full);
+}
+
+ForwardSizes forward_sizes(const ForwardConfig *config, int n_threads) {
+    Forward probe = {.c = *config, .s = &config->model->shape};
+    ForwardSizes sizes = {.buffers = lay_out(&probe, NULL, n_threads)};
+    uint64_t linear, full;
+    count_layers(config->model, &linear, &full);
+    sizes.state = linear * (forward_delta_floats(probe.s) + forward_conv_state_floats(probe.s)) * sizeof(float);
+    sizes.kv = full * 2 * forward_keys_bytes(config);
+    return sizes;
+}
+
+Forward *forward_new(const ForwardConfig *config, Err *err) {
+    int n_threads = os_pool_threads(config->pool);
+    Forward *f = MEM_NEW(Forward, 1);
+    if (!f) {
+        err_no_memory(err, sizeof *f, "a forward pass");
+        return NULL;
+    }
+    f->c = *config;
+    f->s = &config->model->shape;
+    f->pages_bytes = forward_sizes(config, n_threads).buffers;
+    f->pages = os_pages_new(f->pages_bytes, err);
+    if (!f->pages) {
+        mem_free(f);
+        return NULL;
+    }
+    lay_out(f, f->pages, n_threads);
+    bind_rows(&f->in, config->chunk);
+    bind_rows(&f->lin_o, config->chunk);
+    bind_rows(&f->att_o, config->chunk);
+    bind_rows(&f->inner, config->chunk);
+    bind_rows(&f->shared_inner, config->chunk);
+    for (uint32_t t = 0; t < config->chunk; t++) f->in_f32[t].x = f->in.acts[t].x;
+    for (uint32_t i = 0; i < f->s->rotary_dim / 2; i++)
+        f->inv_freq[i] = (float)(1.0 / pow(f->s->rope_theta, 2.0 * i / f->s->rotary_dim));
+    return f;
+}
+
+void forward_free(Forward *f) {
+    if (!f) return;
+    os_pages_free(f->pages, f->pages_bytes);
+    mem_free(f);
+}

@@ -1,0 +1,71 @@
+/* forward: one step of the network, over 1..chunk tokens.
+ *
+ * What this is    embedding, then for every layer norm -> mixer (gated delta net or attention) -> norm -> experts, then the head.
+ *                 Experts come from the store (want, next, put); everything else is in memory. The schedule of compute against
+ *                 reads lives here.
+ * Who owns what   a Forward owns the activation buffers, allocated once for `chunk` tokens. A ForwardState owns one session's
+ *                 keys, values, delta-rule and convolution state. Model, store, pool and kernels are borrowed.
+ * What may fail   a read (file, offset, cause), an expert whose output is not a finite number, an interrupt. The state is then
+ *                 half advanced and refuses further steps until it is cleared or restored.
+ * Threads         one thread calls; rows, heads and tokens are spread over the pool.
+ * Promise         what a token computes depends on the tokens before it and on nothing else: not on how they were cut into
+ *                 chunks, on threads, on the instruction set, or on which experts were in memory. No allocation per step.
+ *                 Checked by tests/golden/ and tests/stream/test_one_answer.c.
+ */
+#ifndef FORWARD_FORWARD_H
+#define FORWARD_FORWARD_H
+
+#include "kernels/kernels.h"
+#include "model/model.h"
+#include "os/os.h"
+#include "store/store.h"
+
+typedef struct ForwardConfig {
+    const Model *model;
+    const Kernels *kernels;
+    OsPool *pool;
+    Store *store;
+    uint32_t ctx;       /* positions of a state */
+    uint32_t chunk;     /* most tokens of a step */
+    uint32_t top_k;     /* experts per token; the model's own unless the user asked otherwise */
+    bool precise;       /* f32 activations into every matrix */
+    QuantType kv_type;  /* QUANT_F32 or QUANT_F16 */
+} ForwardConfig;
+
+/* Bytes that the parts below will take: a pure function of the shape and the configuration (store and pool may be NULL). */
+typedef struct ForwardSizes {
+    uint64_t buffers; /* of a Forward */
+    uint64_t state;   /* of a ForwardState: delta rule and convolution */
+    uint64_t kv;      /* of a ForwardState: keys and values */
+} ForwardSizes;
+ForwardSizes forward_sizes(const ForwardConfig *config, int n_threads);
+
+/* Looks inside a step. Every pointer may be NULL; arrays are valid during the call. */
+typedef struct ForwardProbe {
+    void *user;
+    void (*hidden)(void *user, uint32_t layer, uint32_t position, uint32_t n, const float *x); /* [n][hidden] after the layer */
+    void (*routing)(void *user, uint32_t layer, uint32_t position, uint32_t k, const int32_t *experts, const float *weights);
+    bool (*keep_going)(void *user); /* asked before every layer; false interrupts the step */
+} ForwardProbe;
+
+typedef struct Forward Forward;
+typedef struct ForwardState ForwardState;
+
+Forward *forward_new(const ForwardConfig *config, Err *err);
+void forward_free(Forward *f);
+
+ForwardState *forward_state_new(const Forward *f, Err *err);
+void forward_state_free(ForwardState *s);
+void forward_state_clear(ForwardState *s);
+uint32_t forward_state_position(const ForwardState *s);
+/* A state as bytes, for snapshots: everything that the tokens so far have left behind. */
+uint64_t forward_state_save_bytes(const ForwardState *s);
+void forward_state_save(const ForwardState *s, void *bytes);
+void forward_state_restore(ForwardState *s, const void *bytes, uint32_t position);
+
+/* Runs n tokens (1..chunk) that follow what the state has seen. */
+ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, const ForwardProbe *probe, Err *err);
+/* Logits of tokens [first, first + n) of the last step: out [n][vocab]. */
+void forward_logits(Forward *f, uint32_t first, uint32_t n, float *out);
+
+#endif

@@ -1,0 +1,115 @@
+/* Inside the room forward: the buffers of a step and the pieces that work on them. */
+#ifndef FORWARD_INSIDE_H
+#define FORWARD_INSIDE_H
+
+#include "forward/forward.h"
+
+#include <stdatomic.h>
+
+enum { CONV_BLOCK = 256 }; /* channels whose convolution state lies together: the unit of work of one task */
+
+/* The rows of a matrix input, one per token: f32 and, unless arithmetic is precise, its 8-bit blocks. */
+typedef struct Rows {
+    float *x;          /* [chunk][n] */
+    int8_t *q;         /* [chunk][padded]; NULL when precise */
+    float *scale;      /* [chunk][padded / 32] */
+    KernelsActs *acts; /* [chunk]: what the kernels take */
+    uint32_t n, padded;
+} Rows;
+
+/* One token's use of one expert. */
+typedef struct Pick {
+    uint32_t token;
+    float weight;
+} Pick;
+
+struct Forward {
+    ForwardConfig c;
+    const ModelShape *s;
+    void *pages;
+    uint64_t pages_bytes;
+
+    float *x;            /* [chunk][hidden] the residual stream */
+    Rows in;             /* [chunk][hidden] normed input of the mixer, of the experts, of the head */
+    KernelsActs *in_f32; /* [chunk] the same rows without blocks, for matrices that always see f32: router and gates */
+    float *mix;          /* [chunk][hidden] what the mixer, then what the experts add to x */
+    /* mixer */
+    float *wide;         /* [chunk][conv channels] before the convolution; or [chunk][heads * head_dim * 2] queries and gates */
+    float *conv;         /* [chunk][conv channels] after it: q, k, v */
+    float *z;            /* [chunk][V] */
+    float *beta, *decay; /* [chunk][lin_v_heads] */
+    float *k, *v;        /* [chunk][kv_heads * head_dim] */
+    Rows lin_o;          /* [chunk][V] input of the output projection of a linear layer */
+    Rows att_o;          /* [chunk][heads * head_dim] the same of a full layer */
+    float *cosines, *sines; /* [chunk][rotary / 2] */
+    float *inv_freq;     /* [rotary / 2] */
+    /* experts */
+    float *router;       /* [chunk][n_experts] logits, then probabilities */
+    int32_t *top_ids;    /* [chunk][k] best first */
+    float *top_w;        /* [chunk][k] */
+    Pick *picks;         /* [chunk * k] sorted by expert, then by token */
+    uint32_t *pick_at;   /* [n_experts + 1] where each expert's picks begin */
+    int32_t *wanted;     /* [n_experts] experts that this step needs of this layer, ascending */
+    KernelsActs *gathered; /* [chunk] inputs of one expert's tokens */
+    float *up;           /* [chunk][larger of the inner sizes] */
+    Rows inner;          /* [chunk][expert_inner] silu(gate) * up */
+    Rows shared_inner;   /* [chunk][shared_inner] the same of the shared expert */
+    float *out;          /* [max(chunk, k)][hidden] outputs of one expert; with one token, of each of its experts */
+    float *shared_out;   /* [chunk][hidden] output of the shared expert, added last */
+    float *shared_w;     /* [chunk] sigmoid of its gate */
+    float *scratch;      /* [threads][scratch_floats] */
+    uint64_t scratch_floats;
+    _Atomic int not_finite; /* set by a task that saw NaN or infinity */
+
+    uint32_t n;          /* tokens of the current step */
+};
+
+struct ForwardState {
+    const Forward *f;
+    uint32_t position;
+    bool broken;       /* a step ended half way */
+    void *pages;
+    uint64_t pages_bytes, recurrent_bytes;
+    float *delta;      /* [linear layers][lin_v_heads][dk][dv] */
+    float *conv;       /* [linear layers][channel blocks][width - 1][CONV_BLOCK] */
+    uint8_t *kv;       /* [full layers][2][kv_heads][ctx][head_dim] of kv_type */
+};
+
+static inline uint32_t forward_k_width(const ModelShape *s) { return s->lin_k_heads * s->lin_k_dim; }
+static inline uint32_t forward_v_width(const ModelShape *s) { return s->lin_v_heads * s->lin_v_dim; }
+static inline uint32_t forward_conv_channels(const ModelShape *s) { return 2 * forward_k_width(s) + forward_v_width(s); }
+static inline uint32_t forward_conv_blocks(const ModelShape *s) {
+    return (forward_conv_channels(s) + CONV_BLOCK - 1) / CONV_BLOCK;
+}
+static inline uint64_t forward_conv_state_floats(const ModelShape *s) {
+    return s->conv_width ? (uint64_t)forward_conv_blocks(s) * (s->conv_width - 1) * CONV_BLOCK : 0;
+}
+static inline uint64_t forward_delta_floats(const ModelShape *s) {
+    return (uint64_t)s->lin_v_heads * s->lin_k_dim * s->lin_v_dim;
+}
+/* Bytes of one full layer's keys; its values take as much again and follow. */
+static inline uint64_t forward_keys_bytes(const ForwardConfig *c) {
+    const ModelShape *s = &c->model->shape;
+    return (uint64_t)s->n_kv_heads * c->ctx * s->head_dim * quant_traits(c->kv_type)->block_bytes;
+}
+static inline float *forward_scratch(Forward *f, int worker) { return f->scratch + (uint64_t)worker * f->scratch_floats; }
+
+/* y[t][r] = row r of w . acts[t], for n tokens; rows are spread over the pool. */
+void forward_matmul(Forward *f, const ModelMat *w, const KernelsActs *acts, uint32_t n, float *y, uint64_t y_stride);
+/* Brings one row into the form of the kernels after its x was written. */
+void forward_row_ready(const Forward *f, Rows *rows, uint32_t token);
+/* in.x[t] = norm(x[t]) * weight for every token, ready for the kernels. */
+void forward_norm_in(Forward *f, const float *weight);
+
+/* The mixers read f->in and write f->mix. index: the layer's place among its kind. */
+void forward_linear(Forward *f, ForwardState *s, const ModelLayer *layer, uint32_t index);
+void forward_attention(Forward *f, ForwardState *s, const ModelLayer *layer, uint32_t index);
+/* Fills cosines and sines for the positions of this step. */
+void forward_rope_table(Forward *f, uint32_t position);
+
+/* Fills top_ids, top_w, picks, pick_at and wanted from f->in; *n_wanted is the number of experts that this step needs. */
+ErrCode forward_route(Forward *f, const ModelLayer *layer, uint32_t *n_wanted, Err *err);
+/* Reads f->in, writes f->mix. */
+ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_index, uint32_t n_wanted, Err *err);
+
+#endif

@@ -1,0 +1,68 @@
+/* The router: softmax over all experts, the k most likely, ties to the lower id; then the picks sorted by expert, so that each
+ * expert is read once per step and its tokens are multiplied together. */
+#include "forward/inside.h"
+
+#include <math.h>
+#include <string.h>
+
+static void pick_task(void *arg, int task, int worker) {
+    (void)worker;
+    Forward *f = arg;
+    uint32_t n_experts = f->s->n_experts, k = f->c.top_k;
+    float *p = f->router + (uint64_t)task * n_experts;
+    int32_t *ids = f->top_ids + (uint64_t)task * k;
+    float *w = f->top_w + (uint64_t)task * k;
+    /* insertion into a short sorted list; strict comparison keeps the lower id first among equals */
+    for (uint32_t e = 0, have = 0; e < n_experts; e++) {
+        if (!isfinite(p[e])) {
+            atomic_store(&f->not_finite, 1);
+            return;
+        }
+        if (have == k && !(p[e] > w[k - 1])) continue;
+        uint32_t at = have < k ? have++ : k - 1;
+        for (; at > 0 && p[e] > w[at - 1]; at--) {
+            w[at] = w[at - 1];
+            ids[at] = ids[at - 1];
+        }
+        w[at] = p[e];
+        ids[at] = (int32_t)e;
+    }
+    float total = f->c.kernels->exp_sum(p, w[0], n_experts), chosen = 0;
+    for (uint32_t i = 0; i < k; i++) {
+        w[i] = p[ids[i]] / total;
+        chosen += w[i];
+    }
+    if (f->s->norm_topk)
+        for (uint32_t i = 0; i < k; i++) w[i] /= chosen;
+}
+
+/* A counting sort: by expert, and within an expert by token. */
+static uint32_t sort_picks(Forward *f) {
+    uint32_t n_experts = f->s->n_experts, n_picks = f->n * f->c.top_k, n_wanted = 0;
+    uint32_t *at = f->pick_at;
+    memset(at, 0, (n_experts + 1) * sizeof *at);
+    for (uint32_t i = 0; i < n_picks; i++) at[f->top_ids[i] + 1]++;
+    for (uint32_t e = 0; e < n_experts; e++) {
+        if (at[e + 1]) f->wanted[n_wanted++] = (int32_t)e;
+        at[e + 1] += at[e];
+    }
+    for (uint32_t i = 0; i < n_picks; i++) {
+        Pick *p = &f->picks[at[f->top_ids[i]]++];
+        p->token = i / f->c.top_k;
+        p->weight = f->top_w[i];
+    }
+    /* every start has moved to its end, which is the next one's start: move them back */
+    memmove(at + 1, at, n_experts * sizeof *at);
+    at[0] = 0;
+    return n_wanted;
+}
+
+ErrCode forward_route(Forward *f, const ModelLayer *layer, uint32_t *n_wanted, Err *err) {
+    atomic_store(&f->not_finite, 0);
+    forward_matmul(f, &layer->router, f->in_f32, f->n, f->router, f->s->n_experts);
+    os_pool_run(f->c.pool, (int)f->n, pick_task, f);
+    if (atomic_load(&f->not_finite))
+        return err_set(err, ERR_RANGE, "the router's output is not a finite number; the model file is damaged or its numbers overflow");
+    *n_wanted = sort_picks(f);
+    return ERR_OK;
+}

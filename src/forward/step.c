@@ -1,0 +1,86 @@
+/* One step of the network: the file to read first. Arrays are [tokens of the step][...], and a weight is read once per step. */
+#include "forward/inside.h"
+
+static void embed(Forward *f, const int32_t *ids) {
+    const ModelMat *e = &f->c.model->embedding;
+    for (uint32_t t = 0; t < f->n; t++)
+        quant_decode(e->type, e->data + (uint64_t)ids[t] * e->row_bytes, f->x + (uint64_t)t * f->s->hidden, f->s->hidden);
+}
+
+static void add_mix_task(void *arg, int task, int worker) {
+    (void)worker;
+    Forward *f = arg;
+    uint64_t at = (uint64_t)task * f->s->hidden;
+    f->c.kernels->add(f->x + at, f->mix + at, f->s->hidden);
+}
+
+/* x += mix */
+static void add_mix(Forward *f) { os_pool_run(f->c.pool, (int)f->n, add_mix_task, f); }
+
+static void report_routing(const Forward *f, const ForwardProbe *probe, uint32_t layer, uint32_t position) {
+    uint32_t k = f->c.top_k;
+    for (uint32_t t = 0; t < f->n; t++)
+        probe->routing(probe->user, layer, position + t, k, f->top_ids + (uint64_t)t * k, f->top_w + (uint64_t)t * k);
+}
+
+static ErrCode run_layers(Forward *f, ForwardState *s, const ForwardProbe *probe, Err *err) {
+    uint32_t linear_index = 0, full_index = 0;
+    for (uint32_t l = 0; l < f->s->n_layers; l++) {
+        const ModelLayer *layer = &f->c.model->layers[l];
+        if (probe && probe->keep_going && !probe->keep_going(probe->user)) return err_set(err, ERR_INTERRUPTED, "interrupted");
+
+        forward_norm_in(f, layer->norm_in);
+        if (layer->linear) forward_linear(f, s, layer, linear_index++);
+        else forward_attention(f, s, layer, full_index++);
+        add_mix(f);
+
+        forward_norm_in(f, layer->norm_post);
+        uint32_t n_wanted;
+        ErrCode code = forward_route(f, layer, &n_wanted, err);
+        if (!code && probe && probe->routing) report_routing(f, probe, l, s->position);
+        if (!code) code = forward_experts(f, layer, l, n_wanted, err);
+        if (code == ERR_RANGE) err_prefix(err, "layer %u", l); /* a failed read already names layer and expert */
+        if (code) return code;
+        add_mix(f);
+
+        if (probe && probe->hidden) probe->hidden(probe->user, l, s->position, f->n, f->x);
+    }
+    return ERR_OK;
+}
+
+static ErrCode check_request(const Forward *f, const ForwardState *s, const int32_t *ids, uint32_t n, Err *err) {
+    if (s->broken)
+        return err_set(err, ERR_STATE, "the session stopped in the middle of a step; reset it or restore a snapshot");
+    if (n == 0 || n > f->c.chunk) return err_set(err, ERR_RANGE, "a step takes 1 to %u tokens, not %u", f->c.chunk, n);
+    if (n > f->c.ctx - s->position)
+        return err_set(err, ERR_RANGE, "the context is full: it holds %u tokens, %u are there and %u more were given; raise --ctx",
+                       f->c.ctx, s->position, n);
+    for (uint32_t t = 0; t < n; t++)
+        if (ids[t] < 0 || (uint32_t)ids[t] >= f->s->vocab)
+            return err_set(err, ERR_RANGE, "token id %d is outside the vocabulary of %u", ids[t], f->s->vocab);
+    return ERR_OK;
+}
+
+ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, const ForwardProbe *probe, Err *err) {
+    ErrCode code = check_request(f, s, ids, n, err);
+    if (code) return code;
+    f->n = n;
+    s->broken = true; /* until the step is through */
+    embed(f, ids);
+    forward_rope_table(f, s->position);
+    code = run_layers(f, s, probe, err);
+    if (code) return code;
+    s->position += n;
+    s->broken = false;
+    return ERR_OK;
+}
+
+void forward_logits(Forward *f, uint32_t first, uint32_t n, float *out) {
+    const Model *m = f->c.model;
+    for (uint32_t t = first; t < first + n; t++) {
+        uint64_t at = (uint64_t)t * f->s->hidden;
+        f->c.kernels->rms_norm(f->in.x + at, f->x + at, m->norm_out, f->s->eps, f->s->hidden);
+        forward_row_ready(f, &f->in, t);
+    }
+    forward_matmul(f, &m->head, f->in.acts + first, n, out, f->s->vocab);
+}

@@ -1,0 +1,177 @@
+/* One answer per prompt: the bits of logits, hidden states and routing after a list of tokens do not depend on the number of cache
+ * slots, threads, the prefill chunk, the instruction set or direct I/O, nor on a restored snapshot. */
+#include "support/recording.h"
+#include "support/support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_TOKENS = 70 };
+
+static sluice_options options_for(const char *model, bool precise) {
+    sluice_options o = check_options(model);
+    o.precise = precise;
+    return o;
+}
+
+static void make_ids(int32_t *ids, int n, int vocab) {
+    uint32_t x = 12345;
+    for (int i = 0; i < n; i++) {
+        x = x * 1664525u + 1013904223u;
+        ids[i] = (int32_t)((x >> 8) % (uint32_t)vocab);
+    }
+}
+
+static Recording *run(const sluice_options *o, int n_tokens) {
+    sluice_model *m = open_or_fail(o);
+    sluice_info info;
+    sluice_get_info(m, &info);
+    int32_t ids[N_TOKENS];
+    make_ids(ids, n_tokens, info.vocab);
+    sluice_session *s = sluice_session_new(m, NULL);
+    assert_non_null(s);
+    Recording *r = record(m, s, ids, n_tokens, NULL);
+    sluice_session_free(s);
+    sluice_close(m);
+    return r;
+}
+
+static void expect_same(const Recording *truth, const sluice_options *o) {
+    Recording *r = run(o, truth->n);
+    if (!recording_equal(truth, r))
+        fail_msg("%s: other bits with %d slots, %d threads, chunk %d, cpu %s, direct %s, precise %d", o->model, o->cache_slots, o->threads,
+                 o->chunk, o->cpu ? o->cpu : "auto", o->direct ? o->direct : "auto", o->precise);
+    recording_free(r);
+}
+
+static const int slots[] = {2, 3, 9, 0}, threads[] = {1, 2, 3}, chunks[] = {1, 7, 64, 4096};
+static const char *const cpus[] = {"scalar", "auto"};
+
+static void every_setting_gives_the_same_bits(void **state) {
+    const char *model = *state;
+    REQUIRE_PATH(model);
+    for (int precise = 0; precise < 2; precise++) {
+        sluice_options o = options_for(model, precise);
+        o.threads = 1;
+        o.cpu = "scalar";
+        Recording *truth = run(&o, 40);
+        for (size_t s = 0; s < sizeof slots / sizeof *slots; s++)
+            for (size_t t = 0; t < 3; t++)
+                for (size_t c = 0; c < 4; c++)
+                    for (size_t k = 0; k < 2; k++) {
+                        o.cache_slots = slots[s];
+                        o.threads = threads[t];
+                        o.chunk = chunks[c];
+                        o.cpu = cpus[k];
+                        o.direct = (s + t + c) % 2 ? "off" : "auto";
+                        expect_same(truth, &o);
+                    }
+        recording_free(truth);
+    }
+}
+
+/* The trained model is larger: a diagonal through the same settings. */
+static void the_story_model_too(void **state) {
+    (void)state;
+    const char *model = source_path("data/tiny-tales.gguf");
+    REQUIRE_PATH(model);
+    for (int precise = 0; precise < 2; precise++) {
+        sluice_options o = options_for(model, precise);
+        Recording *truth = run(&o, N_TOKENS);
+        for (int i = 0; i < 8; i++) {
+            o.cache_slots = slots[i % 4];
+            o.threads = threads[(i + i / 4) % 3];
+            o.chunk = chunks[(i + 2) % 4];
+            o.cpu = cpus[i & 1];
+            expect_same(truth, &o);
+        }
+        recording_free(truth);
+    }
+}
+
+static void a_snapshot_continues_with_the_same_bits(void **state) {
+    const char *model = *state;
+    REQUIRE_PATH(model);
+    sluice_options o = options_for(model, false);
+    o.ctx = 100;
+    o.sessions = 2;
+    o.ram_bytes = UINT64_C(1) << 30;
+    sluice_model *m = open_or_fail(&o);
+    sluice_info info;
+    sluice_get_info(m, &info);
+    int32_t ids[40];
+    make_ids(ids, 40, info.vocab);
+    sluice_session *a = sluice_session_new(m, NULL), *b = sluice_session_new(m, NULL);
+    assert_non_null(a);
+    assert_non_null(b);
+    sluice_error err;
+    assert_null(sluice_session_new(m, &err)); /* the plan has room for two */
+    assert_int_equal(err.code, SLUICE_STATE);
+    size_t vocab = (size_t)info.vocab;
+    float *truth = malloc(vocab * sizeof *truth);
+    assert_int_equal(sluice_feed(a, ids, 40, &err), 0);
+    memcpy(truth, sluice_logits(a), vocab * sizeof *truth);
+    for (int at = 1; at < 40; at++) {
+        sluice_session_reset(a);
+        assert_int_equal(sluice_feed(a, ids, (size_t)at, &err), 0);
+        sluice_snapshot *snap = sluice_snapshot_take(a, &err);
+        if (!snap) fail_msg("%s", err.message);
+        assert_int_equal(sluice_feed(a, ids + at, 1, &err), 0); /* the original goes on; the copy must not notice */
+        sluice_session_reset(b);
+        assert_int_equal(sluice_feed(b, ids + 3, 9, &err), 0); /* something else was there before */
+        assert_int_equal(sluice_snapshot_restore(b, snap, &err), 0);
+        assert_int_equal(sluice_position(b), at);
+        assert_int_equal(sluice_feed(b, ids + at, (size_t)(40 - at), &err), 0);
+        assert_memory_equal(sluice_logits(b), truth, vocab * sizeof *truth);
+        sluice_snapshot_free(snap);
+    }
+    free(truth);
+    sluice_session_free(a);
+    sluice_session_free(b);
+    sluice_close(m);
+}
+
+static void context_ends_with_a_sentence(void **state) {
+    (void)state;
+    const char *model = source_path("data/tiny-tales.gguf");
+    REQUIRE_PATH(model);
+    sluice_options o = options_for(model, false);
+    o.ctx = 20;
+    sluice_model *m = open_or_fail(&o);
+    sluice_session *s = sluice_session_new(m, NULL);
+    int32_t ids[21] = {0};
+    sluice_error err;
+    assert_int_equal(sluice_feed(s, ids, 21, &err), SLUICE_RANGE);
+    assert_non_null(strstr(err.message, "21"));
+    assert_int_equal(sluice_feed(s, ids, 20, &err), 0);
+    assert_int_equal(sluice_feed(s, ids, 1, &err), SLUICE_RANGE);
+    assert_int_equal(sluice_position(s), 20); /* a refusal leaves the session as it was */
+    assert_non_null(sluice_logits(s));
+    ids[0] = 1 << 20;
+    sluice_session_reset(s);
+    assert_int_equal(sluice_feed(s, ids, 1, &err), SLUICE_RANGE);
+    sluice_session_free(s);
+    sluice_close(m);
+}
+
+int main(void) {
+    const char *golden[] = {"q35-real-dims", "next-a.f32.gguf", "moe-a.f32.gguf", "q35-a.qa.gguf"};
+    char paths[4][256];
+    for (int i = 0; i < 4; i++) {
+        char rel[128];
+        snprintf(rel, sizeof rel, "data/golden/%s", golden[i]);
+        snprintf(paths[i], sizeof paths[i], "%s", shared_path(rel));
+    }
+    const struct CMUnitTest one_answer[] = {
+        cmocka_unit_test(the_story_model_too),
+        cmocka_unit_test(context_ends_with_a_sentence),
+        {"q35-real-dims", every_setting_gives_the_same_bits, NULL, NULL, paths[0]},
+        {"next-a", every_setting_gives_the_same_bits, NULL, NULL, paths[1]},
+        {"moe-a", every_setting_gives_the_same_bits, NULL, NULL, paths[2]},
+        {"q35-a.qa", every_setting_gives_the_same_bits, NULL, NULL, paths[3]},
+        {"q35-real-dims snapshots", a_snapshot_continues_with_the_same_bits, NULL, NULL, paths[0]},
+        {"moe-a snapshots", a_snapshot_continues_with_the_same_bits, NULL, NULL, paths[2]},
+    };
+    return RUN_TESTS(one_answer);
+}

@@ -1,0 +1,147 @@
+/* The sampler: greedy ties, each filter against its definition, one seed one sequence. */
+#include "support/support.h"
+
+#include "engine/inside.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { V = 50, DRAWS = 20000 };
+
+static float logits[V];
+
+static void make_logits(void) {
+    for (int i = 0; i < V; i++) logits[i] = 3.0f * sinf(1.7f * (float)i) + 0.01f * (float)i;
+}
+
+static EngineSampler *sampler(uint64_t seed) {
+    EngineSampler *s = engine_sampler_new(V, seed, NULL);
+    assert_non_null(s);
+    return s;
+}
+
+static void draw_counts(const sluice_sampling *how, int counts[V]) {
+    EngineSampler *s = sampler(7);
+    memset(counts, 0, V * sizeof *counts);
+    for (int i = 0; i < DRAWS; i++) counts[engine_sampler_draw(s, logits, NULL, 0, how)]++;
+    engine_sampler_free(s);
+}
+
+/* Probabilities of the kept set by definition: sort, cut, renormalise. */
+static void expected(const sluice_sampling *how, double p[V]) {
+    int order[V];
+    for (int i = 0; i < V; i++) order[i] = i;
+    for (int i = 1; i < V; i++)
+        for (int j = i; j > 0 && logits[order[j]] > logits[order[j - 1]]; j--) {
+            int t = order[j];
+            order[j] = order[j - 1];
+            order[j - 1] = t;
+        }
+    int n = how->top_k > 0 ? how->top_k : V;
+    double w[V], mass = 0, kept = 0;
+    for (int i = 0; i < n; i++) mass += w[i] = exp(((double)logits[order[i]] - (double)logits[order[0]]) / (double)how->temperature);
+    int keep = 0;
+    while (keep < n) {
+        if (keep && w[keep] < (double)how->min_p) break;
+        kept += w[keep++];
+        if (how->top_p > 0 && how->top_p < 1 && kept >= mass * (double)how->top_p) break;
+    }
+    memset(p, 0, V * sizeof *p);
+    for (int i = 0; i < keep; i++) p[order[i]] = w[i] / kept;
+}
+
+static void filters_follow_their_definition(void **state) {
+    (void)state;
+    make_logits();
+    const sluice_sampling how[] = {
+        {.temperature = 1, .top_p = 1}, {.temperature = 0.6f, .top_k = 7, .top_p = 1}, {.temperature = 1.3f, .top_p = 0.8f},
+        {.temperature = 1, .min_p = 0.2f, .top_p = 1}, {.temperature = 0.9f, .top_k = 20, .top_p = 0.9f, .min_p = 0.05f},
+        {.temperature = 0.7f, .top_k = 1, .top_p = 1}, {.temperature = 1, .top_k = 1000, .top_p = 0.5f},
+    };
+    for (size_t h = 0; h < COUNT_OF(how); h++) {
+        int counts[V];
+        double p[V];
+        sluice_sampling bounded = how[h];
+        if (bounded.top_k > V) bounded.top_k = V;
+        draw_counts(&how[h], counts);
+        expected(&bounded, p);
+        for (int i = 0; i < V; i++) {
+            double share = counts[i] / (double)DRAWS, sigma = sqrt(p[i] * (1 - p[i]) / DRAWS);
+            if (p[i] == 0) assert_int_equal(counts[i], 0);
+            else assert_true(fabs(share - p[i]) < 5 * sigma + 1e-4);
+        }
+    }
+}
+
+static void greedy_takes_the_lowest_of_equals(void **state) {
+    (void)state;
+    make_logits();
+    logits[11] = logits[30] = logits[45] = 99;
+    sluice_sampling how = {.temperature = 0};
+    EngineSampler *s = sampler(1);
+    assert_int_equal(engine_sampler_draw(s, logits, NULL, 0, &how), 11);
+    engine_sampler_free(s);
+}
+
+static void penalties_follow_their_definition(void **state) {
+    (void)state;
+    memset(logits, 0, sizeof logits);
+    logits[3] = 2;
+    logits[4] = 1.9f;
+    logits[5] = -1;
+    int32_t history[] = {9, 3, 3, 5};
+    EngineSampler *s = sampler(1);
+    sluice_sampling none = {.temperature = 0, .repeat = 1};
+    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &none), 3);
+    sluice_sampling presence = {.temperature = 0, .presence = 0.2f, .repeat = 1};
+    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &presence), 4);
+    sluice_sampling frequency = {.temperature = 0, .frequency = 0.04f, .repeat = 1};
+    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &frequency), 3); /* 2 - 2 * 0.04 = 1.92 */
+    frequency.frequency = 0.06f;
+    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &frequency), 4); /* 1.88 */
+    sluice_sampling repeat = {.temperature = 0, .repeat = 1.1f};
+    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &repeat), 4); /* 2 / 1.1 */
+    sluice_sampling window = {.temperature = 0, .presence = 0.2f, .repeat = 1, .penalty_window = 1};
+    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &window), 3);
+    /* negative logits are multiplied: token 5 must fall below token 6 at -1.05 */
+    for (int i = 0; i < V; i++) logits[i] = -50;
+    logits[5] = -1;
+    logits[6] = -1.05f;
+    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &repeat), 6);
+    engine_sampler_free(s);
+}
+
+static void one_seed_one_sequence(void **state) {
+    (void)state;
+    make_logits();
+    sluice_sampling how = {.temperature = 1, .top_k = 40, .top_p = 0.95f};
+    EngineSampler *a = sampler(42), *b = sampler(42), *c = sampler(43);
+    int different = 0;
+    for (int i = 0; i < 200; i++) {
+        int32_t x = engine_sampler_draw(a, logits, NULL, 0, &how);
+        assert_int_equal(x, engine_sampler_draw(b, logits, NULL, 0, &how));
+        different += x != engine_sampler_draw(c, logits, NULL, 0, &how);
+    }
+    assert_true(different > 100);
+    engine_sampler_free(a);
+    engine_sampler_free(b);
+    engine_sampler_free(c);
+}
+
+static void generator_is_the_published_one(void **state) {
+    (void)state;
+    /* xoshiro256++ with state {1, 2, 3, 4}: the first outputs of the reference implementation */
+    EngineRandom r = {{1, 2, 3, 4}};
+    const uint64_t want[] = {41943041, 58720359, 3588806011781223, 3591011842654386};
+    for (size_t i = 0; i < COUNT_OF(want); i++) assert_true(engine_random_next(&r) == (double)(want[i] >> 11) * 0x1.0p-53);
+}
+
+int main(void) {
+    const struct CMUnitTest sampler_tests[] = {
+        cmocka_unit_test(filters_follow_their_definition), cmocka_unit_test(greedy_takes_the_lowest_of_equals),
+        cmocka_unit_test(penalties_follow_their_definition), cmocka_unit_test(one_seed_one_sequence),
+        cmocka_unit_test(generator_is_the_published_one),
+    };
+    return RUN_TESTS(sampler_tests);
+}
