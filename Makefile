@@ -26,7 +26,7 @@ TEST_SRC := $(sort $(wildcard tests/*/test_*.c))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 
-.PHONY: all help clean deps deps-tidy demo test check-kernels asan tidy objects clang-tidy install
+.PHONY: all help clean deps deps-tidy demo test check-kernels asan tidy objects clang-tidy fidelity
 .SECONDARY:
 
 all: $(BUILD)/sluice $(BUILD)/libsluice.a
@@ -95,6 +95,11 @@ clang-tidy: $(LIB_OBJ:.o=.checked) $(CLI_OBJ:.o=.checked)
 $(BUILD)/obj/%.checked: %.c $(wildcard src/*/*.h include/*.h) .clang-tidy Makefile
 	@mkdir -p $(@D)
 	@clang-tidy --quiet $< -- $(CFLAGS) $(PKG_CFLAGS) $(ISA) && touch $@
+
+## make fidelity   print docs/fidelity.md: distance from the reference, cost of lossy options
+$(BUILD)/tests/golden/fidelity: $(BUILD)/obj/tests/golden/fidelity.o
+fidelity: $(BUILD)/tests/golden/fidelity
+	@SLUICE_SHARED=$(SHARED) $<
 
 clean:
 	rm -rf build
