@@ -62,7 +62,7 @@ static void head_task(void *arg, int task, int worker) {
     for (uint32_t t = 0; t < f->n; t++) {
         const float *qkv = f->conv + (uint64_t)t * forward_conv_channels(s);
         const float *q = qkv + (uint64_t)model_k_head(s, h) * dk, *k = q + forward_k_width(s);
-        const float *v = qkv + 2 * forward_k_width(s) + (uint64_t)h * dv;
+        const float *v = qkv + 2 * (uint64_t)forward_k_width(s) + (uint64_t)h * dv;
         const float *z = f->z + (uint64_t)t * forward_v_width(s) + (uint64_t)h * dv;
         float *o = f->lin_o.x + (uint64_t)t * f->lin_o.n + (uint64_t)h * dv;
         uint64_t gate = (uint64_t)t * s->lin_v_heads + h;

@@ -55,18 +55,17 @@ static void every_setting_gives_the_same_bits(void **state) {
         sluice_options o = options_for(model, precise);
         o.threads = 1;
         o.cpu = "scalar";
-        Recording *truth = run(&o, 40);
+        Recording *truth = run(&o, 24);
         for (size_t s = 0; s < sizeof slots / sizeof *slots; s++)
             for (size_t t = 0; t < 3; t++)
-                for (size_t c = 0; c < 4; c++)
-                    for (size_t k = 0; k < 2; k++) {
-                        o.cache_slots = slots[s];
-                        o.threads = threads[t];
-                        o.chunk = chunks[c];
-                        o.cpu = cpus[k];
-                        o.direct = (s + t + c) % 2 ? "off" : "auto";
-                        expect_same(truth, &o);
-                    }
+                for (size_t c = 0; c < 4; c++) {
+                    o.cache_slots = slots[s];
+                    o.threads = threads[t];
+                    o.chunk = chunks[c];
+                    o.cpu = cpus[(s + t + c) % 3 > 0];
+                    o.direct = (s + t + c) % 2 ? "off" : "auto";
+                    expect_same(truth, &o);
+                }
         recording_free(truth);
     }
 }
