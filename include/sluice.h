@@ -78,7 +78,7 @@ typedef struct sluice_options {
     int cache_slots;          /* experts kept in memory; 0: as many as the budget allows */
     bool precise;             /* f32 activations everywhere; slower, for checks */
     const char *cpu;          /* "auto", "scalar", "avx2", "avx512" */
-    const char *io;           /* "auto", "threads" */
+    const char *io;           /* "auto" (= threads), "threads", "uring" */
     const char *direct;       /* "auto", "on", "off" */
     const char *kv;           /* "f32" (default), "f16" */
     uint64_t seed;

@@ -40,9 +40,10 @@ static ErrCode choose_kernels(sluice_model *m, const char *name, Err *err) {
 static ErrCode open_disk(sluice_model *m, Err *err) {
     const char *io = m->options.io ? m->options.io : "auto", *direct = m->options.direct ? m->options.direct : "auto";
     DiskConfig config = {.backend = DISK_THREADS, .retries = -1};
-    if (strcmp(io, "auto") != 0 && strcmp(io, "threads") != 0)
-        return err_set(err, strcmp(io, "uring") == 0 || strcmp(io, "mmap") == 0 ? ERR_UNSUPPORTED : ERR_USAGE,
-                       "--io %s: not in this version; choose auto or threads", io);
+    if (strcmp(io, "uring") == 0) config.backend = DISK_URING;
+    else if (strcmp(io, "mmap") == 0) return err_set(err, ERR_UNSUPPORTED, "--io mmap: not in this version; choose auto, threads or uring");
+    else if (strcmp(io, "auto") != 0 && strcmp(io, "threads") != 0)
+        return err_set(err, ERR_USAGE, "--io %s: choose auto, threads or uring", io);
     if (strcmp(direct, "auto") == 0) config.direct = DISK_DIRECT_AUTO;
     else if (strcmp(direct, "on") == 0) config.direct = DISK_DIRECT_ON;
     else if (strcmp(direct, "off") == 0) config.direct = DISK_DIRECT_OFF;
@@ -186,6 +187,7 @@ static ErrCode open_model(sluice_model *m, Err *err) {
     if (!m->format) return err->code;
     m->model = model_new(m->format, err);
     if (!m->model) return err->code;
+    format_drop_metadata(m->format); /* tens of megabytes that the plan would have to count */
     code = check_numbers(m, err);
     if (code) return code;
     m->pool = os_pool_new(o->threads, err);
