@@ -43,7 +43,7 @@ static ErrCode key_ids(Model *m, const char *name, Err *err) {
 }
 
 static ErrCode key_real(const Model *m, const char *name, double low, double high, double *v, bool *found, Err *err) {
-    const FormatKey *k = format_key(m->format, name);
+    const FormatKey *k = name ? format_key(m->format, name) : NULL;
     *found = k != NULL;
     if (!k) return ERR_OK;
     if (k->is_array || !format_key_f64(k, 0, v)) return err_set(err, ERR_FORMAT, "%s must be a number", name);
@@ -77,7 +77,7 @@ static ErrCode sampling(Model *m, const HfJson *hf, Err *err) {
         {"general.sampling.temp", "temperature", 0, 100, &s->temperature},
         {"general.sampling.top_p", "top_p", 0, 1, &s->top_p},
         {"general.sampling.min_p", "min_p", 0, 1, &s->min_p},
-        {"general.sampling.penalty_present", "presence_penalty", -100, 100, &s->presence},
+        {NULL, "presence_penalty", -100, 100, &s->presence}, /* GGUF has no name for it */
         {"general.sampling.penalty_repeat", "repetition_penalty", 0, 100, &s->repeat},
     };
     bool gguf = m->format->kind == FORMAT_GGUF;

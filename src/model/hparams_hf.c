@@ -39,20 +39,7 @@ void hf_json_close(HfJson *hf) {
     *hf = (HfJson){0};
 }
 
-/* ---- what is refused ---------------------------------------------------------------------------------------------------- */
-
-static ErrCode refuse_quantised(const json_t *config, Err *err) {
-    const json_t *q = hf_member(config, "quantization_config");
-    const char *method = json_string_value(hf_member(q, "quant_method"));
-    if (method)
-        return err_set(err, ERR_UNSUPPORTED, "config.json: quantization_config says quant_method '%.32s'; this folder layout is not "
-                       "supported yet: use the BF16 folder or a GGUF file of the model", method);
-    const json_t *mlx = hf_member(config, "quantization");
-    if (mlx || q)
-        return err_set(err, ERR_UNSUPPORTED, "config.json: '%s' marks an MLX folder or another quantised one; this folder layout is not "
-                       "supported yet: use the BF16 folder or a GGUF file of the model", mlx ? "quantization" : "quantization_config");
-    return ERR_OK;
-}
+/* ---- what is refused (quantised folders already were, by format/) -------------------------------------------------------- */
 
 static ErrCode want_bool(const json_t *text, const char *name, bool want, Err *err) {
     const json_t *j = hf_member(text, name);
@@ -75,7 +62,8 @@ static ErrCode refuse_dense_layers(const json_t *text, uint32_t n_layers, Err *e
     json_array_foreach(only, i, layer) {
         double n = json_number_value(layer);
         if (json_is_number(layer) && n >= 0 && n < n_layers)
-            return err_set(err, ERR_UNSUPPORTED, "config.json: mlp_only_layers names layer %.0f: layers without experts are not supported", n);
+            return err_set(err, ERR_UNSUPPORTED, "config.json: mlp_only_layers names layer %.0f: layers without experts are not "
+                           "supported", n);
     }
     return ERR_OK;
 }
@@ -206,8 +194,6 @@ static ErrCode experts(const Hparams *h, ModelShape *s, Err *err) {
 
 ErrCode hparams_hf(const Hparams *h, const HfJson *hf, Model *m, Err *err) {
     ModelShape *s = &m->shape;
-    TRY(refuse_quantised(hf->config, err));
-    TRY(refuse_quantised(hf->text, err));
     TRY(hparam_u32(h, KEY_LAYERS, &s->n_layers, err));
     if (s->n_layers > h->format->n_tensors)
         return err_set(err, ERR_FORMAT, "config.json: num_hidden_layers is %u, but the folder has only %u tensors", s->n_layers,

@@ -129,7 +129,7 @@ ErrCode model_load_dense(Model *m, void *pages, ModelProgress *progress, void *u
     for (uint32_t i = 0; i < in->n_steps; i++) l.total += step_bytes(&in->steps[i]);
     l.raw = mem_new(BUFFER_ELEMS, sizeof(float));
     l.values = MEM_NEW(float, BUFFER_ELEMS);
-    ErrCode code = l.raw && l.values ? follow_plan(&l) : err_no_memory(err, BUFFER_ELEMS * 8, "the load buffer");
+    ErrCode code = l.raw && l.values ? follow_plan(&l) : err_no_memory(err, UINT64_C(8) * BUFFER_ELEMS, "the load buffer");
     mem_free(l.raw);
     mem_free(l.values);
     if (code != ERR_OK) return code;

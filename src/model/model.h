@@ -1,8 +1,8 @@
 /* model: what the network is. Shapes, tensor names, bound weights, tokenizer and template of one opened file or folder.
  *
  * What this is    turns a FormatModel into one canonical description, whatever the layout: GGUF or Hugging Face, fused or split
- *                 tensors, grouped or tiled heads, zero-centred or plain norms, -exp(A_log) or A_log. One file per
- *                 architecture: qwen35moe, qwen3next, qwen3moe.
+ *                 tensors, grouped or tiled heads, zero-centred or plain norms, -exp(A_log) or A_log. One row per
+ *                 architecture (arch.c): qwen35moe, qwen3next, qwen3moe. docs/models.md has the whole mapping.
  * Who owns what   the Model owns its tables, the tokenizer and the template; dense weights lie in one block of pages that
  *                 model_load_dense fills. Expert bytes are never loaded here, only described.
  * What may fail   a missing, misshaped or non-finite tensor, an unknown architecture, a config value out of range, a feature that is
@@ -10,7 +10,7 @@
  *                 the answer in silence.
  * Threads         opening and loading: one thread. Read-only afterwards.
  * Promise         after model_load_dense every weight the step needs is present, has the shape the step expects and is finite.
- *                 Checked by tests/unit/test_model.c and tests/golden/.
+ *                 Checked by tests/unit/test_model.c and tests/golden/test_model_files.c.
  */
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
@@ -111,7 +111,8 @@ typedef struct Model {
 
 const char *model_arch_name(ModelArch arch); /* "qwen35moe" */
 
-/* Reads headers only: shapes, names, tokenizer, template. format is borrowed and must outlive the model. */
+/* Reads headers only: shapes, names, tokenizer, template. format is borrowed and must outlive the model; but of its metadata (GGUF
+ * keys with their strings, JSON texts) nothing is used after model_new: format_drop_metadata may follow. */
 Model *model_new(const FormatModel *format, Err *err);
 void model_free(Model *m);
 

@@ -85,12 +85,24 @@ static ErrCode choose_split(const FormatModel *f, TextSpec *spec, Err *err) {
     return ERR_OK;
 }
 
+/* kinds: [n_tokens], pairs: [n_merges], to be filled; the tokenizer copies what it needs. */
+static ErrCode new_tokenizer(Model *m, TextSpec spec, const FormatKey *merges, uint8_t *kinds, Str (*pairs)[2], Err *err) {
+    TRY(token_kinds(m->format, spec.n_tokens, kinds, err));
+    TRY(split_merges(merges, pairs, err));
+    spec.kinds = kinds;
+    spec.merges = (const Str(*)[2])pairs;
+    TRY(choose_split(m->format, &spec, err));
+    m->tokenizer = text_tokenizer_new(&spec, err);
+    return m->tokenizer ? ERR_OK : err->code;
+}
+
 static ErrCode tokenizer_from_keys(Model *m, Err *err) {
     const FormatModel *f = m->format;
     Str model;
     const FormatKey *k = format_key(f, "tokenizer.ggml.model"), *tokens = strings(f, "tokenizer.ggml.tokens");
     if (!k && !tokens) return ERR_OK;
-    if (!k || !format_key_str(k, 0, &model)) return err_set(err, ERR_FORMAT, "tokenizer.ggml.model is missing beside tokenizer.ggml.tokens");
+    if (!k || !format_key_str(k, 0, &model))
+        return err_set(err, ERR_FORMAT, "tokenizer.ggml.model is missing beside tokenizer.ggml.tokens");
     if (str_eq_c(model, "none") || str_eq_c(model, "no_vocab")) return ERR_OK;
     if (!str_eq_c(model, "gpt2"))
         return err_set(err, ERR_UNSUPPORTED, "tokenizer.ggml.model is '%.*s': only gpt2 (byte-level BPE) is supported",
@@ -104,13 +116,11 @@ static ErrCode tokenizer_from_keys(Model *m, Err *err) {
     TextSpec spec = {.n_tokens = (uint32_t)tokens->count, .tokens = tokens->data, .n_merges = (uint32_t)merges->count};
     uint8_t *kinds = mem_new(spec.n_tokens, 1);
     Str(*pairs)[2] = mem_new(spec.n_merges, sizeof *pairs);
-    spec.kinds = kinds;
-    spec.merges = (const Str(*)[2])pairs;
-    ErrCode code = kinds && pairs ? token_kinds(f, spec.n_tokens, kinds, err)
-                                  : err_no_memory(err, (uint64_t)spec.n_merges * sizeof *pairs + spec.n_tokens, "the tokenizer");
-    if (code == ERR_OK) code = split_merges(merges, pairs, err);
-    if (code == ERR_OK) code = choose_split(f, &spec, err);
-    if (code == ERR_OK && !(m->tokenizer = text_tokenizer_new(&spec, err))) code = err->code;
+    ErrCode code = ERR_MEMORY;
+    if (kinds && pairs)
+        code = new_tokenizer(m, spec, merges, kinds, pairs, err);
+    else
+        err_no_memory(err, (uint64_t)spec.n_merges * sizeof *pairs + spec.n_tokens, "the tokenizer");
     mem_free(kinds);
     mem_free(pairs);
     return code;
