@@ -2,7 +2,7 @@
 #include "kernels/avx2.h"
 
 /* part[i] = sum over keys of p[t] * value (t, i), keys ascending, for columns i .. i + 8 * vectors - 1. */
-ALWAYS_INLINE void weigh_columns(QuantType type, const char *values, size_t stride, const float *p, size_t count, size_t vectors,
+ALWAYS_INLINE void weigh_columns(QuantType type, const void *values, size_t stride, const float *p, size_t count, size_t vectors,
                                  size_t i, float *part) {
     __m256 sum[8];
     UNROLL for (size_t c = 0; c < vectors; c++) sum[c] = _mm256_setzero_ps();
@@ -14,7 +14,7 @@ ALWAYS_INLINE void weigh_columns(QuantType type, const char *values, size_t stri
     UNROLL for (size_t c = 0; c < vectors; c++) _mm256_storeu_ps(part + i + 8 * c, sum[c]);
 }
 
-ALWAYS_INLINE void weigh(QuantType type, const char *values, size_t stride, const float *p, size_t count, size_t dim_v, float *part) {
+ALWAYS_INLINE void weigh(QuantType type, const void *values, size_t stride, const float *p, size_t count, size_t dim_v, float *part) {
     size_t i = 0;
     for (; i + 64 <= dim_v; i += 64) weigh_columns(type, values, stride, p, count, 8, i, part);
     for (; i + 8 <= dim_v; i += 8) weigh_columns(type, values, stride, p, count, 1, i, part);

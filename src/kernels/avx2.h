@@ -37,8 +37,9 @@ ALWAYS_INLINE float avx2_fold32(Lanes a) {
 
 /* Eight elements i .. i + 7 of an array of f32, f16 or bf16 (as bytes: weights stand at any address), as f32. */
 ALWAYS_INLINE __m256 avx2_load8(QuantType type, const void *p, size_t i) {
-    if (type == QUANT_F32) return _mm256_loadu_ps((const float *)((const char *)p + 4 * i));
-    __m128i half = _mm_loadu_si128((const __m128i *)((const char *)p + 2 * i));
+    const char *at = (const char *)p + (type == QUANT_F32 ? 4 : 2) * i;
+    if (type == QUANT_F32) return _mm256_loadu_ps((const float *)(const void *)at);
+    __m128i half = _mm_loadu_si128((const __m128i *)(const void *)at);
     if (type == QUANT_F16) return _mm256_cvtph_ps(half);
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
 }

@@ -33,7 +33,7 @@ static uint32_t load_u32(const uint8_t *p) { return load_u16(p) | (uint32_t)load
 static float load_f16(const uint8_t *p) { return quant_f16_to_f32(load_u16(p)); }
 
 /* One block of a small type into block b of the group. */
-static void unpack_small(QuantType type, const uint8_t *src, Group *g, int b) {
+static void unpack_small(QuantType type, const uint8_t *src, Group *g, size_t b) {
     int8_t *w = g->w + 32 * b;
     uint32_t fifth = type == QUANT_Q5_0 ? load_u32(src + 2) : type == QUANT_Q5_1 ? load_u32(src + 4) : 0;
     const uint8_t *qs = src + quant_traits(type)->block_bytes - (type == QUANT_Q8_0 ? 32 : 16);
@@ -57,7 +57,7 @@ static void unpack_small(QuantType type, const uint8_t *src, Group *g, int b) {
 }
 
 static void set_scales(Group *g, float scale, float min) {
-    for (int b = 0; b < GROUP_BLOCKS; b++) {
+    for (size_t b = 0; b < GROUP_BLOCKS; b++) {
         g->scale[b] = scale;
         g->min[b] = min;
     }
@@ -66,8 +66,8 @@ static void set_scales(Group *g, float scale, float min) {
 static void unpack_q2_k(const uint8_t *src, Group *g) {
     const uint8_t *qs = src + 16;
     set_scales(g, load_f16(src + 80), -load_f16(src + 82));
-    for (int e = 0; e < GROUP_ELEMS; e++) g->w[e] = qs[e / 128 * 32 + e % 32] >> (e % 128 / 32 * 2) & 3;
-    for (int s = 0; s < GROUP_RUNS; s++) {
+    for (size_t e = 0; e < GROUP_ELEMS; e++) g->w[e] = qs[e / 128 * 32 + e % 32] >> (e % 128 / 32 * 2) & 3;
+    for (size_t s = 0; s < GROUP_RUNS; s++) {
         g->sub[s] = src[s] & 15;
         g->min_sub[s] = src[s] >> 4;
     }
@@ -76,11 +76,11 @@ static void unpack_q2_k(const uint8_t *src, Group *g) {
 static void unpack_q3_k(const uint8_t *src, Group *g) {
     const uint8_t *hmask = src, *qs = src + 32, *scales = src + 96;
     set_scales(g, load_f16(src + 108), 0.0f);
-    for (int e = 0; e < GROUP_ELEMS; e++) {
+    for (size_t e = 0; e < GROUP_ELEMS; e++) {
         int low = qs[e / 128 * 32 + e % 32] >> (e % 128 / 32 * 2) & 3, high = hmask[e % 32] >> (e / 32) & 1;
         g->w[e] = (int8_t)(low + 4 * high - 4);
     }
-    for (int s = 0; s < GROUP_RUNS; s++) {
+    for (size_t s = 0; s < GROUP_RUNS; s++) {
         int low = s < 8 ? scales[s] & 15 : scales[s - 8] >> 4;
         g->sub[s] = (int16_t)((low | (scales[8 + s % 4] >> (s / 4 * 2) & 3) << 4) - 32);
     }
@@ -88,7 +88,7 @@ static void unpack_q3_k(const uint8_t *src, Group *g) {
 
 /* Q4_K and Q5_K: eight pairs of six-bit scale and minimum in 12 bytes. */
 static void unpack_scales_and_mins(const uint8_t *s, Group *g) {
-    for (int b = 0; b < GROUP_BLOCKS; b++) {
+    for (size_t b = 0; b < GROUP_BLOCKS; b++) {
         int scale = b < 4 ? s[b] & 63 : (s[b + 4] & 15) | s[b - 4] >> 6 << 4;
         int min = b < 4 ? s[b + 4] & 63 : s[b + 4] >> 4 | s[b] >> 6 << 4;
         g->sub[2 * b] = g->sub[2 * b + 1] = (int16_t)scale;
@@ -100,14 +100,14 @@ static void unpack_q4_k(const uint8_t *src, Group *g) {
     const uint8_t *qs = src + 16;
     set_scales(g, load_f16(src), -load_f16(src + 2));
     unpack_scales_and_mins(src + 4, g);
-    for (int e = 0; e < GROUP_ELEMS; e++) g->w[e] = qs[e / 64 * 32 + e % 32] >> (e / 32 % 2 * 4) & 15;
+    for (size_t e = 0; e < GROUP_ELEMS; e++) g->w[e] = qs[e / 64 * 32 + e % 32] >> (e / 32 % 2 * 4) & 15;
 }
 
 static void unpack_q5_k(const uint8_t *src, Group *g) {
     const uint8_t *qh = src + 16, *qs = src + 48;
     set_scales(g, load_f16(src), -load_f16(src + 2));
     unpack_scales_and_mins(src + 4, g);
-    for (int e = 0; e < GROUP_ELEMS; e++) {
+    for (size_t e = 0; e < GROUP_ELEMS; e++) {
         int low = qs[e / 64 * 32 + e % 32] >> (e / 32 % 2 * 4) & 15, high = qh[e % 32] >> (e / 32) & 1;
         g->w[e] = (int8_t)(low | high << 4);
     }
@@ -116,21 +116,21 @@ static void unpack_q5_k(const uint8_t *src, Group *g) {
 static void unpack_q6_k(const uint8_t *src, Group *g) {
     const uint8_t *ql = src, *qh = src + 128;
     set_scales(g, load_f16(src + 208), 0.0f);
-    for (int e = 0; e < GROUP_ELEMS; e++) {
-        int half = e / 128, quarter = e % 128 / 32, i = e % 32;
+    for (size_t e = 0; e < GROUP_ELEMS; e++) {
+        size_t half = e / 128, quarter = e % 128 / 32, i = e % 32;
         int low = ql[half * 64 + quarter % 2 * 32 + i] >> (quarter / 2 * 4) & 15;
         int high = qh[half * 32 + i] >> (quarter * 2) & 3;
         g->w[e] = (int8_t)((low | high << 4) - 32);
     }
-    for (int s = 0; s < GROUP_RUNS; s++) g->sub[s] = (int8_t)src[192 + s];
+    for (size_t s = 0; s < GROUP_RUNS; s++) g->sub[s] = (int8_t)src[192 + s];
 }
 
 static void unpack_iq4_xs(const uint8_t *src, Group *g) {
     const uint8_t *scales_low = src + 4, *qs = src + 8;
     uint16_t scales_high = load_u16(src + 2);
     set_scales(g, load_f16(src), 0.0f);
-    for (int e = 0; e < GROUP_ELEMS; e++) g->w[e] = group_iq4_values[qs[e / 32 * 16 + e % 16] >> (e / 16 % 2 * 4) & 15];
-    for (int b = 0; b < GROUP_BLOCKS; b++) {
+    for (size_t e = 0; e < GROUP_ELEMS; e++) g->w[e] = group_iq4_values[qs[e / 32 * 16 + e % 16] >> (e / 16 % 2 * 4) & 15];
+    for (size_t b = 0; b < GROUP_BLOCKS; b++) {
         int scale = (scales_low[b / 2] >> (b % 2 * 4) & 15) | (scales_high >> (2 * b) & 3) << 4;
         g->sub[2 * b] = g->sub[2 * b + 1] = (int16_t)(scale - 32);
     }
@@ -148,5 +148,5 @@ void group_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g)
     }
     size_t block_bytes = quant_traits(type)->block_bytes;
     if (n_blocks < GROUP_BLOCKS) memset(g, 0, sizeof *g);
-    for (size_t b = 0; b < n_blocks; b++) unpack_small(type, src + b * block_bytes, g, (int)b);
+    for (size_t b = 0; b < n_blocks; b++) unpack_small(type, src + b * block_bytes, g, b);
 }

@@ -15,7 +15,7 @@ static float load_f16(const uint8_t *p) {
 }
 
 ALWAYS_INLINE __m256i load32(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
-ALWAYS_INLINE void store_block(Group *g, int b, __m256i w) { _mm256_store_si256((__m256i *)(g->w + 32 * b), w); }
+ALWAYS_INLINE void store_block(Group *g, size_t b, __m256i w) { _mm256_store_si256((__m256i *)(g->w + 32 * b), w); }
 ALWAYS_INLINE __m256i bytes_of(int v) { return _mm256_set1_epi8((char)v); }
 
 /* Bits of every byte, moved: by < 0 down, by > 0 up. Bits that cross into a neighbour are for the mask to remove. */
@@ -52,7 +52,7 @@ ALWAYS_INLINE __m256 eight_scales(const uint8_t *src, size_t step) {
 }
 
 ALWAYS_INLINE void unpack_small(QuantType type, const uint8_t *src, size_t step, Group *g) {
-    UNROLL for (int b = 0; b < GROUP_BLOCKS; b++, src += step) {
+    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++, src += step) {
         __m256i w;
         switch (type) {
         case QUANT_Q4_0: w = _mm256_sub_epi8(nibbles(src + 2), bytes_of(8)); break;
@@ -68,7 +68,7 @@ ALWAYS_INLINE void unpack_small(QuantType type, const uint8_t *src, size_t step,
     src -= 8 * step;
     _mm256_storeu_si256((__m256i *)g->sub, _mm256_set1_epi16(1));
     if (type == QUANT_MXFP4) {
-        UNROLL for (int b = 0; b < GROUP_BLOCKS; b++) g->scale[b] = group_mxfp4_scale(src[(size_t)b * step]);
+        UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) g->scale[b] = group_mxfp4_scale(src[b * step]);
         return;
     }
     _mm256_storeu_ps(g->scale, eight_scales(src, step));
@@ -92,7 +92,7 @@ ALWAYS_INLINE __m256i per_run(uint32_t low, uint32_t high) {
 
 static void unpack_q2_k(const uint8_t *src, Group *g) {
     set_scales(g, load_f16(src + 80), -load_f16(src + 82));
-    UNROLL for (int b = 0; b < GROUP_BLOCKS; b++) store_block(g, b, shift_and_mask(load32(src + 16 + b / 4 * 32), -(b % 4 * 2), 3));
+    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) store_block(g, b, shift_and_mask(load32(src + 16 + b / 4 * 32), -(int)(b % 4 * 2), 3));
     __m256i scales = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)src));
     _mm256_storeu_si256((__m256i *)g->sub, _mm256_and_si256(scales, _mm256_set1_epi16(15)));
     _mm256_storeu_si256((__m256i *)g->min_sub, _mm256_srli_epi16(scales, 4));
@@ -101,8 +101,8 @@ static void unpack_q2_k(const uint8_t *src, Group *g) {
 static void unpack_q3_k(const uint8_t *src, Group *g) {
     set_scales(g, load_f16(src + 108), 0.0f);
     const __m256i hmask = load32(src);
-    UNROLL for (int b = 0; b < GROUP_BLOCKS; b++) {
-        __m256i low = shift_and_mask(load32(src + 32 + b / 4 * 32), -(b % 4 * 2), 3), high = shift_and_mask(hmask, 2 - b, 4);
+    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) {
+        __m256i low = shift_and_mask(load32(src + 32 + b / 4 * 32), -(int)(b % 4 * 2), 3), high = shift_and_mask(hmask, 2 - (int)b, 4);
         store_block(g, b, _mm256_sub_epi8(_mm256_or_si256(low, high), bytes_of(4)));
     }
     uint32_t a = load_u32(src + 96), c = load_u32(src + 100), top = load_u32(src + 104); /* top: two bits of each of the 16 */
@@ -124,25 +124,25 @@ ALWAYS_INLINE void unpack_scales_and_mins(const uint8_t *s, Group *g) {
 static void unpack_q4_k(const uint8_t *src, Group *g) {
     set_scales(g, load_f16(src), -load_f16(src + 2));
     unpack_scales_and_mins(src + 4, g);
-    UNROLL for (int b = 0; b < GROUP_BLOCKS; b++) store_block(g, b, shift_and_mask(load32(src + 16 + b / 2 * 32), -(b % 2 * 4), 15));
+    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) store_block(g, b, shift_and_mask(load32(src + 16 + b / 2 * 32), -(int)(b % 2 * 4), 15));
 }
 
 static void unpack_q5_k(const uint8_t *src, Group *g) {
     set_scales(g, load_f16(src), -load_f16(src + 2));
     unpack_scales_and_mins(src + 4, g);
     const __m256i qh = load32(src + 16);
-    UNROLL for (int b = 0; b < GROUP_BLOCKS; b++) {
-        __m256i low = shift_and_mask(load32(src + 48 + b / 2 * 32), -(b % 2 * 4), 15);
-        store_block(g, b, _mm256_or_si256(low, shift_and_mask(qh, 4 - b, 16)));
+    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) {
+        __m256i low = shift_and_mask(load32(src + 48 + b / 2 * 32), -(int)(b % 2 * 4), 15);
+        store_block(g, b, _mm256_or_si256(low, shift_and_mask(qh, 4 - (int)b, 16)));
     }
 }
 
 static void unpack_q6_k(const uint8_t *src, Group *g) {
     set_scales(g, load_f16(src + 208), 0.0f);
-    UNROLL for (int b = 0; b < GROUP_BLOCKS; b++) {
-        int half = b / 4, quarter = b % 4;
-        __m256i low = shift_and_mask(load32(src + half * 64 + quarter % 2 * 32), -(quarter / 2 * 4), 15);
-        __m256i high = shift_and_mask(load32(src + 128 + half * 32), 4 - quarter * 2, 0x30);
+    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) {
+        size_t half = b / 4, quarter = b % 4;
+        __m256i low = shift_and_mask(load32(src + half * 64 + quarter % 2 * 32), -(int)(quarter / 2 * 4), 15);
+        __m256i high = shift_and_mask(load32(src + 128 + half * 32), 4 - (int)quarter * 2, 0x30);
         store_block(g, b, _mm256_sub_epi8(_mm256_or_si256(low, high), bytes_of(32)));
     }
     _mm256_storeu_si256((__m256i *)g->sub, _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(src + 192))));
@@ -150,7 +150,7 @@ static void unpack_q6_k(const uint8_t *src, Group *g) {
 
 static void unpack_iq4_xs(const uint8_t *src, Group *g) {
     set_scales(g, load_f16(src), 0.0f);
-    UNROLL for (int b = 0; b < GROUP_BLOCKS; b++) store_block(g, b, look_up(group_iq4_values, nibbles(src + 8 + 16 * b)));
+    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) store_block(g, b, look_up(group_iq4_values, nibbles(src + 8 + 16 * b)));
     /* six bits per block: nibbles of bytes 4..7, low ones first, and above them two bits of the word at 2 */
     uint32_t word = load_u32(src + 4);
     __m128i low = _mm_unpacklo_epi8(_mm_cvtsi32_si128((int)(word & 0x0F0F0F0F)), _mm_cvtsi32_si128((int)(word >> 4 & 0x0F0F0F0F)));
@@ -171,7 +171,6 @@ void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Gr
     case QUANT_Q4_1: unpack_small(QUANT_Q4_1, src, 20, g); break;
     case QUANT_Q5_0: unpack_small(QUANT_Q5_0, src, 22, g); break;
     case QUANT_Q5_1: unpack_small(QUANT_Q5_1, src, 24, g); break;
-    case QUANT_Q8_0: unpack_small(QUANT_Q8_0, src, 34, g); break;
     case QUANT_IQ4_NL: unpack_small(QUANT_IQ4_NL, src, 18, g); break;
     case QUANT_MXFP4: unpack_small(QUANT_MXFP4, src, 17, g); break;
     case QUANT_Q2_K: unpack_q2_k(src, g); break;
@@ -180,7 +179,7 @@ void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Gr
     case QUANT_Q5_K: unpack_q5_k(src, g); break;
     case QUANT_Q6_K: unpack_q6_k(src, g); break;
     case QUANT_IQ4_XS: unpack_iq4_xs(src, g); break;
-    default: break;
+    default: unpack_small(QUANT_Q8_0, src, 34, g); break;
     }
 }
 

@@ -33,7 +33,7 @@ ALWAYS_INLINE __m256i split_runs(const int16_t *sub) {
 
 /* 32 products of block b as eight partial sums. |w| as unsigned times q with the sign of w: pairs stay below 2 * 128 * 127, so
  * that nothing saturates. */
-ALWAYS_INLINE __m256i block_products(Shape shape, __m256i w, const int8_t *q, __m256i subs, int b) {
+ALWAYS_INLINE __m256i block_products(Shape shape, __m256i w, const int8_t *q, __m256i subs, size_t b) {
     __m256i x = _mm256_loadu_si256((const __m256i *)q);
     __m256i pairs = shape.is_signed ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) : _mm256_maddubs_epi16(w, x);
     __m256i sub = _mm256_set1_epi16(1);
@@ -53,8 +53,8 @@ ALWAYS_INLINE __m256 add_group(Shape shape, const Group *g, const int8_t *w, siz
                                __m256 lanes) {
     const int8_t *q = token->q + at * GROUP_ELEMS;
     __m256i products[8], subs = shape.has_sub ? split_runs(g->sub) : _mm256_setzero_si256();
-    UNROLL for (int b = 0; b < 8; b++)
-        products[b] = block_products(shape, _mm256_loadu_si256((const __m256i *)(w + (size_t)b * step)), q + 32 * b, subs, b);
+    UNROLL for (size_t b = 0; b < 8; b++)
+        products[b] = block_products(shape, _mm256_loadu_si256((const __m256i *)(w + b * step)), q + 32 * b, subs, b);
     __m256 x_scale = _mm256_loadu_ps(token->scale + at * GROUP_BLOCKS);
     __m256 scale = _mm256_mul_ps(_mm256_loadu_ps(g->scale), x_scale);
     lanes = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum_each(products)), lanes);

@@ -49,17 +49,17 @@ typedef struct Weights {
 /* Eight vectors of eight 32-bit elements, transposed in place. */
 ALWAYS_INLINE void turn(__m256i v[8]) {
     __m256i a[8], b[8];
-    UNROLL for (int i = 0; i < 8; i += 2) {
+    UNROLL for (size_t i = 0; i < 8; i += 2) {
         a[i] = _mm256_unpacklo_epi32(v[i], v[i + 1]);
         a[i + 1] = _mm256_unpackhi_epi32(v[i], v[i + 1]);
     }
-    UNROLL for (int i = 0; i < 8; i += 4) {
+    UNROLL for (size_t i = 0; i < 8; i += 4) {
         b[i] = _mm256_unpacklo_epi64(a[i], a[i + 2]);
         b[i + 1] = _mm256_unpackhi_epi64(a[i], a[i + 2]);
         b[i + 2] = _mm256_unpacklo_epi64(a[i + 1], a[i + 3]);
         b[i + 3] = _mm256_unpackhi_epi64(a[i + 1], a[i + 3]);
     }
-    UNROLL for (int i = 0; i < 4; i++) {
+    UNROLL for (size_t i = 0; i < 4; i++) {
         v[i] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x20);
         v[i + 4] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x31);
     }
@@ -83,12 +83,12 @@ static void load_acts(Acts *a, const KernelsActs *acts, size_t n_tokens, size_t 
 }
 
 ALWAYS_INLINE void load_weights(Weights *r, Kind kind, int offset, const Group *g) {
-    UNROLL for (int b = 0; b < 8; b++) {
+    UNROLL for (size_t b = 0; b < 8; b++) {
         r->w[b] = _mm256_load_si256((const __m256i *)(g->w + 32 * b));
         if (kind == OFFSET || kind == OFFSET_WIDE) r->w[b] = _mm256_add_epi8(r->w[b], _mm256_set1_epi8((char)offset));
     }
     turn(r->w);
-    if (kind == SIGNED) UNROLL for (int k = 0; k < 8; k++) r->size[k] = _mm256_abs_epi8(r->w[k]);
+    if (kind == SIGNED) UNROLL for (size_t k = 0; k < 8; k++) r->size[k] = _mm256_abs_epi8(r->w[k]);
     __m256i sub = _mm256_loadu_si256((const __m256i *)g->sub), low = _mm256_and_si256(sub, _mm256_set1_epi32(0xFFFF));
     __m256i high = _mm256_srli_epi32(sub, 16);
     r->sub[0] = _mm256_or_si256(low, _mm256_slli_epi32(low, 16));
@@ -101,18 +101,18 @@ ALWAYS_INLINE void load_weights(Weights *r, Kind kind, int offset, const Group *
 }
 
 /* Sixteen sums of two products each. */
-ALWAYS_INLINE __m256i pairs(Kind kind, const Weights *r, const int8_t *q, int k) {
+ALWAYS_INLINE __m256i pairs(Kind kind, const Weights *r, const int8_t *q, size_t k) {
     __m256i x = _mm256_load_si256((const __m256i *)(q + 32 * k));
     if (kind == SIGNED) return _mm256_maddubs_epi16(r->size[k], _mm256_sign_epi8(x, r->w[k]));
     return _mm256_maddubs_epi16(r->w[k], x);
 }
 
 /* The sum over one run (4 vectors from k on) of each of the eight blocks, times the run's integer scale. */
-ALWAYS_INLINE __m256i run_sums(Kind kind, const Weights *r, const int8_t *q, int k) {
+ALWAYS_INLINE __m256i run_sums(Kind kind, const Weights *r, const int8_t *q, size_t k) {
     __m256i p[4], sub = r->sub[k / 4];
-    UNROLL for (int i = 0; i < 4; i++) p[i] = pairs(kind, r, q, k + i);
+    UNROLL for (size_t i = 0; i < 4; i++) p[i] = pairs(kind, r, q, k + i);
     if (kind == SIGNED) {
-        UNROLL for (int i = 0; i < 4; i++) p[i] = _mm256_madd_epi16(p[i], sub);
+        UNROLL for (size_t i = 0; i < 4; i++) p[i] = _mm256_madd_epi16(p[i], sub);
         return _mm256_add_epi32(_mm256_add_epi32(p[0], p[1]), _mm256_add_epi32(p[2], p[3]));
     }
     p[0] = _mm256_add_epi16(p[0], p[1]);
