@@ -11,11 +11,14 @@ enum { ID_MAX = (1 << 24) - 1 }; /* no vocabulary comes near; a wild id must not
 
 typedef struct Reader {
     TextSpec spec;
-    Str *tokens;      /* [n] borrowed from the JSON trees */
-    uint8_t *kinds;   /* [n] */
-    uint8_t *normalized; /* [n] 1: an added token that is matched in normalised text */
-    Str (*merges)[2]; /* [n_merges] */
-    bool byte_level;  /* the pre-tokenizer ends in the byte alphabet */
+    Str *tokens;           /* [cap] by id; borrowed from the walks and the JSON trees */
+    uint8_t *kinds;        /* [cap] */
+    uint8_t *normalized;   /* [cap] 1: an added token that is matched in normalised text */
+    uint32_t cap;
+    Str (*merges)[2];      /* [merges_cap] */
+    size_t merges_cap;
+    TextJsonWalk vocab_walk, merges_walk;
+    bool byte_level;       /* the pre-tokenizer ends in the byte alphabet */
     Err *err;
 } Reader;
 
@@ -127,98 +130,104 @@ static ErrCode check_options(Reader *r, const json_t *model) {
     static const char *const switches[] = {"byte_fallback", "ignore_merges"};
     for (size_t i = 0; i < COUNT_OF(switches); i++)
         if (is_true(model, switches[i])) return refuse(r, "a BPE model with", switches[i]);
-    /* A token for the unknown is never used where every byte has its own. */
-    if (absent(json_object_get(model, "unk_token"))) return ERR_OK;
-    for (unsigned byte = 0; byte < 256; byte++) {
-        char key[3] = "";
-        key[text_alphabet_put(byte, key)] = 0;
-        if (!json_object_get(json_object_get(model, "vocab"), key))
-            return refuse(r, "a BPE model that lacks bytes but has an", "unk_token");
-    }
     return ERR_OK;
 }
 
-static ErrCode check_id(Reader *r, json_int_t id, const char *token) {
-    if (id >= 0 && id <= ID_MAX) return ERR_OK;
-    return err_set(r->err, ERR_RANGE, "token \"%.60s\" has the id %lld; ids go from 0 to %d", token, (long long)id, ID_MAX);
+/* Room for one more id. */
+static ErrCode reach(Reader *r, int64_t id, Str token) {
+    if (id < 0 || id > ID_MAX)
+        return err_set(r->err, ERR_RANGE, "token \"%.*s\" has the id %lld; ids go from 0 to %d",
+                       token.len > 60 ? 60 : (int)token.len, token.ptr, (long long)id, ID_MAX);
+    if (id >= r->cap) {
+        uint32_t cap = (uint32_t)id + (uint32_t)id / 2 + 256;
+        Str *tokens = mem_resize(r->tokens, cap, sizeof *tokens);
+        if (tokens) r->tokens = tokens;
+        uint8_t *kinds = mem_resize(r->kinds, cap, 1);
+        if (kinds) r->kinds = kinds;
+        uint8_t *normalized = mem_resize(r->normalized, cap, 1);
+        if (normalized) r->normalized = normalized;
+        if (!tokens || !kinds || !normalized) return err_no_memory(r->err, (uint64_t)cap * (sizeof(Str) + 2), "the tokens");
+        memset(kinds + r->cap, TEXT_TOKEN_UNUSED, cap - r->cap);
+        memset(normalized + r->cap, 0, cap - r->cap);
+        r->cap = cap;
+    }
+    if (id >= r->spec.n_tokens) r->spec.n_tokens = (uint32_t)id + 1;
+    return ERR_OK;
 }
 
 /* Puts one token at its place; the same again is fine for an added token, a different one is not. */
-static ErrCode put_token(Reader *r, Str text, json_int_t id, uint8_t kind) {
+static ErrCode put_token(Reader *r, Str text, int64_t id, uint8_t kind) {
+    ErrCode code = reach(r, id, text);
+    if (code != ERR_OK) return code;
     Str *token = &r->tokens[id];
     uint8_t *old = &r->kinds[id];
     if (*old != TEXT_TOKEN_UNUSED && (kind == TEXT_TOKEN_NORMAL || !str_eq(*token, text)))
-        return err_set(r->err, ERR_FORMAT, "id %lld belongs to two tokens, \"%.60s\" and \"%.60s\"", (long long)id, token->ptr,
-                       text.ptr);
+        return err_set(r->err, ERR_FORMAT, "id %lld belongs to two tokens, \"%.*s\" and \"%.*s\"", (long long)id,
+                       token->len > 60 ? 60 : (int)token->len, token->ptr, text.len > 60 ? 60 : (int)text.len, text.ptr);
     *token = text;
     *old = kind;
     return ERR_OK;
 }
 
-static ErrCode read_vocab(Reader *r, json_t *vocab) {
-    const char *text;
-    json_t *value;
-    json_object_foreach(vocab, text, value) {
-        if (!json_is_integer(value)) return err_set(r->err, ERR_FORMAT, "token \"%.60s\" has no id", text);
-        ErrCode code = check_id(r, json_integer_value(value), text);
-        if (code == ERR_OK) code = put_token(r, str_c(text), json_integer_value(value), TEXT_TOKEN_NORMAL);
+static ErrCode read_vocab(Reader *r) {
+    for (;;) {
+        Str text;
+        int64_t id;
+        bool end;
+        ErrCode code = text_json_vocab_next(&r->vocab_walk, &text, &id, &end, r->err);
+        if (code != ERR_OK || end) return code;
+        code = put_token(r, text, id, TEXT_TOKEN_NORMAL);
         if (code != ERR_OK) return code;
     }
-    return ERR_OK;
 }
 
-/* "left right", or since 2024 ["left", "right"]. */
-static bool read_merge(const json_t *merge, Str parts[2]) {
-    if (json_is_array(merge) && json_array_size(merge) == 2) {
-        for (size_t i = 0; i < 2; i++) {
-            if (!json_is_string(json_array_get(merge, i))) return false;
-            parts[i] = str_of(json_array_get(merge, i));
+static ErrCode read_merges(Reader *r) {
+    while (r->merges_walk.text.len) {
+        if (r->spec.n_merges == r->merges_cap) {
+            size_t cap = r->merges_cap + r->merges_cap / 2 + 256;
+            Str(*merges)[2] = cap < INT32_MAX ? mem_resize(r->merges, cap, sizeof *merges) : NULL;
+            if (!merges) return err_no_memory(r->err, cap * sizeof *merges, "the merges");
+            r->merges = merges;
+            r->merges_cap = cap;
         }
-        return true;
+        bool end;
+        ErrCode code = text_json_merges_next(&r->merges_walk, r->merges[r->spec.n_merges], &end, r->err);
+        if (code != ERR_OK || end) return code;
+        r->spec.n_merges++;
     }
-    if (!json_is_string(merge)) return false;
-    Str s = str_of(merge);
-    const char *space = memchr(s.ptr, ' ', s.len);
-    if (!space) return false;
-    size_t left = (size_t)(space - s.ptr);
-    parts[0] = str_make(s.ptr, left);
-    parts[1] = str_make(space + 1, s.len - left - 1);
-    return !memchr(parts[1].ptr, ' ', parts[1].len);
+    return ERR_OK;
 }
 
-static ErrCode read_merges(Reader *r, const json_t *merges) {
-    size_t n = json_array_size(merges), i;
-    if (n > INT32_MAX) return err_set(r->err, ERR_RANGE, "%zu merges are too many", n);
-    if (!n) return ERR_OK;
-    r->merges = mem_resize(NULL, n, sizeof *r->merges);
-    if (!r->merges) return err_no_memory(r->err, (uint64_t)n * sizeof *r->merges, "the merges");
-    json_t *merge;
-    json_array_foreach(merges, i, merge)
-        if (!read_merge(merge, r->merges[i]))
-            return err_set(r->err, ERR_FORMAT, "merge %zu is neither \"left right\" nor [\"left\", \"right\"]", i);
-    r->spec.merges = (const Str(*)[2])r->merges;
-    r->spec.n_merges = (uint32_t)n;
-    return ERR_OK;
+/* A token for the unknown is never used where every byte has its own. */
+static ErrCode check_unknown(Reader *r, const json_t *model) {
+    if (absent(json_object_get(model, "unk_token"))) return ERR_OK;
+    bool seen[256] = {false};
+    int bytes = 0;
+    for (uint32_t id = 0; id < r->spec.n_tokens; id++) {
+        char byte[2];
+        size_t n;
+        if (r->kinds[id] != TEXT_TOKEN_NORMAL || r->tokens[id].len > 2) continue;
+        if (!text_alphabet_bytes(r->tokens[id], byte, &n) || n != 1 || seen[(unsigned char)byte[0]]) continue;
+        seen[(unsigned char)byte[0]] = true;
+        bytes++;
+    }
+    return bytes == 256 ? ERR_OK : refuse(r, "a BPE model that lacks bytes but has an", "unk_token");
 }
 
 /* ---- added tokens ---- */
 
-static ErrCode read_added(Reader *r, const json_t *vocab, const json_t *token, json_int_t id) {
+static ErrCode read_added(Reader *r, const json_t *token, int64_t id) {
     const json_t *content = json_object_get(token, "content");
     if (!json_is_string(content)) return err_set(r->err, ERR_FORMAT, "added token %lld has no content", (long long)id);
-    ErrCode code = check_id(r, id, json_string_value(content));
-    if (code != ERR_OK) return code;
     static const char *const switches[] = {"lstrip", "rstrip", "single_word"};
     for (size_t i = 0; i < COUNT_OF(switches); i++)
         if (is_true(token, switches[i]))
-            return err_set(r->err, ERR_UNSUPPORTED, "added token \"%.60s\" with %s is not supported", json_string_value(content),
-                           switches[i]);
-    const json_t *normal = json_object_get(vocab, json_string_value(content));
-    if (normal && json_integer_value(normal) != id)
-        return err_set(r->err, ERR_FORMAT, "added token \"%.60s\" has the id %lld, but %lld in the vocabulary",
-                       json_string_value(content), (long long)id, (long long)json_integer_value(normal));
-    r->normalized[id] = is_true(token, "normalized");
-    return put_token(r, str_of(content), id, is_true(token, "special") ? TEXT_TOKEN_SPECIAL : TEXT_TOKEN_ADDED);
+            return err_set(r->err, ERR_UNSUPPORTED, "added token \"%.60s\" with %s is not supported",
+                           json_string_value(content), switches[i]);
+    uint8_t kind = is_true(token, "special") ? TEXT_TOKEN_SPECIAL : TEXT_TOKEN_ADDED;
+    ErrCode code = put_token(r, str_of(content), id, kind);
+    if (code == ERR_OK) r->normalized[id] = is_true(token, "normalized");
+    return code;
 }
 
 /* The keys of added_tokens_decoder are ids written as strings. */
@@ -245,55 +254,94 @@ static ErrCode check_normalized(Reader *r) {
     return ERR_OK;
 }
 
+/* An added token may also stand in the vocabulary, but then under the same id. */
+static ErrCode check_homonyms(Reader *r) {
+    StrMap added = {0};
+    ErrCode code = ERR_OK;
+    for (uint32_t id = 0; id < r->spec.n_tokens && code == ERR_OK; id++) {
+        bool existed = false; /* twice the same text is found when the tokenizer is made */
+        if (r->kinds[id] != TEXT_TOKEN_ADDED && r->kinds[id] != TEXT_TOKEN_SPECIAL) continue;
+        if (!strmap_put(&added, r->tokens[id], id, &existed) && !existed)
+            code = err_no_memory(r->err, r->spec.n_tokens, "the added tokens");
+    }
+    for (uint32_t id = 0; id < r->spec.n_tokens && code == ERR_OK && added.used; id++) {
+        uint32_t other;
+        Str text = r->tokens[id];
+        if (r->kinds[id] != TEXT_TOKEN_NORMAL || !strmap_get(&added, text, &other)) continue;
+        code = err_set(r->err, ERR_FORMAT, "added token \"%.*s\" has the id %u, but %u in the vocabulary",
+                       text.len > 60 ? 60 : (int)text.len, text.ptr, other, id);
+    }
+    strmap_free(&added);
+    return code;
+}
+
 /* ---- the whole ---- */
 
-/* The largest id of all three lists, so that the arrays can be made. */
-static json_int_t largest_id(json_t *vocab, const json_t *added, json_t *decoder) {
-    json_int_t largest = -1;
-    const char *key;
-    json_t *value;
-    size_t i;
-    json_object_foreach(vocab, key, value) if (json_integer_value(value) > largest) largest = json_integer_value(value);
-    json_array_foreach(added, i, value) {
-        json_int_t id = json_integer_value(json_object_get(value, "id"));
-        if (id > largest) largest = id;
-    }
-    json_object_foreach(decoder, key, value) if (id_of_key(key) > largest) largest = id_of_key(key);
-    return largest > ID_MAX ? ID_MAX : largest;
-}
-
 static ErrCode read_tokens(Reader *r, const json_t *root, const json_t *config) {
-    json_t *model = json_object_get(root, "model"), *vocab = json_object_get(model, "vocab");
-    json_t *added = json_object_get(root, "added_tokens"), *decoder = json_object_get(config, "added_tokens_decoder");
-    if (!json_is_object(vocab)) return err_set(r->err, ERR_FORMAT, "there is no model.vocab object");
-    size_t n = (size_t)(largest_id(vocab, added, decoder) + 1), i;
-    r->tokens = MEM_NEW(Str, n);
-    r->kinds = MEM_NEW(uint8_t, n);
-    r->normalized = MEM_NEW(uint8_t, n);
-    if (!r->tokens || !r->kinds || !r->normalized) return err_no_memory(r->err, n * (sizeof(Str) + 2), "the tokens");
-    memset(r->kinds, TEXT_TOKEN_UNUSED, n);
-    r->spec.n_tokens = (uint32_t)n;
-    r->spec.tokens = r->tokens;
-    r->spec.kinds = r->kinds;
-    ErrCode code = read_vocab(r, vocab);
-    if (code == ERR_OK) code = read_merges(r, json_object_get(model, "merges"));
-    json_t *token;
+    const json_t *model = json_object_get(root, "model"), *added = json_object_get(root, "added_tokens");
+    json_t *decoder = json_object_get(config, "added_tokens_decoder"), *token;
+    if (!r->vocab_walk.text.len) return err_set(r->err, ERR_FORMAT, "there is no model.vocab object");
+    if (!r->merges_walk.text.len && !absent(json_object_get(model, "merges")))
+        return err_set(r->err, ERR_FORMAT, "model.merges is not an array");
+    if (!absent(added) && !json_is_array(added)) return err_set(r->err, ERR_FORMAT, "added_tokens is not an array");
+    if (!absent(decoder) && !json_is_object(decoder))
+        return err_set(r->err, ERR_FORMAT, "tokenizer_config.json: added_tokens_decoder is not an object");
+    ErrCode code = read_vocab(r);
+    if (code == ERR_OK) code = read_merges(r);
+    if (code == ERR_OK) code = check_unknown(r, model);
     const char *key;
+    size_t i;
     json_array_foreach(added, i, token) {
         const json_t *id = json_object_get(token, "id");
-        if (code == ERR_OK) code = read_added(r, vocab, token, json_is_integer(id) ? json_integer_value(id) : -1);
+        if (code == ERR_OK) code = read_added(r, token, json_is_integer(id) ? json_integer_value(id) : -1);
     }
-    json_object_foreach(decoder, key, token) if (code == ERR_OK) code = read_added(r, vocab, token, id_of_key(key));
-    return code == ERR_OK ? check_normalized(r) : code;
+    json_object_foreach(decoder, key, token) if (code == ERR_OK) code = read_added(r, token, id_of_key(key));
+    if (code == ERR_OK) code = check_normalized(r);
+    if (code == ERR_OK) code = check_homonyms(r);
+    r->spec.tokens = r->tokens;
+    r->spec.kinds = r->kinds;
+    r->spec.merges = (const Str(*)[2])r->merges;
+    return code;
 }
 
-/* name: "" or the file's name and a space. Whoever calls the door says which tokenizer.json it was. */
-static json_t *parse(Str text, const char *name, Err *err) {
+static json_t *parse_config(Str text, Err *err) {
     json_error_t where;
-    json_t *root = json_loadb(text.ptr ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, &where);
-    if (root && json_is_object(root)) return root;
-    if (root) err_set(err, ERR_FORMAT, "%snot a JSON object", name);
-    else err_set(err, ERR_FORMAT, "%snot valid JSON: %s (line %d, column %d)", name, where.text, where.line, where.column);
+    json_t *root = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &where);
+    if (!root)
+        err_set(err, ERR_FORMAT, "tokenizer_config.json: not valid JSON near byte %d: %s", where.position, where.text);
+    return root;
+}
+
+/* Parses a tokenizer.json without its two long lists, which are left to the walks. */
+static json_t *parse_short(Reader *r, Str json) {
+    Str model, lists[2] = {{NULL, 0}, {NULL, 0}}; /* vocab, merges */
+    if (text_json_member(json, "model", &model)) {
+        if (!text_json_member(model, "vocab", &lists[0]) || *lists[0].ptr != '{') lists[0].ptr = NULL;
+        if (!text_json_member(model, "merges", &lists[1]) || *lists[1].ptr != '[') lists[1].ptr = NULL;
+    }
+    if (lists[0].ptr) r->vocab_walk.text = lists[0];
+    if (lists[1].ptr) r->merges_walk.text = lists[1];
+    if (lists[0].ptr && lists[1].ptr && lists[1].ptr < lists[0].ptr)
+        lists[0] = r->merges_walk.text, lists[1] = r->vocab_walk.text;
+    Buf rest = {0};
+    const char *at = json.ptr;
+    for (int i = 0; i < 2; i++) {
+        if (!lists[i].ptr) continue;
+        buf_put(&rest, at, (size_t)(lists[i].ptr - at));
+        buf_puts(&rest, "null");
+        at = lists[i].ptr + lists[i].len;
+    }
+    buf_put(&rest, at, (size_t)(json.ptr + json.len - at));
+    json_error_t where = {0};
+    json_t *root = rest.failed ? NULL : json_loadb(rest.ptr, rest.len, JSON_REJECT_DUPLICATES, &where);
+    size_t place = where.position > 0 ? (size_t)where.position : 0;
+    for (int i = 0; i < 2; i++) /* back to a place in the file itself */
+        if (lists[i].ptr && place > (size_t)(lists[i].ptr - json.ptr)) place += lists[i].len - strlen("null");
+    if (rest.failed) err_no_memory(r->err, json.len, "a tokenizer.json");
+    else if (!root) err_set(r->err, ERR_FORMAT, "not valid JSON near byte %zu: %s", place, where.text);
+    buf_free(&rest);
+    if (!root || json_is_object(root)) return root;
+    err_set(r->err, ERR_FORMAT, "not a JSON object");
     json_decref(root);
     return NULL;
 }
@@ -301,13 +349,9 @@ static json_t *parse(Str text, const char *name, Err *err) {
 Tokenizer *text_tokenizer_from_json(Str tokenizer_json, Str tokenizer_config_json, Err *err) {
     Reader r = {.err = err};
     Tokenizer *t = NULL;
-    json_t *root = parse(tokenizer_json, "", err), *config = NULL;
-    if (!root) return NULL;
-    if (tokenizer_config_json.ptr && !(config = parse(tokenizer_config_json, "tokenizer_config.json: ", err))) {
-        json_decref(root);
-        return NULL;
-    }
-    ErrCode code = check_options(&r, json_object_get(root, "model"));
+    json_t *root = parse_short(&r, tokenizer_json), *config = NULL;
+    bool parsed = root && (!tokenizer_config_json.ptr || (config = parse_config(tokenizer_config_json, err)));
+    ErrCode code = parsed ? check_options(&r, json_object_get(root, "model")) : ERR_FORMAT;
     if (code == ERR_OK) code = read_pipeline(&r, root);
     if (code == ERR_OK) code = read_tokens(&r, root, config);
     if (code == ERR_OK) t = text_tokenizer_new(&r.spec, err);
@@ -315,6 +359,8 @@ Tokenizer *text_tokenizer_from_json(Str tokenizer_json, Str tokenizer_config_jso
     mem_free(r.kinds);
     mem_free(r.normalized);
     mem_free(r.merges);
+    arena_free(&r.vocab_walk.strings);
+    arena_free(&r.merges_walk.strings);
     json_decref(root);
     json_decref(config);
     return t;

@@ -17,6 +17,7 @@ int text_utf8_char(const char *p, size_t len);
 size_t text_utf8_prefix(const char *s, size_t len);
 /* The code point of a well-formed character of n bytes. */
 int32_t text_utf8_code(const char *p, int n);
+size_t text_utf8_put(int32_t code, char out[4]); /* returns the bytes written */
 
 /* ---- GPT-2's byte alphabet (alphabet.c): one printable character for every byte ---- */
 
@@ -116,6 +117,22 @@ ErrCode text_bpe_word(const TextBpe *b, TextBpeScratch *scratch, const char *wor
 void text_bpe_scratch_free(TextBpeScratch *s);
 
 bool text_ids_room(TextIds *ids, size_t more);
+
+/* ---- the long lists of a tokenizer.json (json_walk.c) ---- */
+
+/* The text of a member's value, found without parsing what lies beside it. False: no such member. */
+bool text_json_member(Str object, const char *key, Str *value);
+
+/* A walk over model.vocab or model.merges; zero-initialise and set the text. Strings without escapes are borrowed from it. */
+typedef struct TextJsonWalk {
+    Str text;
+    size_t at;
+    Arena strings; /* those with escapes; arena_free when done */
+    bool no_memory;
+} TextJsonWalk;
+
+ErrCode text_json_vocab_next(TextJsonWalk *w, Str *token, int64_t *id, bool *end, Err *err);
+ErrCode text_json_merges_next(TextJsonWalk *w, Str parts[2], bool *end, Err *err);
 
 /* ---- the whole ---- */
 
