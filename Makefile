@@ -7,6 +7,9 @@ BUILD    ?= build
 O        ?= -O2
 PKGS     := jansson libpcre2-8 libutf8proc liburing libxxhash
 
+# a cache that holds a fraction of the experts, so what is told comes from disk
+DEMO     := --ram 17M --threads 2 --temp 0.5 --seed 2 --stats -p "Tell me a story about a little fox."
+
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith
 # -ffp-contract=off: a multiply and an add become one only where the code says fma (one answer on every compiler and CPU)
 # `make tidy` builds with TIDY=1: a warning is an error, and GNU extensions belong to os/ and kernels/ alone
@@ -20,13 +23,15 @@ CLI_SRC  := $(sort $(wildcard src/cli/*.c))
 LIB_SRC  := $(sort $(filter-out $(CLI_SRC),$(wildcard src/*/*.c)))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(BUILD)/obj/%.o)
+# the model that answers without -m: a whole GGUF file in a section of its own
+EMBEDDED := $(BUILD)/obj/src/cli/embedded_model.o
 SUP_SRC  := $(sort $(wildcard tests/support/*.c))
 SUP_OBJ  := $(SUP_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_SRC := $(sort $(wildcard tests/*/test_*.c))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 
-.PHONY: all help clean deps deps-tidy demo test check-kernels asan tidy objects clang-tidy fidelity
+.PHONY: all help clean deps deps-tidy demo man test check-kernels asan tidy objects clang-tidy fidelity
 .SECONDARY:
 
 all: $(BUILD)/sluice $(BUILD)/libsluice.a
@@ -40,6 +45,7 @@ help:
 ## make asan       the same under AddressSanitizer and UBSan
 ## make tidy       the laws of the house: floors, warnings as errors with gcc and clang, static analysis
 ## make check-kernels  every rung of the arithmetic against the scalar one, bit for bit (build/check-kernels --bench: speeds)
+## make man        docs/sluice.1 from the option table
 ## make deps       install the libraries from the distribution
 
 # ---- building -----------------------------------------------------------------------------------------------------------
@@ -56,7 +62,11 @@ $(BUILD)/libsluice.a: $(LIB_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$(BUILD)/sluice: $(CLI_OBJ) $(BUILD)/libsluice.a
+$(EMBEDDED): src/cli/embedded_model.S data/tiny-tales.gguf Makefile
+	@mkdir -p $(@D)
+	$(CC) -c -o $@ $<
+
+$(BUILD)/sluice: $(CLI_OBJ) $(EMBEDDED) $(BUILD)/libsluice.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUP_OBJ) $(BUILD)/libsluice.a
@@ -69,7 +79,14 @@ deps:
 deps-tidy:
 	@tools/deps.sh --tidy
 
+# made from the option table, like --help; tests/cli notices when it is old
+man: $(BUILD)/sluice
+	$(BUILD)/sluice --man > docs/sluice.1
+
 # ---- using --------------------------------------------------------------------------------------------------------------
+
+demo: $(BUILD)/sluice
+	@$(BUILD)/sluice run $(DEMO)
 
 test: all $(TESTS)
 	@SLUICE_BIN=$(BUILD)/sluice SLUICE_SHARED=$(SHARED) tests/run.sh $(TESTS)

@@ -1,0 +1,128 @@
+/* Opening a model as the options say, and feeding it where a person may be watching. */
+#include "cli/opened.h"
+#include "cli/source.h"
+
+#include <string.h>
+#include <time.h>
+
+ErrCode opened_error(const sluice_error *from, Err *err) {
+    /* the public codes are those of base, in the same order */
+    ErrCode code = from->code > ERR_OK && from->code <= (int)ERR_INTERRUPTED ? (ErrCode)from->code : ERR_STATE;
+    return err_set(err, code, "%s", from->message);
+}
+
+static bool on_progress(void *user, const char *stage, uint64_t done, uint64_t total) {
+    Opened *e = user;
+    if (os_interrupted()) return false;
+    bool prefill = strcmp(stage, "prefill") == 0;
+    if (prefill ? e->no_prefill_bar : strcmp(stage, "load") != 0) return true;
+    if (strcmp(stage, e->stage) != 0 || total != e->bar.total) {
+        os_progress_end(&e->bar);
+        strncpy(e->stage, stage, sizeof e->stage - 1);
+        os_progress_start(&e->bar, prefill ? "reading the prompt:" : "loading:", prefill ? "tokens" : NULL, total);
+    }
+    os_progress_step(&e->bar, done);
+    return true;
+}
+
+/* A seed that nobody chose: 32 bits are enough to be new, and short enough to type again. */
+static uint64_t fresh_seed(void) {
+    uint64_t x = (uint64_t)time(NULL) * 0x9e3779b97f4a7c15u ^ os_now_ns();
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    return (x ^ (x >> 27)) & 0xffffffffu;
+}
+
+static ErrCode fill(const Options *o, int ctx_needed, Opened *e, sluice_options *options, Err *err) {
+    sluice_options_init(options);
+    options->model = opt_text(o, OPT_MODEL, NULL);
+    if (!options->model) {
+        ErrCode code = embedded_locate(&options->embedded_offset, &options->embedded_bytes, err);
+        if (code) return code;
+        options->model = EMBEDDED_PATH;
+    }
+    if (opt_given(o, OPT_RAM)) options->ram_bytes = o->value[OPT_RAM].bytes;
+    options->threads = opt_int(o, OPT_THREADS, options->threads);
+    options->ctx = opt_int(o, OPT_CTX, ctx_needed ? ctx_needed : options->ctx);
+    options->chunk = opt_int(o, OPT_CHUNK, options->chunk);
+    options->experts = opt_int(o, OPT_EXPERTS, options->experts);
+    options->precise = opt_on(o, OPT_PRECISE);
+    options->cpu = opt_text(o, OPT_CPU, options->cpu);
+    options->io = opt_text(o, OPT_IO, options->io);
+    options->direct = opt_text(o, OPT_DIRECT, options->direct);
+    options->kv = opt_text(o, OPT_KV, options->kv);
+    e->seed = opt_given(o, OPT_SEED) ? (uint64_t)o->value[OPT_SEED].integer : fresh_seed();
+    options->seed = e->seed;
+    options->progress = on_progress;
+    options->user = e;
+    return ERR_OK;
+}
+
+/* --experts is lossy and says so. The engine knows only the number in force, the headers know the model's own. */
+static void warn_fewer_experts(const Options *o) {
+    FormatModel *format = source_format(o, NULL);
+    Model *model = format ? model_new(format, NULL) : NULL;
+    int own = model ? (int)model->shape.top_k : 0, asked = opt_int(o, OPT_EXPERTS, own);
+    if (model) model_free(model);
+    if (format) format_close(format);
+    if (own && asked != own)
+        log_warn("--experts %d: lossy. The model uses %d experts per token; with %.0f %% of that, answers are not its own. "
+                 "`sluice ppl` with and without it measures the cost on a text of yours",
+                 asked, own, 100.0 * asked / own);
+}
+
+ErrCode opened_open(const Options *o, int ctx_needed, Opened *e, Err *err) {
+    memset(e, 0, sizeof *e);
+    sluice_options options;
+    ErrCode code = fill(o, ctx_needed, e, &options, err);
+    if (code) return code;
+    uint64_t start = os_now_ns();
+    sluice_error failure = {0};
+    e->model = sluice_open(&options, &failure);
+    if (e->model) e->session = sluice_session_new(e->model, &failure);
+    os_progress_end(&e->bar);
+    if (!e->session) {
+        code = opened_error(&failure, err);
+        opened_close(e);
+        return code;
+    }
+    e->load_ns = os_now_ns() - start;
+    if (opt_given(o, OPT_EXPERTS)) warn_fewer_experts(o);
+    sluice_get_info(e->model, &e->info);
+    sluice_session_seed(e->session, e->seed);
+    sluice_reset_stats(e->model);
+    return ERR_OK;
+}
+
+void opened_close(Opened *e) {
+    sluice_session_free(e->session);
+    sluice_close(e->model);
+    e->session = NULL;
+    e->model = NULL;
+}
+
+ErrCode opened_feed(Opened *e, const int32_t *ids, size_t n, Err *err) {
+    sluice_error failure = {0};
+    int code = sluice_feed(e->session, ids, n, &failure);
+    os_progress_end(&e->bar);
+    e->stage[0] = 0;
+    return code ? opened_error(&failure, err) : ERR_OK;
+}
+
+ErrCode opened_tokenize(const Opened *e, const char *text, size_t len, unsigned flags, int32_t **ids, size_t *n, Err *err) {
+    sluice_error failure = {0};
+    if (sluice_tokenize(e->model, text ? text : "", len, flags, ids, n, &failure)) return opened_error(&failure, err);
+    return ERR_OK;
+}
+
+void opened_token_text(const Opened *e, int32_t id, Buf *out) {
+    char piece[512];
+    size_t n = sluice_token_text(e->model, id, piece, sizeof piece);
+    if (n <= sizeof piece) {
+        buf_put(out, piece, n);
+        return;
+    }
+    char *large = mem_new(n, 1);
+    if (large) buf_put(out, large, sluice_token_text(e->model, id, large, n));
+    else out->failed = true;
+    mem_free(large);
+}

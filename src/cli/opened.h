@@ -1,0 +1,43 @@
+/* cli/opened: a model opened from the options of a command, its session, the progress bars, and the statistics at the end. */
+#ifndef CLI_OPENED_H
+#define CLI_OPENED_H
+
+#include "cli/options.h"
+#include "os/os.h"
+
+#include <jansson.h>
+#include <sluice.h>
+
+typedef struct Opened {
+    sluice_model *model;
+    sluice_session *session;
+    sluice_info info;
+    uint64_t load_ns, seed;
+    /* progress */
+    OsProgress bar;
+    char stage[16];
+    bool no_prefill_bar; /* the command draws its own */
+} Opened;
+
+/* ctx_needed: what the command itself asks for where no --ctx is given; 0: the engine's default. The address of *e must not change
+ * while the model is open. */
+ErrCode opened_open(const Options *o, int ctx_needed, Opened *e, Err *err);
+void opened_close(Opened *e);
+ErrCode opened_error(const sluice_error *from, Err *err); /* the engine's error as ours */
+
+/* Feeds, with a progress bar; ERR_INTERRUPTED after Ctrl-C. */
+ErrCode opened_feed(Opened *e, const int32_t *ids, size_t n, Err *err);
+ErrCode opened_tokenize(const Opened *e, const char *text, size_t len, unsigned flags, int32_t **ids, size_t *n, Err *err);
+void opened_token_text(const Opened *e, int32_t id, Buf *out);
+
+/* How a run went, by the clock of the command. */
+typedef struct Timings {
+    uint64_t prefill_tokens, decode_tokens, prefill_ns, decode_ns, first_ns;
+    uint64_t prefill_bytes; /* read from disk during prefill */
+} Timings;
+json_t *opened_timings_json(const Opened *e, const Timings *t);
+json_t *opened_io_json(const Opened *e, const Timings *t);
+void opened_print_stats(const Opened *e, const Timings *t);
+static inline double per_second(uint64_t n, uint64_t ns) { return ns ? (double)n / ((double)ns * 1e-9) : 0; }
+
+#endif

@@ -1,0 +1,102 @@
+/* cli/options: one table of options, from which everything about them is made.
+ *
+ * The table says of each option its name, what it takes, where it is accepted and what it does. Parsing, --help, the man page, shell
+ * completion, the SLUICE_* variables and the keys of config.json are all generated from it, so they cannot disagree.
+ * A flag beats a variable, a variable beats the file. */
+#ifndef CLI_OPTIONS_H
+#define CLI_OPTIONS_H
+
+#include "base/base.h"
+
+typedef enum OptionId {
+    /* every command with a model */
+    OPT_MODEL, OPT_RAM, OPT_THREADS, OPT_CTX, OPT_CHUNK, OPT_EXPERTS, OPT_PRECISE, OPT_KV, OPT_CPU, OPT_IO, OPT_DIRECT, OPT_TRACE,
+    OPT_SEED, OPT_TEMP, OPT_TOP_K, OPT_TOP_P, OPT_MIN_P, OPT_PRESENCE, OPT_FREQUENCY, OPT_REPEAT,
+    OPT_STATS, OPT_VERBOSE, OPT_QUIET, OPT_JSON, OPT_HELP,
+    /* of single commands */
+    OPT_PROMPT, OPT_FILE, OPT_RAW, OPT_PREDICT, OPT_SYSTEM, OPT_THINK, OPT_IDS, OPT_TOKENIZER, OPT_LINES, OPT_NO_SPECIAL,
+    OPT_TEMPLATE, OPT_TENSORS, OPT_OUT, OPT_LAST, OPT_GREEDY, OPT_HIDDEN, OPT_ROUTING, OPT_WINDOW, OPT_CHUNKS, OPT_SCORE,
+    OPT_COUNT
+} OptionId;
+
+/* One bit per command, in the order of the command table. */
+enum {
+    CMD_RUN = 1 << 0, CMD_INSPECT = 1 << 1, CMD_TOKENIZE = 1 << 2, CMD_DETOKENIZE = 1 << 3, CMD_RENDER = 1 << 4,
+    CMD_LOGITS = 1 << 5, CMD_PPL = 1 << 6,
+    CMD_ALL = (1 << 7) - 1,
+    CMD_ENGINE = CMD_RUN | CMD_LOGITS | CMD_PPL, /* those that run the network */
+};
+
+typedef enum OptionKind { KIND_FLAG, KIND_TEXT, KIND_CHOICE, KIND_SIZE, KIND_INT, KIND_REAL } OptionKind;
+typedef enum OptionGroup { GROUP_COMMAND, GROUP_MODEL, GROUP_SAMPLING, GROUP_OUTPUT, GROUP_COUNT } OptionGroup;
+
+typedef struct OptionSpec {
+    OptionId id;
+    char letter;         /* 'm' for -m; 0: none */
+    const char *name;    /* "ram" for --ram, SLUICE_RAM and the key "ram" */
+    OptionKind kind;
+    OptionGroup group;
+    unsigned accepted;   /* commands that take it */
+    unsigned acts;       /* commands where it changes something; elsewhere a note says that it does not */
+    bool everywhere;     /* also a variable and a key of config.json */
+    const char *arg;     /* "SIZE"; for a choice "on|off"; NULL for flags */
+    double min, max;     /* of KIND_INT and KIND_REAL, both included */
+    const char *help;    /* one sentence, no final stop */
+    const char *not_yet; /* why it is refused in this version, or NULL */
+} OptionSpec;
+
+typedef enum OptionSource { SOURCE_NONE, SOURCE_FILE, SOURCE_VARIABLE, SOURCE_FLAG } OptionSource;
+
+typedef struct OptionValue {
+    OptionSource source;
+    const char *text;  /* as written */
+    int64_t integer;   /* KIND_INT; KIND_FLAG: 0 or 1 */
+    uint64_t bytes;    /* KIND_SIZE */
+    double real;       /* KIND_REAL */
+} OptionValue;
+
+typedef struct Options {
+    unsigned command;               /* its bit */
+    OptionValue value[OPT_COUNT];
+    Arena texts;                    /* strings of variables and of the file */
+} Options;
+
+extern const OptionSpec option_table[];
+extern const size_t option_table_len;
+
+/* All spellings: "--opt value", "--opt=value", "-o value", "-ovalue"; "--" ends the options. Then the variables and the file fill
+ * what no flag has set. ERR_USAGE names what is wrong and what was meant. */
+ErrCode options_parse(Options *o, unsigned command, int argc, char **argv, Err *err);
+void options_free(Options *o);
+
+static inline bool opt_given(const Options *o, OptionId id) { return o->value[id].source != SOURCE_NONE; }
+static inline bool opt_on(const Options *o, OptionId id) { return opt_given(o, id) && o->value[id].integer; }
+static inline const char *opt_text(const Options *o, OptionId id, const char *otherwise) {
+    return opt_given(o, id) ? o->value[id].text : otherwise;
+}
+static inline int opt_int(const Options *o, OptionId id, int otherwise) {
+    return opt_given(o, id) ? (int)o->value[id].integer : otherwise;
+}
+static inline float opt_real(const Options *o, OptionId id, float otherwise) {
+    return opt_given(o, id) ? (float)o->value[id].real : otherwise;
+}
+
+/* One note per flag that was given but changes nothing in this command: nothing is inert in silence. */
+void options_note_idle(const Options *o);
+
+/* ---- the parts of options_parse, for config.c ---- */
+bool option_is_named(const OptionSpec *spec, const char *name, size_t len); /* '_' counts as '-' */
+const OptionSpec *option_by_name(const char *name, size_t len, unsigned command); /* NULL: none */
+const OptionSpec *option_by_letter(char letter, unsigned command);
+/* Reads `text` as a value of the option; `where` names the place for the error: "--ram", "SLUICE_RAM", a path and a key. */
+ErrCode option_set(Options *o, const OptionSpec *spec, const char *text, OptionSource source, const char *where, Err *err);
+/* Variables, then the file. */
+ErrCode config_apply(Options *o, Err *err);
+const char *config_path(char *out, size_t size); /* NULL: no home folder */
+void option_variable(const OptionSpec *spec, char out[32]); /* "SLUICE_TOP_K" */
+
+/* The name nearest to what was typed, or NULL when nothing is near. */
+typedef const char *NameAt(size_t i, void *user); /* NULL ends the list */
+const char *nearest_name(const char *typed, size_t len, NameAt *at, void *user);
+
+#endif

@@ -1,0 +1,62 @@
+/* How it went: the statistics of --stats and of --json. */
+#include "cli/opened.h"
+
+#include <stdio.h>
+
+static double ms(uint64_t ns) { return (double)ns * 1e-6; }
+
+json_t *opened_timings_json(const Opened *e, const Timings *t) {
+    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f}", "load_ms", ms(e->load_ns), "prefill_ms", ms(t->prefill_ns), "decode_ms",
+                     ms(t->decode_ns), "prefill_tok_s", per_second(t->prefill_tokens, t->prefill_ns), "decode_tok_s",
+                     per_second(t->decode_tokens, t->decode_ns), "ttft_ms", ms(t->first_ns));
+}
+
+json_t *opened_io_json(const Opened *e, const Timings *t) {
+    sluice_stats s;
+    sluice_get_stats(e->model, &s);
+    uint64_t tokens = t->prefill_tokens + t->decode_tokens;
+    return json_pack("{s:I,s:f,s:I,s:I,s:f,s:f,s:I,s:I}", "bytes_read", (json_int_t)s.bytes_read, "bytes_read_per_token",
+                     tokens ? (double)s.bytes_read / (double)tokens : 0.0, "hits", (json_int_t)s.hits, "misses",
+                     (json_int_t)s.misses, "hit_rate", s.experts_wanted ? (double)s.hits / (double)s.experts_wanted : 0.0, "wait_ms",
+                     ms(s.wait_ns), "evictions", (json_int_t)s.evictions, "rss_max_bytes", (json_int_t)s.rss_peak_bytes);
+}
+
+static void print_plan(const Opened *e) {
+    const sluice_plan *p = &e->info.plan;
+    char a[32], b[32], c[32], d[32];
+    fprintf(stderr, "  plan     %s for the process: dense weights %s, expert cache %s,", format_size(p->ram_bytes, a),
+            format_size(p->dense_bytes, b), format_size(p->cache_bytes, c));
+    fprintf(stderr, " context %s, buffers %s", format_size(p->state_bytes + p->kv_bytes, a), format_size(p->buffers_bytes, b));
+    fprintf(stderr, "\n           %s program and tables, %s kept free\n", format_size(p->base_bytes, c), format_size(p->reserve_bytes, d));
+    fprintf(stderr, "  cache    %u of %u experts fit (%.1f %%), %s each\n", p->cache_slots, p->experts_total,
+            p->experts_total ? 100.0 * p->cache_slots / p->experts_total : 0.0, format_size(p->slot_bytes, a));
+    fprintf(stderr, "  machine  %s, %d threads, reads by %s%s, chunk %d, context %d\n", e->info.cpu, e->info.threads, e->info.io,
+            e->info.direct ? " (direct)" : " (page cache)", e->info.chunk, e->info.ctx);
+}
+
+void opened_print_stats(const Opened *e, const Timings *t) {
+    sluice_stats s;
+    sluice_get_stats(e->model, &s);
+    char a[32], b[32];
+    fprintf(stderr, "\nstatistics\n");
+    print_plan(e);
+    fprintf(stderr, "  load     %.2f s\n", (double)e->load_ns * 1e-9);
+    fprintf(stderr, "  prefill  %llu tokens in %.2f s, %.1f tokens/s", (unsigned long long)t->prefill_tokens,
+            (double)t->prefill_ns * 1e-9, per_second(t->prefill_tokens, t->prefill_ns));
+    if (t->prefill_tokens)
+        fprintf(stderr, ", %s per token from disk", format_size(t->prefill_bytes / t->prefill_tokens, a));
+    if (t->decode_tokens) {
+        fprintf(stderr, "\n  decode   %llu tokens in %.2f s, %.1f tokens/s", (unsigned long long)t->decode_tokens,
+                (double)t->decode_ns * 1e-9, per_second(t->decode_tokens, t->decode_ns));
+        fprintf(stderr, ", %s per token from disk", format_size((s.bytes_read - t->prefill_bytes) / t->decode_tokens, a));
+    }
+    uint64_t total_ns = t->prefill_ns + t->decode_ns;
+    fprintf(stderr, "\n  experts  %llu wanted, %llu from the cache (%.1f %%), %llu from disk, %llu evicted\n",
+            (unsigned long long)s.experts_wanted, (unsigned long long)s.hits,
+            s.experts_wanted ? 100.0 * (double)s.hits / (double)s.experts_wanted : 0.0, (unsigned long long)s.misses,
+            (unsigned long long)s.evictions);
+    fprintf(stderr, "  disk     %s read; waited %.2f s for it, %.0f %% of the time\n", format_size(s.bytes_read, a),
+            (double)s.wait_ns * 1e-9, total_ns ? 100.0 * (double)s.wait_ns / (double)total_ns : 0.0);
+    fprintf(stderr, "  memory   %s at the most, %s allowed\n", format_size(s.rss_peak_bytes, a),
+            format_size(e->info.plan.ram_bytes, b));
+}
