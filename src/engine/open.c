@@ -137,17 +137,20 @@ static ErrCode make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
     };
     if (in.slots_wanted > in.experts_total) in.slots_wanted = in.experts_total;
     if (in.slots_wanted == 1) in.slots_wanted = MIN_SLOTS;
-    /* a chunk that was not asked for shrinks until its buffers are at most an eighth of the budget */
-    for (;;) {
+    /* a chunk that was not asked for shrinks until its buffers are at most an eighth of the budget, and while nothing else fits */
+    for (;; forward->chunk /= 2) {
         ForwardSizes sizes = forward_sizes(forward, in.threads);
         in.buffers_bytes = sizes.buffers + logits_bytes(m) + sessions * session_bytes(m);
         in.state_bytes = sizes.state * sessions;
         in.kv_bytes = sizes.kv * sessions;
-        if (o->chunk || forward->chunk <= LEAST_CHUNK || in.buffers_bytes <= in.ram_bytes / 8) break;
-        forward->chunk /= 2;
+        bool fixed = o->chunk || forward->chunk <= LEAST_CHUNK;
+        if (!fixed && in.buffers_bytes > in.ram_bytes / 8) continue;
+        code = engine_plan(&in, &m->plan, err);
+        if (!code || fixed) break;
     }
+    if (!code && err) memset(err, 0, sizeof *err); /* a larger chunk may have been refused before */
     m->chunk = forward->chunk;
-    return engine_plan(&in, &m->plan, err);
+    return code;
 }
 
 /* ---- opening ---- */

@@ -1,0 +1,158 @@
+/* --ram holds: a process that was given the smallest budget the plan names stays under it, and gives the same bytes. */
+#define _GNU_SOURCE
+#include "support/recording.h"
+#include "support/support.h"
+
+#include "os/os.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { N = 60 };
+
+/* What a child process reports. */
+typedef struct Report {
+    int code;
+    char message[1024];
+    uint64_t peak, ram, bytes_read;
+    uint32_t slots;
+    uint64_t hash;        /* of their bits */
+    uint64_t allocations; /* during the second half of single-token feeds */
+} Report;
+
+static uint64_t hash_bits(uint64_t h, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u;
+        memcpy(&u, &x[i], 4);
+        h = (h ^ u) * UINT64_C(0x100000001B3);
+    }
+    return h;
+}
+
+static void child(const char *model, uint64_t ram, int slots, int chunk, Report *r) {
+    sluice_options o;
+    sluice_options_init(&o);
+    o.model = model;
+    o.ram_bytes = ram;
+    o.cache_slots = slots;
+    o.threads = 2;
+    o.ctx = 128;
+    o.chunk = chunk;
+    sluice_error err = {0};
+    sluice_model *m = sluice_open(&o, &err);
+    sluice_session *s = m ? sluice_session_new(m, &err) : NULL;
+    if (!s) {
+        r->code = err.code;
+        snprintf(r->message, sizeof r->message, "%s", err.message);
+        sluice_close(m);
+        return;
+    }
+    sluice_info info;
+    sluice_get_info(m, &info);
+    r->slots = info.plan.cache_slots;
+    r->ram = info.plan.ram_bytes;
+    int32_t ids[N];
+    for (int i = 0; i < N; i++) ids[i] = (i * 37 + 11) % info.vocab;
+    r->code = sluice_feed(s, ids, N / 2, &err);
+    uint64_t before = 0;
+    for (int i = N / 2; i < N && !r->code; i++) {
+        if (i == N / 2 + 2) before = mem_allocation_count();
+        r->code = sluice_feed(s, ids + i, 1, &err);
+        if (!r->code) r->hash = hash_bits(r->hash, sluice_logits(s), (size_t)info.vocab);
+    }
+    r->allocations = mem_allocation_count() - before;
+    if (r->code) snprintf(r->message, sizeof r->message, "%s", err.message);
+    sluice_stats stats;
+    sluice_get_stats(m, &stats);
+    r->bytes_read = stats.bytes_read;
+    r->peak = os_rss_peak();
+    sluice_session_free(s);
+    sluice_close(m);
+}
+
+/* A fresh process, so that its peak is its own. */
+static Report in_child(const char *model, uint64_t ram, int slots, int chunk) {
+    int fds[2];
+    Report r = {0};
+    fflush(NULL);
+    assert_int_equal(pipe(fds), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        child(model, ram, slots, chunk, &r);
+        ssize_t n = write(fds[1], &r, sizeof r);
+        _exit(n == (ssize_t)sizeof r ? 0 : 1);
+    }
+    close(fds[1]);
+    assert_int_equal(read(fds[0], &r, sizeof r), sizeof r);
+    close(fds[0]);
+    int status;
+    waitpid(pid, &status, 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return r;
+}
+
+static uint64_t least_ram(const Report *refusal) {
+    assert_int_equal(refusal->code, SLUICE_MEMORY);
+    const char *at = strstr(refusal->message, "--ram ");
+    assert_non_null(at);
+    return strtoull(at + 6, NULL, 10) << 20;
+}
+
+static bool sanitised(void) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return true; /* the sanitizer's own memory is not ours to plan */
+#else
+    return false;
+#endif
+}
+
+static void the_smallest_budget_holds(void **state) {
+    const char *model = *state;
+    REQUIRE_PATH(model);
+    Report all = in_child(model, UINT64_C(4) << 30, 0, 0);
+    if (all.code) fail_msg("%s", all.message);
+    const int slots[] = {2, strstr(model, "tales") ? 16 : 4}; /* the second: two per layer */
+    for (size_t i = 0; i < 2; i++) {
+        Report refused = in_child(model, 1 << 20, slots[i], 16);
+        uint64_t ram = least_ram(&refused);
+        Report r = in_child(model, ram, slots[i], 16);
+        if (r.code) fail_msg("%s", r.message);
+        assert_int_equal(r.slots, slots[i]);
+        assert_true(r.bytes_read > all.bytes_read);
+        assert_true(r.hash == all.hash);
+        if (!sanitised() && r.peak > ram) fail_msg("peak %llu over the budget of %llu", (unsigned long long)r.peak, (unsigned long long)ram);
+    }
+    /* and without a fixed number of slots: whatever budget is given is kept */
+    Report refused = in_child(model, 1 << 20, 0, 0);
+    uint64_t least = least_ram(&refused);
+    for (int i = 0; i < 4; i++) {
+        uint64_t ram = least + (uint64_t)i * (3 << 20);
+        Report r = in_child(model, ram, 0, 0);
+        if (r.code) fail_msg("%s", r.message);
+        assert_true(r.hash == all.hash);
+        if (!sanitised() && r.peak > ram) fail_msg("peak %llu over the budget of %llu", (unsigned long long)r.peak, (unsigned long long)ram);
+    }
+}
+
+static void nothing_is_allocated_per_token(void **state) {
+    const char *model = *state;
+    REQUIRE_PATH(model);
+    Report r = in_child(model, UINT64_C(4) << 30, 3, 0);
+    if (r.code) fail_msg("%s", r.message);
+    assert_int_equal(r.allocations, 0);
+}
+
+int main(void) {
+    static char tales[256], golden[256];
+    snprintf(tales, sizeof tales, "%s", source_path("data/tiny-tales.gguf"));
+    snprintf(golden, sizeof golden, "%s", shared_path("data/golden/q35-a.f16.gguf"));
+    const struct CMUnitTest budget[] = {
+        {"tiny-tales: the smallest budget holds", the_smallest_budget_holds, NULL, NULL, tales},
+        {"q35-a: the smallest budget holds", the_smallest_budget_holds, NULL, NULL, golden},
+        {"nothing is allocated per token", nothing_is_allocated_per_token, NULL, NULL, tales},
+    };
+    return RUN_TESTS(budget);
+}
