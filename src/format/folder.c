@@ -69,8 +69,9 @@ static ErrCode read_texts(FormatModel *m, const char *folder, Err *err) {
         code = file_there(folder, "model_weights.json", &flash, &path, err);
         buf_free(&path);
         if (code) return code;
-        return flash ? err_set(err, ERR_UNSUPPORTED, "%s: a folder of packed experts (model_weights.json), not supported yet", folder)
-                     : err_set(err, ERR_FORMAT, "%s: no model folder: it has no config.json", folder);
+        if (flash)
+            return err_set(err, ERR_UNSUPPORTED, "%s: a folder of packed experts (model_weights.json), not supported yet", folder);
+        return err_set(err, ERR_FORMAT, "%s: no model folder, it has no config.json; a GGUF file is named itself, not its folder", folder);
     }
     if (!code) code = read_text(m, folder, "generation_config.json", 1, &m->generation_config_json, err);
     if (!code) code = read_text(m, folder, "tokenizer.json", 2, &m->tokenizer_json, err);
@@ -129,23 +130,23 @@ static ErrCode find_quantisation(FormatJson *j, int depth, bool *found, Buf *wor
     }
 }
 
+static ErrCode quantised(Err *err, const char *config, const char *how) {
+    return err_set(err, ERR_UNSUPPORTED,
+                   "%s: the weights are quantised (%s), and such folders are not supported yet; use the BF16 folder or a GGUF file "
+                   "of this model", config, how);
+}
+
 static ErrCode refuse_quantised(FormatModel *m, const char *folder, Err *err) {
     Buf path = {0}, words = {0}, scratch = {0};
-    bool found = false;
-    ErrCode code = join(&path, folder, str_c("config.json"), err);
+    bool found = false, modelopt = false;
+    ErrCode code = file_there(folder, "hf_quant_config.json", &modelopt, &path, err);
+    if (!code) code = join(&path, folder, str_c("config.json"), err);
     FormatJson j = {.text = m->config_json.ptr, .len = m->config_json.len, .path = path.ptr, .err = err};
     if (!code) code = find_quantisation(&j, 0, &found, &words, &scratch);
     if (!code) code = format_json_end(&j);
     if (!code && words.failed) code = err_no_memory(err, words.len, "a sentence");
-    if (!code && found)
-        code = err_set(err, ERR_UNSUPPORTED,
-                       "%s: the weights are quantised (%s), and such folders are not supported yet; use the BF16 folder or a GGUF file of this model",
-                       path.ptr, words.len ? words.ptr : "of an unnamed kind");
-    if (!code) code = file_there(folder, "hf_quant_config.json", &found, &path, err);
-    if (!code && found)
-        code = err_set(err, ERR_UNSUPPORTED,
-                       "%s: the weights are quantised (modelopt), and such folders are not supported yet; use the BF16 folder or a GGUF file of this model",
-                       path.ptr);
+    if (!code && found) code = quantised(err, path.ptr, words.len ? words.ptr : "of an unnamed kind");
+    else if (!code && modelopt) code = quantised(err, path.ptr, "modelopt");
     buf_free(&scratch);
     buf_free(&words);
     buf_free(&path);
@@ -259,7 +260,8 @@ ErrCode format_folder_open(FormatModel *m, const char *folder, Err *err) {
         code = file_there(folder, "model.safetensors.index.json", &index, &path, err);
         if (!code && index) code = read_index(m, folder, path.ptr, err);
         else if (!code)
-            code = err_set(err, ERR_FORMAT, "%s: there is neither model.safetensors nor model.safetensors.index.json in this folder", folder);
+            code = err_set(err, ERR_FORMAT, "%s: there is neither model.safetensors nor model.safetensors.index.json in this folder",
+                           folder);
     }
     buf_free(&path);
     return code;

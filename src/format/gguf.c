@@ -140,8 +140,9 @@ static ErrCode read_type(FormatReader *r, FormatTensor *t, const char *shown) {
     }
     const char *known = quant_ggml_unsupported_name(id);
     if (!known) return format_bad(r->err, r->path, at, "tensor '%s' has the unknown type %u", shown, id);
-    return err_set(r->err, ERR_UNSUPPORTED, "%s: at offset %llu: tensor '%s' has type %s, which is not supported; use a file of another type",
-                   r->path, (unsigned long long)at, shown, known);
+    return err_set(r->err, ERR_UNSUPPORTED,
+                   "%s: at offset %llu: tensor '%s' has type %s, which is not supported; use a file of another type", r->path,
+                   (unsigned long long)at, shown, known);
 }
 
 static ErrCode read_tensor(GgufPart *p, FormatModel *m) {
@@ -169,8 +170,8 @@ static ErrCode read_tensor(GgufPart *p, FormatModel *m) {
     if (!code) code = format_reader_u64(r, &t.offset, "the offset of a tensor");
     if (code) return code;
     if (t.offset % p->alignment)
-        return format_bad(r->err, r->path, r->at - 8, "tensor '%s' begins at %llu of the data, not a multiple of the alignment %llu", shown,
-                          (unsigned long long)t.offset, (unsigned long long)p->alignment);
+        return format_bad(r->err, r->path, r->at - 8, "tensor '%s' begins at %llu of the data, not a multiple of the alignment %llu",
+                          shown, (unsigned long long)t.offset, (unsigned long long)p->alignment);
     t.n_dims = (int)n_dims;
     for (uint32_t i = 0; i < FORMAT_MAX_DIMS; i++) t.dims[i] = i < n_dims ? ne[n_dims - 1 - i] : 1;
     code = format_measure(&t, r->path, dims_at, r->err);
@@ -190,8 +191,8 @@ static ErrCode place_tensors(GgufPart *p, FormatModel *m, uint32_t first) {
             return format_bad(r->err, r->path, data, "the place of tensor '%s' overflows", format_shown(t->name, shown));
         if (end > r->end)
             return format_bad(r->err, r->path, t->offset,
-                              "tensor '%s' (%llu bytes) reaches past the end of the file at %llu; it is truncated or damaged, fetch it again",
-                              format_shown(t->name, shown), (unsigned long long)t->bytes, (unsigned long long)r->end);
+                              "tensor '%s' (%llu bytes) reaches past the end of the file at %llu; it is truncated or damaged, "
+                              "fetch it again", format_shown(t->name, shown), (unsigned long long)t->bytes, (unsigned long long)r->end);
     }
     return format_check_spans(m, first, data, r->end, false, r->err);
 }

@@ -121,7 +121,8 @@ static ErrCode read_others(FormatModel *m, const char *path, size_t stem, const 
         if (!code) code = read_later(m, i, first, err);
     }
     if (!code && m->n_tensors != first->tensors)
-        code = err_set(err, ERR_FORMAT, "%s: split.tensors.count is %llu, but the %llu parts hold %u tensors; a part is damaged or of another model",
+        code = err_set(err, ERR_FORMAT,
+                       "%s: split.tensors.count is %llu, but the %llu parts hold %u tensors; a part is damaged or of another model",
                        path, (unsigned long long)first->tensors, (unsigned long long)first->count, m->n_tensors);
     return code;
 }

@@ -46,7 +46,7 @@ bool format_name_ok(Str name);
 
 /* The readers. */
 ErrCode format_gguf_open(FormatModel *m, const char *path, uint64_t base, uint64_t bytes, bool embedded, Err *err);
-ErrCode format_folder_open(FormatModel *m, const char *path, Err *err);
+ErrCode format_folder_open(FormatModel *m, const char *folder, Err *err);
 ErrCode format_safetensors_read(FormatModel *m, uint32_t file, Err *err);
 
 #endif

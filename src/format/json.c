@@ -21,7 +21,10 @@ static ErrCode expected(FormatJson *j, const char *what) {
 }
 
 static void skip_space(FormatJson *j) {
-    while (j->at < j->len && strchr(" \t\r\n", j->text[j->at]) && j->text[j->at]) j->at++;
+    for (; j->at < j->len; j->at++) {
+        char c = j->text[j->at];
+        if (c != ' ' && c != '\t' && c != '\r' && c != '\n') return;
+    }
 }
 
 char format_json_peek(FormatJson *j) {
@@ -172,7 +175,8 @@ ErrCode format_json_u64(FormatJson *j, uint64_t *v) {
         if (!mul_u64(*v, 10, v) || !add_u64(*v, (uint64_t)(j->text[j->at] - '0'), v))
             return format_json_bad(j, "a number larger than 64 bits");
     }
-    if (j->at < j->len && strchr(".eE", j->text[j->at]) && j->text[j->at]) return expected(j, "the end of a whole number");
+    char next = j->at < j->len ? j->text[j->at] : 0;
+    if (next == '.' || next == 'e' || next == 'E') return expected(j, "the end of a whole number");
     return ERR_OK;
 }
 

@@ -59,7 +59,7 @@ ErrCode format_reader_bytes(FormatReader *r, void *dst, uint64_t n, const char *
 }
 
 ErrCode format_reader_u32(FormatReader *r, uint32_t *v, const char *what) {
-    uint8_t b[4];
+    uint8_t b[4] = {0};
     ErrCode code = format_reader_bytes(r, b, 4, what);
     if (!code) *v = (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
     return code;

@@ -13,15 +13,15 @@ typedef struct GgufWriter {
 } GgufWriter;
 
 void gguf_begin(GgufWriter *w);
-void gguf_u32(GgufWriter *w, const char *key, uint32_t v);
-void gguf_u16(GgufWriter *w, const char *key, uint16_t v);
-void gguf_i32(GgufWriter *w, const char *key, int32_t v);
-void gguf_f32(GgufWriter *w, const char *key, float v);
-void gguf_bool(GgufWriter *w, const char *key, bool v);
-void gguf_str(GgufWriter *w, const char *key, const char *v);
+void gguf_u32(GgufWriter *w, const char *name, uint32_t v);
+void gguf_u16(GgufWriter *w, const char *name, uint16_t v);
+void gguf_i32(GgufWriter *w, const char *name, int32_t v);
+void gguf_f32(GgufWriter *w, const char *name, float v);
+void gguf_bool(GgufWriter *w, const char *name, bool v);
+void gguf_str(GgufWriter *w, const char *name, const char *v);
 /* kind: the file's number of the element kind; bytes: the packed elements */
-void gguf_array(GgufWriter *w, const char *key, uint32_t kind, uint64_t count, const void *bytes, size_t len);
-void gguf_strings(GgufWriter *w, const char *key, const char *const *v, uint64_t count);
+void gguf_array(GgufWriter *w, const char *name, uint32_t kind, uint64_t count, const void *bytes, size_t len);
+void gguf_strings(GgufWriter *w, const char *name, const char *const *v, uint64_t count);
 /* ne: innermost first, as the file has it; data is padded to the alignment. */
 void gguf_tensor(GgufWriter *w, const char *name, uint32_t ggml_type, int n_dims, const uint64_t *ne, const void *data, size_t bytes);
 /* The whole file; frees the parts. */

@@ -12,10 +12,11 @@
 
 /* All sizes are small, all rows are multiples of a Q8_0 block, and no two that could be mixed up are equal where it matters. */
 enum {
-    HEADS = 4, KV_HEADS = 2, HEAD_DIM = 16, ROTARY = 8,                                /* full attention */
-    LIN_K_HEADS = 2, LIN_V_HEADS = 4, LIN_DIM = 16, CONV = 4,                          /* gated delta net */
+    HEADS = 4, KV_HEADS = 2, HEAD_DIM = 16, ROTARY = 8, /* full attention */
+    Q_ROWS = HEADS * HEAD_DIM, KV_ROWS = KV_HEADS * HEAD_DIM,
+    LIN_K_HEADS = 2, LIN_V_HEADS = 4, LIN_DIM = 16, CONV = 4, BA_ROWS = 2 * LIN_V_HEADS, /* gated delta net */
     LIN_K = LIN_K_HEADS * LIN_DIM, LIN_V = LIN_V_HEADS * LIN_DIM, CONV_DIM = 2 * LIN_K + LIN_V,
-    INNER = 32, SHARED = 96, CONTEXT = 4096,
+    EH_COLS = 2 * MAKE_HIDDEN, INNER = 32, SHARED = 96, CONTEXT = 4096,
     MERGES = 14, FIRST_SPECIAL = 256 + MERGES,
 };
 
@@ -82,7 +83,7 @@ static void add(Maker *m, const char *name, QuantType type, int n_dims, const ui
     uint64_t n = 1;
     for (int i = 0; i < n_dims; i++) n *= ne[i];
     if (ne[0] % quant_traits(type)->block_elems) type = QUANT_F32; /* a reshaped one */
-    float *v = malloc((n + 31) / 32 * 32 * sizeof *v);
+    float *v = calloc((n + 31) / 32 * 32, sizeof *v);
     for (uint64_t i = 0; i < n; i++) v[i] = (float)(centre + spread * uniform(m));
     if (is(name, o->poison)) v[o->poison_at] = NAN;
     uint32_t ggml = (uint32_t)quant_traits(type)->ggml_id;
@@ -119,7 +120,7 @@ static void linear_layer(Maker *m, uint32_t l) {
     matrix(m, in_layer(l, "attn_qkv.weight"), MAKE_HIDDEN, CONV_DIM);
     matrix(m, in_layer(l, "attn_gate.weight"), MAKE_HIDDEN, LIN_V);
     if (strcmp(m->arch, "qwen3next") == 0) {
-        matrix(m, in_layer(l, "ssm_ba.weight"), MAKE_HIDDEN, 2 * LIN_V_HEADS);
+        matrix(m, in_layer(l, "ssm_ba.weight"), MAKE_HIDDEN, BA_ROWS);
     } else {
         matrix(m, in_layer(l, "ssm_beta.weight"), MAKE_HIDDEN, LIN_V_HEADS);
         matrix(m, in_layer(l, "ssm_alpha.weight"), MAKE_HIDDEN, LIN_V_HEADS);
@@ -132,11 +133,10 @@ static void linear_layer(Maker *m, uint32_t l) {
 }
 
 static void full_layer(Maker *m, uint32_t l) {
-    const uint64_t gate = m->linear ? 2 : 1;
-    matrix(m, in_layer(l, "attn_q.weight"), MAKE_HIDDEN, HEADS * HEAD_DIM * gate);
-    matrix(m, in_layer(l, "attn_k.weight"), MAKE_HIDDEN, KV_HEADS * HEAD_DIM);
-    matrix(m, in_layer(l, "attn_v.weight"), MAKE_HIDDEN, KV_HEADS * HEAD_DIM);
-    matrix(m, in_layer(l, "attn_output.weight"), HEADS * HEAD_DIM, MAKE_HIDDEN);
+    matrix(m, in_layer(l, "attn_q.weight"), MAKE_HIDDEN, m->linear ? 2 * (uint64_t)Q_ROWS : Q_ROWS);
+    matrix(m, in_layer(l, "attn_k.weight"), MAKE_HIDDEN, KV_ROWS);
+    matrix(m, in_layer(l, "attn_v.weight"), MAKE_HIDDEN, KV_ROWS);
+    matrix(m, in_layer(l, "attn_output.weight"), Q_ROWS, MAKE_HIDDEN);
     norm(m, in_layer(l, "attn_q_norm.weight"), HEAD_DIM);
     norm(m, in_layer(l, "attn_k_norm.weight"), HEAD_DIM);
 }
@@ -172,7 +172,7 @@ static void tensors(Maker *m) {
     for (uint32_t l = 0; l < m->layers; l++) layer(m, l, is_linear(m, l));
     if (m->o->draft) {
         layer(m, m->layers, false);
-        matrix(m, in_layer(m->layers, "nextn.eh_proj.weight"), 2 * MAKE_HIDDEN, MAKE_HIDDEN);
+        matrix(m, in_layer(m->layers, "nextn.eh_proj.weight"), EH_COLS, MAKE_HIDDEN);
         norm(m, in_layer(m->layers, "nextn.enorm.weight"), MAKE_HIDDEN);
         norm(m, in_layer(m->layers, "nextn.hnorm.weight"), MAKE_HIDDEN);
         norm(m, in_layer(m->layers, "nextn.shared_head_norm.weight"), MAKE_HIDDEN);

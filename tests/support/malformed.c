@@ -25,11 +25,12 @@ const char *__asan_default_options(void) { return "max_allocation_size_mb=8:allo
 static void limit_memory(void) {}
 #else
 static void limit_memory(void) {
-    long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (!f || fscanf(f, "%ld", &pages) != 1) pages = 0;
-    if (f) fclose(f);
-    if (!pages) return;
+    char line[64] = "";
+    FILE *f = fopen("/proc/self/statm", "r"); /* the first number: pages of address space */
+    if (!f) return;
+    long pages = fgets(line, sizeof line, f) ? strtol(line, NULL, 10) : 0;
+    fclose(f);
+    if (pages <= 0) return;
     rlim_t bytes = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + ((rlim_t)SPARE_MIB << 20);
     struct rlimit limit = {bytes, bytes};
     setrlimit(RLIMIT_AS, &limit);
