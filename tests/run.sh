@@ -1,14 +1,19 @@
 #!/bin/sh
-# Runs cmocka programs one after the other and adds up their tests. Exit code 77 or a skipped test counts as skipped, aloud;
-# a run in which nothing passed is a failure.
+# Runs cmocka programs, as many at once as there are CPUs, and adds up their tests. Exit code 77 or a skipped test counts as
+# skipped, aloud; a run in which nothing passed is a failure.
 passed=0 failed=0 skipped=0
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+# shellcheck disable=SC2016
+printf '%s\n' "$@" | xargs -P "${JOBS:-$(nproc)}" -I '{}' sh -c '
+    log=$2/$(basename "$1")
+    "$1" >"$log" 2>&1
+    echo $? >"$log.code"' _ '{}' "$logs"
 count() { sed -n "s/^\[  $1  *\] \([0-9][0-9]*\) test.*/\1/p" "$log" | awk '{ n += $1 } END { print n + 0 }'; }
 for test in "$@"; do
     name=${test##*/}
-    "$test" >"$log" 2>&1
-    code=$?
+    log=$logs/$name
+    code=$(cat "$log.code" 2>/dev/null || echo lost)
     p=$(count PASSED) s=$(count SKIPPED)
     f=$(grep -c '^\[  FAILED  \] [^0-9]' "$log")
     case $code in
