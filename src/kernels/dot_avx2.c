@@ -5,7 +5,8 @@
 ALWAYS_INLINE void add_products(Lanes *lanes, QuantType type, const void *w, const float *const *x, size_t n_x, size_t i) {
     UNROLL for (size_t j = 0; j < 4; j++) {
         __m256 v = avx2_load8(type, w, i + 8 * j);
-        UNROLL for (size_t t = 0; t < n_x; t++) lanes[t].v[j] = _mm256_fmadd_ps(v, _mm256_loadu_ps(x[t] + i + 8 * j), lanes[t].v[j]);
+        UNROLL for (size_t t = 0; t < n_x; t++)
+            lanes[t].v[j] = _mm256_fmadd_ps(v, _mm256_loadu_ps(x[t] + i + 8 * j), lanes[t].v[j]);
     }
 }
 

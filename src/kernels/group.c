@@ -1,4 +1,5 @@
 /* The scalar truth of unpacking weights into groups. Layouts as in the quant room (legacy.c, kquants.c, iquants.c, fp4.c). */
+#include "kernels/codebook.h"
 #include "kernels/group.h"
 #include "kernels/kernels.h"
 
@@ -12,7 +13,7 @@ bool kernels_has_integer(QuantType type) {
     case QUANT_Q4_0: case QUANT_Q4_1: case QUANT_Q5_0: case QUANT_Q5_1: case QUANT_Q8_0:
     case QUANT_Q2_K: case QUANT_Q3_K: case QUANT_Q4_K: case QUANT_Q5_K: case QUANT_Q6_K:
     case QUANT_IQ4_NL: case QUANT_IQ4_XS: case QUANT_MXFP4: return true;
-    default: return false;
+    default: return codebook_has(type);
     }
 }
 
@@ -136,6 +137,17 @@ static void unpack_iq4_xs(const uint8_t *src, Group *g) {
     }
 }
 
+static void unpack_codebook(QuantType type, const uint8_t *src, Group *g) {
+    Codes codes;
+    codebook_read(type, src, &codes, g);
+    for (size_t e = 0; e < GROUP_ELEMS; e++) {
+        int w = (int8_t)(codes.point[e / 8] >> e % 8 * 8 & 255), negative = codes.sign[e / 8] >> e % 8 & 1;
+        if (codebook_is_ternary(type)) w += negative ? -1 : 1;
+        else if (negative) w = -w;
+        g->w[e] = (int8_t)w;
+    }
+}
+
 void group_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g) {
     switch (type) {
     case QUANT_Q2_K: unpack_q2_k(src, g); return;
@@ -145,6 +157,10 @@ void group_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g)
     case QUANT_Q6_K: unpack_q6_k(src, g); return;
     case QUANT_IQ4_XS: unpack_iq4_xs(src, g); return;
     default: break;
+    }
+    if (codebook_has(type)) {
+        unpack_codebook(type, src, g);
+        return;
     }
     size_t block_bytes = quant_traits(type)->block_bytes;
     if (n_blocks < GROUP_BLOCKS) memset(g, 0, sizeof *g);

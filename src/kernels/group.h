@@ -1,6 +1,6 @@
 /* Inside the kernels room: weights in the form that the integer kernels multiply.
  *
- * A group is up to 8 blocks of 32 weights of one row: a superblock of the K-quants, or 8 neighbouring blocks of the small types
+ * A group is up to 8 blocks of 32 weights of one row: a superblock of 256, or 8 neighbouring blocks of the small types
  * (fewer at the end of a row). Element e of the group, in block b = e / 32 and run s = e / 16, is
  *
  *     scale[b] * sub[s] * w[e]  +  min[b] * min_sub[s]

@@ -1,6 +1,6 @@
 /* AVX2 rung: unpacking weights into groups, the same integers as group.c. Blocks of 32 are one vector of bytes each. */
 #include "kernels/avx2.h"
-#include "kernels/group.h"
+#include "kernels/codebook.h"
 
 static uint32_t load_u32(const uint8_t *p) {
     uint32_t v;
@@ -30,13 +30,15 @@ ALWAYS_INLINE __m256i nibbles(const uint8_t *qs) {
     return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(v, 4), v), bytes_of(15));
 }
 
-/* Bit i of `bits` as 16 in byte i. */
-ALWAYS_INLINE __m256i fifth_bits(uint32_t bits) {
+/* Bit i of `bits` as all bits of byte i. */
+ALWAYS_INLINE __m256i spread_bits(uint32_t bits) {
     const __m256i byte_of = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
     const __m256i bit_of = _mm256_set1_epi64x((long long)0x8040201008040201);
     __m256i v = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32((int)bits), byte_of), bit_of);
-    return _mm256_and_si256(_mm256_cmpeq_epi8(v, bit_of), bytes_of(16));
+    return _mm256_cmpeq_epi8(v, bit_of);
 }
+
+ALWAYS_INLINE __m256i fifth_bits(uint32_t bits) { return _mm256_and_si256(spread_bits(bits), bytes_of(16)); }
 
 ALWAYS_INLINE __m256i look_up(const int8_t *values, __m256i index) {
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)values)), index);
@@ -57,12 +59,13 @@ ALWAYS_INLINE void unpack_small(QuantType type, const uint8_t *src, size_t step,
         switch (type) {
         case QUANT_Q4_0: w = _mm256_sub_epi8(nibbles(src + 2), bytes_of(8)); break;
         case QUANT_Q4_1: w = nibbles(src + 4); break;
-        case QUANT_Q5_0: w = _mm256_sub_epi8(_mm256_or_si256(nibbles(src + 6), fifth_bits(load_u32(src + 2))), bytes_of(16)); break;
+        case QUANT_Q5_0: w = _mm256_or_si256(nibbles(src + 6), fifth_bits(load_u32(src + 2))); break;
         case QUANT_Q5_1: w = _mm256_or_si256(nibbles(src + 8), fifth_bits(load_u32(src + 4))); break;
         case QUANT_IQ4_NL: w = look_up(group_iq4_values, nibbles(src + 2)); break;
         case QUANT_MXFP4: w = look_up(group_fp4_values, nibbles(src + 1)); break;
         default: w = load32(src + 2); break; /* Q8_0 */
         }
+        if (type == QUANT_Q5_0) w = _mm256_sub_epi8(w, bytes_of(16));
         store_block(g, b, w);
     }
     src -= 8 * step;
@@ -90,9 +93,13 @@ ALWAYS_INLINE __m256i per_run(uint32_t low, uint32_t high) {
     return _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(v, v));
 }
 
+/* Block b of the two-bit types: four blocks share 32 bytes. Of the four-bit ones: two do. */
+ALWAYS_INLINE __m256i two_bits(const uint8_t *qs, size_t b) { return shift_and_mask(load32(qs + b / 4 * 32), -(int)(b % 4 * 2), 3); }
+ALWAYS_INLINE __m256i four_bits(const uint8_t *qs, size_t b) { return shift_and_mask(load32(qs + b / 2 * 32), -(int)(b % 2 * 4), 15); }
+
 static void unpack_q2_k(const uint8_t *src, Group *g) {
     set_scales(g, load_f16(src + 80), -load_f16(src + 82));
-    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) store_block(g, b, shift_and_mask(load32(src + 16 + b / 4 * 32), -(int)(b % 4 * 2), 3));
+    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) store_block(g, b, two_bits(src + 16, b));
     __m256i scales = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)src));
     _mm256_storeu_si256((__m256i *)g->sub, _mm256_and_si256(scales, _mm256_set1_epi16(15)));
     _mm256_storeu_si256((__m256i *)g->min_sub, _mm256_srli_epi16(scales, 4));
@@ -102,13 +109,14 @@ static void unpack_q3_k(const uint8_t *src, Group *g) {
     set_scales(g, load_f16(src + 108), 0.0f);
     const __m256i hmask = load32(src);
     UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) {
-        __m256i low = shift_and_mask(load32(src + 32 + b / 4 * 32), -(int)(b % 4 * 2), 3), high = shift_and_mask(hmask, 2 - (int)b, 4);
-        store_block(g, b, _mm256_sub_epi8(_mm256_or_si256(low, high), bytes_of(4)));
+        __m256i high = shift_and_mask(hmask, 2 - (int)b, 4);
+        store_block(g, b, _mm256_sub_epi8(_mm256_or_si256(two_bits(src + 32, b), high), bytes_of(4)));
     }
     uint32_t a = load_u32(src + 96), c = load_u32(src + 100), top = load_u32(src + 104); /* top: two bits of each of the 16 */
     const uint32_t four = 0x0F0F0F0F, two = 0x03030303;
-    __m128i scales = _mm_setr_epi32((int)((a & four) | (top & two) << 4), (int)((c & four) | (top >> 2 & two) << 4),
-                                    (int)((a >> 4 & four) | (top >> 4 & two) << 4), (int)((c >> 4 & four) | (top >> 6 & two) << 4));
+    uint32_t six[4] = {(a & four) | (top & two) << 4, (c & four) | (top >> 2 & two) << 4, (a >> 4 & four) | (top >> 4 & two) << 4,
+                       (c >> 4 & four) | (top >> 6 & two) << 4};
+    __m128i scales = _mm_loadu_si128((const __m128i *)six);
     _mm256_storeu_si256((__m256i *)g->sub, _mm256_cvtepi8_epi16(_mm_sub_epi8(scales, _mm_set1_epi8(32))));
 }
 
@@ -124,7 +132,7 @@ ALWAYS_INLINE void unpack_scales_and_mins(const uint8_t *s, Group *g) {
 static void unpack_q4_k(const uint8_t *src, Group *g) {
     set_scales(g, load_f16(src), -load_f16(src + 2));
     unpack_scales_and_mins(src + 4, g);
-    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) store_block(g, b, shift_and_mask(load32(src + 16 + b / 2 * 32), -(int)(b % 2 * 4), 15));
+    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) store_block(g, b, four_bits(src + 16, b));
 }
 
 static void unpack_q5_k(const uint8_t *src, Group *g) {
@@ -132,8 +140,7 @@ static void unpack_q5_k(const uint8_t *src, Group *g) {
     unpack_scales_and_mins(src + 4, g);
     const __m256i qh = load32(src + 16);
     UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) {
-        __m256i low = shift_and_mask(load32(src + 48 + b / 2 * 32), -(int)(b % 2 * 4), 15);
-        store_block(g, b, _mm256_or_si256(low, shift_and_mask(qh, 4 - (int)b, 16)));
+        store_block(g, b, _mm256_or_si256(four_bits(src + 48, b), shift_and_mask(qh, 4 - (int)b, 16)));
     }
 }
 
@@ -153,12 +160,25 @@ static void unpack_iq4_xs(const uint8_t *src, Group *g) {
     UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) store_block(g, b, look_up(group_iq4_values, nibbles(src + 8 + 16 * b)));
     /* six bits per block: nibbles of bytes 4..7, low ones first, and above them two bits of the word at 2 */
     uint32_t word = load_u32(src + 4);
-    __m128i low = _mm_unpacklo_epi8(_mm_cvtsi32_si128((int)(word & 0x0F0F0F0F)), _mm_cvtsi32_si128((int)(word >> 4 & 0x0F0F0F0F)));
+    __m128i evens = _mm_cvtsi32_si128((int)(word & 0x0F0F0F0F)), odds = _mm_cvtsi32_si128((int)(word >> 4 & 0x0F0F0F0F));
     const __m128i to_top = _mm_setr_epi16(1 << 14, 1 << 12, 1 << 10, 1 << 8, 1 << 6, 1 << 4, 1 << 2, 1);
     __m128i high = _mm_srli_epi16(_mm_mullo_epi16(_mm_set1_epi16((short)(load_u32(src) >> 16)), to_top), 14);
-    __m128i scales = _mm_or_si128(_mm_cvtepu8_epi16(low), _mm_slli_epi16(high, 4));
+    __m128i scales = _mm_or_si128(_mm_cvtepu8_epi16(_mm_unpacklo_epi8(evens, odds)), _mm_slli_epi16(high, 4));
     scales = _mm_sub_epi16(scales, _mm_set1_epi16(32));
-    _mm256_storeu_si256((__m256i *)g->sub, _mm256_set_m128i(_mm_unpackhi_epi16(scales, scales), _mm_unpacklo_epi16(scales, scales)));
+    _mm_storeu_si128((__m128i *)g->sub, _mm_unpacklo_epi16(scales, scales));
+    _mm_storeu_si128((__m128i *)(g->sub + 8), _mm_unpackhi_epi16(scales, scales));
+}
+
+static void unpack_codebook(QuantType type, const uint8_t *src, Group *g) {
+    Codes codes;
+    codebook_read(type, src, &codes, g);
+    bool ternary = codebook_is_ternary(type);
+    for (size_t b = 0; b < GROUP_BLOCKS; b++) {
+        __m256i w = load32((const uint8_t *)(codes.point + 4 * b)), minus = spread_bits(load_u32(codes.sign + 4 * b));
+        if (ternary) w = _mm256_add_epi8(w, _mm256_or_si256(minus, bytes_of(1)));
+        else w = _mm256_sub_epi8(_mm256_xor_si256(w, minus), minus);
+        store_block(g, b, w);
+    }
 }
 
 void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g) {
@@ -179,7 +199,8 @@ void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Gr
     case QUANT_Q5_K: unpack_q5_k(src, g); break;
     case QUANT_Q6_K: unpack_q6_k(src, g); break;
     case QUANT_IQ4_XS: unpack_iq4_xs(src, g); break;
-    default: unpack_small(QUANT_Q8_0, src, 34, g); break;
+    case QUANT_Q8_0: unpack_small(QUANT_Q8_0, src, 34, g); break;
+    default: unpack_codebook(type, src, g); break;
     }
 }
 

@@ -98,7 +98,7 @@ typedef struct Kernels {
 const Kernels *kernels_get(KernelsRung highest);
 bool kernels_rung_from_name(const char *name, KernelsRung *rung); /* "scalar", "avx2", "avx512", "auto" (= the best) */
 
-/* Does matmul use quantised activations for this type? The others take x in any case. */
+/* Does matmul use quantised activations for this type (all block types but NVFP4)? The others take x in any case. */
 bool kernels_has_integer(QuantType type);
 
 /* Scalar functions that other rooms need for single values; the same polynomials as the table's. */

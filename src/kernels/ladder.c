@@ -1,4 +1,5 @@
 /* Which rung runs: the highest one that this CPU has, that this build has, and that the caller allows. */
+#include "kernels/codebook.h"
 #include "kernels/kernels.h"
 #include "kernels/rungs.h"
 #include "os/os.h"
@@ -6,6 +7,7 @@
 #include <string.h>
 
 const Kernels *kernels_get(KernelsRung highest) {
+    codebook_init();
     bool avx2 = (os_cpu_flags() & OS_CPU_AVX2) != 0 && kernels_avx2_table() != NULL;
     switch (highest) {
     case KERNELS_SCALAR: return kernels_scalar_table();

@@ -35,7 +35,8 @@ ALWAYS_INLINE __m256i split_runs(const int16_t *sub) {
  * that nothing saturates. */
 ALWAYS_INLINE __m256i block_products(Shape shape, __m256i w, const int8_t *q, __m256i subs, size_t b) {
     __m256i x = _mm256_loadu_si256((const __m256i *)q);
-    __m256i pairs = shape.is_signed ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) : _mm256_maddubs_epi16(w, x);
+    if (shape.is_signed) x = _mm256_sign_epi8(x, w), w = _mm256_abs_epi8(w);
+    __m256i pairs = _mm256_maddubs_epi16(w, x);
     __m256i sub = _mm256_set1_epi16(1);
     if (shape.has_sub) sub = _mm256_shuffle_epi8(subs, _mm256_set1_epi16((short)(2 * b | (2 * b + 1) << 8)));
     return _mm256_madd_epi16(pairs, sub);
@@ -118,13 +119,13 @@ static void integer_few(QuantType type, const uint8_t *w, size_t n_rows, size_t 
         case QUANT_Q2_K: case QUANT_Q4_K: case QUANT_Q5_K:
             integer_row((Shape){false, true, true}, type, w, n, tokens, rests, n_tokens, y, y_stride);
             break;
-        case QUANT_Q3_K: case QUANT_Q6_K: case QUANT_IQ4_XS:
-            integer_row((Shape){true, true, false}, type, w, n, tokens, rests, n_tokens, y, y_stride);
-            break;
         case QUANT_Q4_1: case QUANT_Q5_1:
             integer_row((Shape){false, false, true}, type, w, n, tokens, rests, n_tokens, y, y_stride);
             break;
-        default: integer_row((Shape){true, false, false}, type, w, n, tokens, rests, n_tokens, y, y_stride); break;
+        case QUANT_Q4_0: case QUANT_Q5_0: case QUANT_Q8_0: case QUANT_IQ4_NL: case QUANT_MXFP4:
+            integer_row((Shape){true, false, false}, type, w, n, tokens, rests, n_tokens, y, y_stride);
+            break;
+        default: integer_row((Shape){true, true, false}, type, w, n, tokens, rests, n_tokens, y, y_stride); break;
         }
     }
 }

@@ -24,9 +24,10 @@ static Kind kind_of(QuantType type, int *offset) {
     case QUANT_Q5_0: *offset = 16; return OFFSET;
     case QUANT_MXFP4: *offset = 12; return OFFSET;
     case QUANT_Q3_K: *offset = 4; return OFFSET;
+    case QUANT_IQ3_S: case QUANT_IQ1_S: case QUANT_IQ1_M: *offset = 15; return OFFSET;
     case QUANT_Q6_K: *offset = 32; return OFFSET_WIDE;
-    case QUANT_Q8_0: case QUANT_IQ4_NL: case QUANT_IQ4_XS: return SIGNED;
-    default: return UNSIGNED;
+    case QUANT_Q4_1: case QUANT_Q5_1: case QUANT_Q2_K: case QUANT_Q4_K: case QUANT_Q5_K: return UNSIGNED;
+    default: return SIGNED;
     }
 }
 

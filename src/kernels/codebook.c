@@ -1,0 +1,168 @@
+/* Points, signs and scales of the codebook types. Layouts as in the quant room (iquants.c). */
+#include "kernels/codebook.h"
+
+#include <string.h>
+#include <threads.h>
+
+/* ---- grids ---------------------------------------------------------------------------------------------------------- */
+
+/* The grids belong to the formats and so to the quant room; here they are read off through its decoders. A block of zeros with
+ * d = 1 whose first point is number i decodes to unit * (byte j of point i) + delta. */
+static struct Grids {
+    uint64_t iq2_xxs[256], iq2_xs[512], iq2_s[1024];
+    uint64_t iq3_xxs[256], iq3_s[512]; /* four bytes */
+    uint64_t iq1[2048];                /* signed, in eighths: -8, 0, 8 */
+    uint8_t signs[128];                /* 7 stored bits and the eighth that makes their number even */
+} grids;
+
+static void read_grid(QuantType type, uint64_t *grid, size_t count, size_t high_at, float unit, float delta) {
+    for (size_t i = 0; i < count; i++) {
+        uint8_t block[128] = {0, 0x3C, (uint8_t)i}; /* the f16 1.0; the low bits of the first point stand at 2 in all types */
+        float y[GROUP_ELEMS];
+        block[high_at] |= (uint8_t)(i >> 8);
+        quant_decode(type, block, y, GROUP_ELEMS);
+        grid[i] = 0;
+        size_t bytes = type == QUANT_IQ3_XXS || type == QUANT_IQ3_S ? 4 : 8;
+        for (size_t j = 0; j < bytes; j++) grid[i] |= (uint64_t)(uint8_t)(int8_t)((y[j] - delta) / unit) << 8 * j;
+    }
+}
+
+static void read_grids(void) {
+    read_grid(QUANT_IQ2_XXS, grids.iq2_xxs, COUNT_OF(grids.iq2_xxs), 3, 0.125f, 0.0f);
+    read_grid(QUANT_IQ2_XS, grids.iq2_xs, COUNT_OF(grids.iq2_xs), 3, 0.125f, 0.0f);
+    read_grid(QUANT_IQ2_S, grids.iq2_s, COUNT_OF(grids.iq2_s), 66, 0.125f, 0.0f);
+    read_grid(QUANT_IQ3_XXS, grids.iq3_xxs, COUNT_OF(grids.iq3_xxs), 3, 0.25f, 0.0f);
+    read_grid(QUANT_IQ3_S, grids.iq3_s, COUNT_OF(grids.iq3_s), 66, 1.0f, 0.0f);
+    read_grid(QUANT_IQ1_S, grids.iq1, COUNT_OF(grids.iq1), 34, 0.125f, 0.125f);
+    for (unsigned i = 0; i < 128; i++) grids.signs[i] = (uint8_t)(i | (unsigned)__builtin_parity(i) << 7);
+}
+
+void codebook_init(void) {
+    static once_flag once = ONCE_FLAG_INIT;
+    call_once(&once, read_grids);
+}
+
+/* ---- superblocks ---------------------------------------------------------------------------------------------------- */
+
+static uint16_t load_u16(const uint8_t *p) {
+    uint16_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static uint32_t load_u32(const uint8_t *p) {
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static uint32_t nibble(const uint8_t *bytes, size_t i) { return (uint32_t)(bytes[i / 2] >> (i % 2 * 4) & 15); }
+
+static void set_scales(Group *g, uint16_t f16, float factor) {
+    float scale = quant_f16_to_f32(f16) * factor; /* factor: a power of two */
+    for (size_t b = 0; b < GROUP_BLOCKS; b++) g->scale[b] = scale;
+}
+
+static void set_sub(Group *g, size_t run, size_t n_runs, uint32_t bits) {
+    for (size_t s = run; s < run + n_runs; s++) g->sub[s] = (int16_t)(2 * bits + 1);
+}
+
+static void read_iq2_xxs(const uint8_t *src, Codes *c, Group *g) {
+    set_scales(g, load_u16(src), 0.125f);
+    for (size_t b = 0; b < GROUP_BLOCKS; b++) {
+        const uint8_t *points = src + 2 + 8 * b;
+        uint32_t rest = load_u32(points + 4); /* 4 x 7 bits of signs, then the scale */
+        for (size_t l = 0; l < 4; l++) {
+            c->point[4 * b + l] = grids.iq2_xxs[points[l]];
+            c->sign[4 * b + l] = grids.signs[rest >> 7 * l & 127];
+        }
+        set_sub(g, 2 * b, 2, rest >> 28);
+    }
+}
+
+static void read_iq2_xs(const uint8_t *src, Codes *c, Group *g) {
+    set_scales(g, load_u16(src), 0.125f);
+    for (size_t p = 0; p < 32; p++) {
+        uint16_t q = load_u16(src + 2 + 2 * p);
+        c->point[p] = grids.iq2_xs[q & 511];
+        c->sign[p] = grids.signs[q >> 9];
+    }
+    for (size_t s = 0; s < GROUP_RUNS; s++) set_sub(g, s, 1, nibble(src + 66, s));
+}
+
+static void read_iq2_s(const uint8_t *src, Codes *c, Group *g) {
+    set_scales(g, load_u16(src), 0.125f);
+    for (size_t p = 0; p < 32; p++) c->point[p] = grids.iq2_s[src[2 + p] | (src[66 + p / 4] >> (p % 4 * 2) & 3) << 8];
+    memcpy(c->sign, src + 34, 32);
+    for (size_t s = 0; s < GROUP_RUNS; s++) set_sub(g, s, 1, nibble(src + 74, s));
+}
+
+static void read_iq3_xxs(const uint8_t *src, Codes *c, Group *g) {
+    set_scales(g, load_u16(src), 0.25f);
+    for (size_t p = 0; p < 32; p++) c->point[p] = grids.iq3_xxs[src[2 + 2 * p]] | grids.iq3_xxs[src[3 + 2 * p]] << 32;
+    for (size_t b = 0; b < GROUP_BLOCKS; b++) {
+        uint32_t rest = load_u32(src + 66 + 4 * b);
+        for (size_t l = 0; l < 4; l++) c->sign[4 * b + l] = grids.signs[rest >> 7 * l & 127];
+        set_sub(g, 2 * b, 2, rest >> 28);
+    }
+}
+
+static void read_iq3_s(const uint8_t *src, Codes *c, Group *g) {
+    set_scales(g, load_u16(src), 1.0f);
+    for (size_t p = 0; p < 32; p++) {
+        unsigned high = (unsigned)src[66 + p / 4] >> p % 4 * 2;
+        uint64_t first = grids.iq3_s[src[2 + 2 * p] | (high & 1) << 8];
+        c->point[p] = first | grids.iq3_s[src[3 + 2 * p] | (high >> 1 & 1) << 8] << 32;
+    }
+    memcpy(c->sign, src + 74, 32);
+    for (size_t b = 0; b < GROUP_BLOCKS; b++) set_sub(g, 2 * b, 2, nibble(src + 106, b));
+}
+
+static void read_iq1_s(const uint8_t *src, Codes *c, Group *g) {
+    set_scales(g, load_u16(src), 0.125f);
+    for (size_t b = 0; b < GROUP_BLOCKS; b++) {
+        unsigned high = load_u16(src + 34 + 2 * b); /* 4 x 3 bits of the point, 3 of the scale, 1 of the delta */
+        for (size_t l = 0; l < 4; l++) {
+            c->point[4 * b + l] = grids.iq1[src[2 + 4 * b + l] | (high >> 3 * l & 7) << 8];
+            c->sign[4 * b + l] = high & 0x8000 ? 0xFF : 0;
+        }
+        set_sub(g, 2 * b, 2, high >> 12 & 7);
+    }
+}
+
+static void read_iq1_m(const uint8_t *src, Codes *c, Group *g) {
+    uint16_t words[4], d = 0; /* of each: 4 x 3 bits of scale, then four bits of d */
+    for (size_t i = 0; i < 4; i++) {
+        words[i] = load_u16(src + 48 + 2 * i);
+        d = (uint16_t)(d | words[i] >> 12 << 4 * i);
+    }
+    set_scales(g, d, 0.125f);
+    for (size_t p = 0; p < 32; p++) {
+        unsigned high = (unsigned)src[32 + p / 2] >> p % 2 * 4; /* 3 bits of the point, 1 of the delta */
+        c->point[p] = grids.iq1[src[p] | (high & 7) << 8];
+        c->sign[p] = high & 8 ? 0xFF : 0;
+    }
+    for (size_t s = 0; s < GROUP_RUNS; s++) set_sub(g, s, 1, (unsigned)words[s / 4] >> s % 4 * 3 & 7);
+}
+
+bool codebook_is_ternary(QuantType type) { return type == QUANT_IQ1_S || type == QUANT_IQ1_M; }
+
+bool codebook_has(QuantType type) {
+    switch (type) {
+    case QUANT_IQ2_XXS: case QUANT_IQ2_XS: case QUANT_IQ2_S: case QUANT_IQ3_XXS: case QUANT_IQ3_S:
+    case QUANT_IQ1_S: case QUANT_IQ1_M: return true;
+    default: return false;
+    }
+}
+
+void codebook_read(QuantType type, const uint8_t *src, Codes *codes, Group *g) {
+    switch (type) {
+    case QUANT_IQ2_XXS: read_iq2_xxs(src, codes, g); break;
+    case QUANT_IQ2_XS: read_iq2_xs(src, codes, g); break;
+    case QUANT_IQ2_S: read_iq2_s(src, codes, g); break;
+    case QUANT_IQ3_XXS: read_iq3_xxs(src, codes, g); break;
+    case QUANT_IQ3_S: read_iq3_s(src, codes, g); break;
+    case QUANT_IQ1_S: read_iq1_s(src, codes, g); break;
+    default: read_iq1_m(src, codes, g); break;
+    }
+}
