@@ -206,6 +206,8 @@ static void writing_may_run_out_of_memory(void **state) {
     assert_true(n > 3);
 }
 
+MALFORMED_LIMITS
+
 int main(void) {
     const struct CMUnitTest malformed_fuzz[] = {
         cmocka_unit_test(truncation_is_always_seen),

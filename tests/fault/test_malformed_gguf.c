@@ -290,6 +290,8 @@ static void split_keys_of_another_kind(void **state) {
     written("an empty array as count", &w, "the key split.count is not a whole number");
 }
 
+MALFORMED_LIMITS
+
 int main(void) {
     const struct CMUnitTest malformed_gguf[] = {
         cmocka_unit_test(one_wrong_place),

@@ -311,6 +311,8 @@ static void loading_may_run_out_of_memory(void **state) {
     }
 }
 
+MALFORMED_LIMITS
+
 int main(void) {
     const struct CMUnitTest malformed_model[] = {
         cmocka_unit_test(whole_models_load),

@@ -298,6 +298,8 @@ static void wrong_indexes(void **state) {
     assert_true(malformed_or_sound("good index", m, &err));
 }
 
+MALFORMED_LIMITS
+
 int main(void) {
     const struct CMUnitTest malformed_safetensors[] = {
         cmocka_unit_test(wrong_headers),      cmocka_unit_test(wrong_lengths), cmocka_unit_test(wrong_configs),

@@ -12,17 +12,8 @@
 
 enum { SPARE_MIB = 24, SECONDS = 300 };
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
-#endif
-#endif
-
-#ifdef __SANITIZE_ADDRESS__
-/* AddressSanitizer reserves address space of its own, so there it does the limiting. */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void) { return "max_allocation_size_mb=8:allocator_may_return_null=1"; }
-static void limit_memory(void) {}
+#ifdef MALFORMED_ASAN
+static void limit_memory(void) {} /* see MALFORMED_LIMITS */
 #else
 static void limit_memory(void) {
     char line[64] = "";

@@ -6,8 +6,25 @@
 #include "format/format.h"
 
 /* From here on an allocation of many megabytes fails, so that one made on the word of a tiny file turns into ERR_MEMORY, which
- * no test here accepts; and a test that hangs is ended. Call it first in main. */
+ * no test here accepts; and a test that hangs is ended. Call it first in main, and write MALFORMED_LIMITS before main:
+ * AddressSanitizer reserves address space of its own, so there it does the limiting, and asks the program for its options. */
 void malformed_limits(void);
+
+#ifdef __SANITIZE_ADDRESS__
+#define MALFORMED_ASAN
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MALFORMED_ASAN
+#endif
+#endif
+
+#ifdef MALFORMED_ASAN
+#define MALFORMED_LIMITS                                                                         \
+    const char *__asan_default_options(void);                                                    \
+    const char *__asan_default_options(void) { return "max_allocation_size_mb=8:allocator_may_return_null=1"; }
+#else
+#define MALFORMED_LIMITS
+#endif
 
 /* m must be NULL, and err one sentence that names the file and contains the words. Says `label` where that is not so. */
 void malformed_refused(const char *label, FormatModel *m, const Err *err, const char *file, const char *words);
