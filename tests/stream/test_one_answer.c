@@ -1,5 +1,6 @@
 /* One answer per prompt: the bits of logits, hidden states and routing after a list of tokens do not depend on the number of cache
  * slots, threads, the prefill chunk, the instruction set or direct I/O, nor on a restored snapshot. */
+#include "support/make_model.h"
 #include "support/recording.h"
 #include "support/support.h"
 
@@ -170,22 +171,29 @@ static void context_ends_with_a_sentence(void **state) {
 }
 
 int main(void) {
-    const char *golden[] = {"q35-real-dims", "next-a.f32.gguf", "moe-a.f32.gguf", "q35-a.qa.gguf"};
-    char paths[4][256];
-    for (int i = 0; i < 4; i++) {
-        char rel[128];
-        snprintf(rel, sizeof rel, "data/golden/%s", golden[i]);
-        snprintf(paths[i], sizeof paths[i], "%s", shared_path(rel));
+    /* golden models where they are; models of our own making everywhere */
+    static char real_dims[256], quantised[256];
+    snprintf(real_dims, sizeof real_dims, "%s", shared_path("data/golden/q35-real-dims"));
+    snprintf(quantised, sizeof quantised, "%s", shared_path("data/golden/q35-a.qa.gguf"));
+    static char made[3][256];
+    static const char *const archs[] = {"qwen35moe", "qwen3next", "qwen3moe"}, *const types[] = {"Q8_0", "F16", "F32"};
+    for (int i = 0; i < 3; i++) {
+        MakeModel o = {.arch = archs[i], .type = types[i], .seed = 11, .experts = 12, .top_k = 5};
+        char name[64];
+        snprintf(name, sizeof name, "one-answer-%s.gguf", archs[i]);
+        snprintf(made[i], sizeof made[i], "%s", make_model(&o, name));
     }
     const struct CMUnitTest one_answer[] = {
         cmocka_unit_test(the_story_model_too),
         cmocka_unit_test(context_ends_with_a_sentence),
-        {"q35-real-dims", every_setting_gives_the_same_bits, NULL, NULL, paths[0]},
-        {"next-a", every_setting_gives_the_same_bits, NULL, NULL, paths[1]},
-        {"moe-a", every_setting_gives_the_same_bits, NULL, NULL, paths[2]},
-        {"q35-a.qa", every_setting_gives_the_same_bits, NULL, NULL, paths[3]},
-        {"q35-real-dims snapshots", a_snapshot_continues_with_the_same_bits, NULL, NULL, paths[0]},
-        {"moe-a snapshots", a_snapshot_continues_with_the_same_bits, NULL, NULL, paths[2]},
+        {"qwen35moe in Q8_0", every_setting_gives_the_same_bits, NULL, NULL, made[0]},
+        {"qwen3next in F16", every_setting_gives_the_same_bits, NULL, NULL, made[1]},
+        {"qwen3moe in F32", every_setting_gives_the_same_bits, NULL, NULL, made[2]},
+        {"q35-real-dims in BF16", every_setting_gives_the_same_bits, NULL, NULL, real_dims},
+        {"q35-a in many types", every_setting_gives_the_same_bits, NULL, NULL, quantised},
+        {"qwen35moe snapshots", a_snapshot_continues_with_the_same_bits, NULL, NULL, made[0]},
+        {"qwen3moe snapshots", a_snapshot_continues_with_the_same_bits, NULL, NULL, made[2]},
+        {"q35-real-dims snapshots", a_snapshot_continues_with_the_same_bits, NULL, NULL, real_dims},
     };
     return RUN_TESTS(one_answer);
 }
