@@ -182,9 +182,12 @@ static void unpack_codebook(QuantType type, const uint8_t *src, Group *g) {
 }
 
 void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g) {
-    if (n_blocks < GROUP_BLOCKS) { /* the end of a row of a small type */
-        group_unpack(type, src, n_blocks, g);
-        return;
+    uint8_t whole[GROUP_BLOCKS * 34];
+    if (n_blocks < GROUP_BLOCKS) { /* the end of a row of a small type: filled up with blocks that meet activations of zero */
+        size_t bytes = n_blocks * (group_bytes(type) / GROUP_BLOCKS);
+        memcpy(whole, src, bytes);
+        memset(whole + bytes, 0, sizeof whole - bytes);
+        src = whole;
     }
     switch (type) {
     case QUANT_Q4_0: unpack_small(QUANT_Q4_0, src, 18, g); break;

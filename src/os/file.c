@@ -15,7 +15,8 @@
 #endif
 
 ErrCode os_open(OsFile *f, const char *path, bool direct, Err *err) {
-    f->fd = open(path, O_RDONLY | O_CLOEXEC | (direct ? O_DIRECT : 0));
+    /* O_NONBLOCK: opening a FIFO must not wait for somebody to write; it means nothing to a regular file */
+    f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | (direct ? O_DIRECT : 0));
     f->size = 0;
     if (f->fd < 0) return err_set(err, ERR_IO, "%s: cannot open%s: %s", path, direct ? " for direct I/O" : "", strerror(errno));
     struct stat st;
