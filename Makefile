@@ -16,11 +16,14 @@ WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pr
 STRICT    = $(if $(TIDY),-Werror $(if $(findstring src/os/,$<)$(findstring src/kernels/,$<),,-Wpedantic))
 CFLAGS   := -std=c11 $(O) -g $(WARN) -ffp-contract=off -fno-math-errno -pthread -D_FILE_OFFSET_BITS=64 -Iinclude -Isrc -Itests $(EXTRA_CFLAGS)
 LDFLAGS  := -pthread $(EXTRA_LDFLAGS)
+# the vector kernels are for x86-64; elsewhere, or with `make X86=`, the library has the scalar ones alone
+X86      := $(findstring x86_64,$(shell $(CC) -dumpmachine))
+CFLAGS   += $(if $(X86),-DKERNELS_HAVE_AVX2)
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 
 CLI_SRC  := $(sort $(wildcard src/cli/*.c))
-LIB_SRC  := $(sort $(filter-out $(CLI_SRC),$(wildcard src/*/*.c)))
+LIB_SRC  := $(sort $(filter-out $(CLI_SRC) $(if $(X86),,%_avx2.c %_avx512.c),$(wildcard src/*/*.c)))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(BUILD)/obj/%.o)
 # the model that answers without -m: a whole GGUF file in a section of its own

@@ -6,16 +6,24 @@
 
 #include <string.h>
 
+/* NULL: this CPU or this build is without. KERNELS_HAVE_AVX2 comes from the Makefile. */
+static const Kernels *avx2_or_null(void) {
+#ifdef KERNELS_HAVE_AVX2
+    if (os_cpu_flags() & OS_CPU_AVX2) return kernels_avx2_table();
+#endif
+    return NULL;
+}
+
 const Kernels *kernels_get(KernelsRung highest) {
     codebook_init();
-    bool avx2 = (os_cpu_flags() & OS_CPU_AVX2) != 0 && kernels_avx2_table() != NULL;
+    const Kernels *avx2 = avx2_or_null();
     switch (highest) {
     case KERNELS_SCALAR: return kernels_scalar_table();
-    case KERNELS_AVX2: return avx2 ? kernels_avx2_table() : NULL;
+    case KERNELS_AVX2: return avx2;
     case KERNELS_AVX512: return NULL; /* no such rung in this build */
     case KERNELS_RUNG_COUNT: break;
     }
-    return avx2 ? kernels_avx2_table() : kernels_scalar_table();
+    return avx2 ? avx2 : kernels_scalar_table();
 }
 
 bool kernels_rung_from_name(const char *name, KernelsRung *rung) {
