@@ -7,7 +7,7 @@
 #include <utf8proc.h>
 
 /* Ranges in which every character has combining class 0, is its own NFC, and never joins a character before it. Normalisation
- * can then begin anew at each of them. Leaving a character out costs time only; test_tokenizer checks every one of these. */
+ * can then begin anew at each of them. Leaving a character out costs time only; test_tokenizer_nfc checks every one of these. */
 static const int32_t simple_ranges[][2] = {
     {0x0000, 0x02FF}, /* Latin */
     {0x0388, 0x0482}, {0x048A, 0x0556}, {0x0561, 0x0587}, /* Greek, Cyrillic, Armenian */
@@ -80,10 +80,11 @@ static void order_marks(Run *r) {
     }
 }
 
-/* Appends the normal form of s[0..len), which begins and ends where normalisation may. */
+/* Appends the normal form of s[0..len), len > 0, which begins and ends where normalisation may. */
 static bool put_normalised(Run *r, const char *s, size_t len, Buf *out) {
+    size_t i = 0;
     r->n = 0;
-    for (size_t i = 0; i < len;) {
+    do {
         int n = text_utf8_char(s + i, len - i);
         int32_t code = text_utf8_code(s + i, n);
         i += (size_t)n;
@@ -91,13 +92,12 @@ static bool put_normalised(Run *r, const char *s, size_t len, Buf *out) {
         utf8proc_ssize_t put = utf8proc_decompose_char(code, r->codes + r->n, (utf8proc_ssize_t)(r->cap - r->n),
                                                        UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, NULL);
         if (put > 0) r->n += (size_t)put;
-    }
+    } while (i < len);
     order_marks(r);
     utf8proc_ssize_t composed = utf8proc_normalize_utf32(r->codes, (utf8proc_ssize_t)r->n, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-    for (utf8proc_ssize_t i = 0; i < composed; i++) {
-        unsigned char utf8[4];
-        utf8proc_ssize_t n = utf8proc_encode_char(r->codes[i], utf8);
-        buf_put(out, utf8, (size_t)n);
+    for (utf8proc_ssize_t k = 0; k < composed; k++) {
+        char utf8[4];
+        buf_put(out, utf8, text_utf8_put(r->codes[k], utf8));
     }
     return !out->failed;
 }

@@ -7,7 +7,7 @@
  *                 raise_exception of a template (its own message); memory.
  * Threads         a finished Tokenizer or Template is read-only and may be shared.
  * Promise         ids equal those of HF tokenizers, renders those of transformers, byte for byte; time linear in the text.
- *                 Checked by tests/golden/test_tokens.c, tests/unit/test_tokenizer.c and test_template.c.
+ *                 Checked by tests/golden/test_tokens.c, tests/unit/test_tokenizer*.c and test_template.c.
  */
 #ifndef TEXT_TEXT_H
 #define TEXT_TEXT_H

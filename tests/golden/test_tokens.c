@@ -43,6 +43,21 @@ static Tokenizer *load(const char *folder, bool with_config) {
     return t;
 }
 
+/* The two published vocabularies are large; each is loaded once. */
+static const char *const families[] = {"qwen3.5", "qwen3"};
+static Tokenizer *loaded[COUNT_OF(families)];
+
+static const Tokenizer *family(size_t i) {
+    char rel[64];
+    snprintf(rel, sizeof rel, "data/tokenizer/%s", families[i]);
+    if (!loaded[i]) loaded[i] = load(shared_path(rel), i == 0); /* qwen3 comes without a configuration */
+    return loaded[i];
+}
+
+static void free_families(void) {
+    for (size_t i = 0; i < COUNT_OF(families); i++) text_tokenizer_free(loaded[i]);
+}
+
 static void assert_ids(const TextIds *got, const json_t *want, const char *what) {
     size_t n = json_array_size(want);
     bool same = got->n == n;
@@ -96,7 +111,7 @@ static void sha256_block(uint32_t h[8], const uint8_t block[64]) {
         0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208,
         0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
     uint32_t w[64], s[8];
-    for (int i = 0; i < 16; i++)
+    for (size_t i = 0; i < 16; i++)
         w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 | (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
     for (int i = 16; i < 64; i++)
         w[i] = w[i - 16] + (turn(w[i - 15], 7) ^ turn(w[i - 15], 18) ^ w[i - 15] >> 3) + w[i - 7] +
@@ -121,13 +136,11 @@ static void sha256_of_ids(const TextIds *ids, char hex[65]) {
     m[bytes] = 0x80;
     for (int i = 0; i < 8; i++) m[padded - 1 - (size_t)i] = (uint8_t)((uint64_t)bytes * 8 >> 8 * i);
     for (size_t i = 0; i < padded; i += 64) sha256_block(h, m + i);
-    for (int i = 0; i < 8; i++) snprintf(hex + 8 * i, 9, "%08x", h[i]);
+    for (size_t i = 0; i < 8; i++) snprintf(hex + 8 * i, 9, "%08x", h[i]);
     free(m);
 }
 
 /* ---- the tests ---- */
-
-static const char *const families[] = {"qwen3.5", "qwen3"};
 
 static void vectors_of_both_vocabularies(void **state) {
     (void)state;
@@ -135,12 +148,11 @@ static void vectors_of_both_vocabularies(void **state) {
         char rel[64];
         snprintf(rel, sizeof rel, "data/tokenizer/%s", families[i]);
         REQUIRE_PATH(shared_path(rel));
-        Tokenizer *t = load(shared_path(rel), false);
+        const Tokenizer *t = family(i);
         snprintf(rel, sizeof rel, "data/golden/tokens/%s.jsonl", families[i]);
         assert_int_equal(check_vectors(t, shared_path(rel), 0), 400);
         snprintf(rel, sizeof rel, "data/golden/tokens/%s.no_special.jsonl", families[i]);
         assert_true(check_vectors(t, shared_path(rel), TEXT_NO_SPECIAL) > 60);
-        text_tokenizer_free(t);
     }
 }
 
@@ -151,8 +163,7 @@ static void whole_texts_by_checksum(void **state) {
     assert_non_null(root);
     for (size_t i = 0; i < COUNT_OF(families); i++) {
         char rel[64];
-        snprintf(rel, sizeof rel, "data/tokenizer/%s", families[i]);
-        Tokenizer *t = load(shared_path(rel), false);
+        const Tokenizer *t = family(i);
         const char *name;
         json_t *by_family;
         json_object_foreach(json_object_get(root, "texts"), name, by_family) {
@@ -174,7 +185,6 @@ static void whole_texts_by_checksum(void **state) {
             text_ids_free(&ids);
             free(text);
         }
-        text_tokenizer_free(t);
     }
     json_decref(root);
 }
@@ -183,7 +193,7 @@ static void whole_texts_by_checksum(void **state) {
 static void llama_vectors(void **state) {
     (void)state;
     REQUIRE_PATH(shared_path("data/tokenizer/vectors35.jsonl"));
-    Tokenizer *t = load(shared_path("data/tokenizer/qwen3.5"), true);
+    const Tokenizer *t = family(0);
     size_t len;
     char *all = slurp(shared_path("data/tokenizer/vectors35.jsonl"), &len);
     int exact = 0, lines = 0;
@@ -205,13 +215,13 @@ static void llama_vectors(void **state) {
     assert_int_equal(lines, 60);
     assert_true(exact > 300);
     free(all);
-    text_tokenizer_free(t);
 }
 
 static void config_adds_the_missing_added_tokens(void **state) {
     (void)state;
     REQUIRE_PATH(shared_path("data/tokenizer/qwen3.5"));
-    Tokenizer *bare = load(shared_path("data/tokenizer/qwen3.5"), false), *t = load(shared_path("data/tokenizer/qwen3.5"), true);
+    Tokenizer *bare = load(shared_path("data/tokenizer/qwen3.5"), false);
+    const Tokenizer *t = family(0);
     int32_t id;
     assert_int_equal(text_token_count(bare), 248070);
     assert_false(text_token_id(bare, "<tts_pad>", &id));
@@ -227,14 +237,13 @@ static void config_adds_the_missing_added_tokens(void **state) {
     uint64_t bytes = text_tokenizer_bytes(t);
     if (bytes > 30u << 20 || bytes < 8u << 20) fail_msg("the tokenizer holds %llu bytes", (unsigned long long)bytes);
     text_tokenizer_free(bare);
-    text_tokenizer_free(t);
 }
 
 /* Every id decodes to bytes that encode to the same bytes again: whole texts, id by id through a stream. */
 static void decoding_gives_the_text_back(void **state) {
     (void)state;
     REQUIRE_PATH(shared_path("data/text/wikitext2-test.txt"));
-    Tokenizer *t = load(shared_path("data/tokenizer/qwen3.5"), true);
+    const Tokenizer *t = family(0);
     size_t len;
     char *text = slurp(shared_path("data/text/wikitext2-test.txt"), &len);
     TextIds ids = {0};
@@ -254,7 +263,6 @@ static void decoding_gives_the_text_back(void **state) {
     buf_free(&out);
     text_ids_free(&ids);
     free(text);
-    text_tokenizer_free(t);
 }
 
 static void golden_folders_load(void **state) {
@@ -359,6 +367,7 @@ static void character_level_vocabulary(void **state) {
 }
 
 int main(void) {
+    atexit(free_families);
     const struct CMUnitTest tokens[] = {
         cmocka_unit_test(vectors_of_both_vocabularies), cmocka_unit_test(whole_texts_by_checksum),
         cmocka_unit_test(llama_vectors), cmocka_unit_test(config_adds_the_missing_added_tokens),
