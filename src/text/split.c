@@ -177,7 +177,6 @@ void text_split_text(TextSplitRun *run, const char *text, size_t len) {
     run->text = text;
     run->len = len;
     run->at = run->search = 0;
-    run->match_start = run->match_end = SIZE_MAX;
     run->pending = false;
 }
 
@@ -197,29 +196,21 @@ static int match_once(TextSplitRun *run) {
 
 /* Finds the next match and makes it pending; without one, `search` becomes the end. */
 static ErrCode find_match(TextSplitRun *run, Err *err) {
-    while (run->search <= run->len) {
-        int found = match_once(run);
-        if (found < 0) {
-            if (found == PCRE2_ERROR_NOMEMORY || found == PCRE2_ERROR_HEAPLIMIT)
-                return err_no_memory(err, 0, "the split of a text");
-            char why[160] = "";
-            pcre2_get_error_message(found, (PCRE2_UCHAR *)why, sizeof why);
-            return err_set(err, ERR_UNSUPPORTED, "the split pattern fails near byte %zu of the text: %s", run->search, why);
-        }
-        if (!found) break;
-        const size_t *ends = pcre2_get_ovector_pointer(run->match);
-        size_t last_end = run->match_end;
-        run->match_start = ends[0];
-        run->match_end = ends[1];
-        if (ends[1] > ends[0]) run->search = ends[1];
-        else run->search = ends[1] + (ends[1] < run->len ? (size_t)text_utf8_char(run->text + ends[1], run->len - ends[1]) : 1);
-        /* An empty match right behind another match does not count. */
-        if (ends[1] > ends[0] || ends[0] != last_end) {
-            run->pending = true;
-            return ERR_OK;
-        }
+    int found = match_once(run);
+    if (found == PCRE2_ERROR_NOMEMORY || found == PCRE2_ERROR_HEAPLIMIT) return err_no_memory(err, 0, "the split of a text");
+    if (found < 0) {
+        char why[160] = "";
+        pcre2_get_error_message(found, (PCRE2_UCHAR *)why, sizeof why);
+        return err_set(err, ERR_UNSUPPORTED, "the split pattern fails near byte %zu of the text: %s", run->search, why);
     }
-    run->search = run->len + 1;
+    run->pending = found > 0;
+    if (!run->pending) {
+        run->search = run->len + 1;
+        return ERR_OK;
+    }
+    const size_t *ends = pcre2_get_ovector_pointer(run->match);
+    size_t start = run->match_start = ends[0], end = run->match_end = run->search = ends[1];
+    if (end == start) run->search += end < run->len ? (size_t)text_utf8_char(run->text + end, run->len - end) : 1;
     return ERR_OK;
 }
 
