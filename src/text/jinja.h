@@ -27,7 +27,7 @@ enum {
     JINJA_MAX_SOURCE = 8 << 20,      /* bytes of a template */
     JINJA_MAX_NESTING = 200,         /* brackets, blocks and operators inside each other in the source */
     JINJA_MAX_DEPTH = 2500,          /* evaluations inside each other: macros that call macros, lists inside lists */
-    JINJA_MAX_STEPS = 100000000,     /* evaluations of one render */
+    JINJA_MAX_STEPS = 50000000,      /* evaluations of one render; text counts one step for every 16 bytes looked at */
     JINJA_MAX_RANGE = 100000,        /* length of range(), as in Jinja's sandbox */
     JINJA_BASE_MEMORY = 64 << 20,    /* bytes a render may take, plus JINJA_MEMORY_FACTOR times its input */
     JINJA_MEMORY_FACTOR = 64
@@ -322,6 +322,7 @@ bool jinja_fail_undefined(JinjaRun *r, const JinjaValue *undefined);
 bool jinja_enter(JinjaRun *r); /* one level deeper, one step more; false: too much */
 static inline void jinja_leave(JinjaRun *r) { r->depth--; }
 bool jinja_charge(JinjaRun *r, uint64_t steps); /* for work in proportion to the size of a value */
+bool jinja_charge_find(JinjaRun *r, Str in, Str what); /* for a search, the worst case of it */
 void *jinja_alloc(JinjaRun *r, size_t count, size_t size);
 bool jinja_emit(JinjaRun *r, Str text);
 
@@ -404,7 +405,8 @@ bool jinja_attribute(JinjaRun *r, const JinjaValue *v, Str name, JinjaValue *out
 bool jinja_item(JinjaRun *r, const JinjaValue *v, const JinjaValue *key, JinjaValue *out); /* v[key] */
 bool jinja_slice(JinjaRun *r, const JinjaValue *v, const JinjaValue bounds[3], JinjaValue *out);
 bool jinja_path(JinjaRun *r, const JinjaValue *v, const JinjaValue *path, JinjaValue *out); /* v["a"]["b"] for "a.b" */
-bool jinja_format(JinjaRun *r, Str format, const JinjaValue *args, size_t n, JinjaValue *out); /* "%s" % ... */
+/* "%s" % ...; all: every argument must be used. */
+bool jinja_format(JinjaRun *r, Str format, const JinjaValue *args, size_t n, bool all, JinjaValue *out);
 
 /* ---- calls: jinja_call.c ---- */
 bool jinja_call(JinjaRun *r, const JinjaValue *callee, const JinjaArgs *args, JinjaValue *out);
@@ -414,7 +416,8 @@ bool jinja_want_int(JinjaRun *r, const JinjaValue *v, const char *what, int64_t 
 bool jinja_want_str(JinjaRun *r, const JinjaValue *v, const char *what, Str *out);
 const JinjaFunc *jinja_find_func(const JinjaFunc *table, Str name); /* tables end with a NULL name */
 extern const JinjaFunc jinja_globals[], jinja_filters[], jinja_seq_filters[], jinja_tests[];
-extern const JinjaFunc jinja_str_methods[], jinja_list_methods[], jinja_dict_methods[], jinja_loop_methods[], jinja_cycler_methods[];
+extern const JinjaFunc jinja_str_methods[], jinja_list_methods[], jinja_tuple_methods[], jinja_dict_methods[];
+extern const JinjaFunc jinja_loop_methods[], jinja_cycler_methods[];
 const JinjaFunc *jinja_find_filter(Str name);
 const JinjaFunc *jinja_find_test(Str name);
 

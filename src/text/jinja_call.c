@@ -181,6 +181,7 @@ static bool make_dict(JinjaCall *c, JinjaKind kind, JinjaValue *out) {
     JinjaRun *r = c->run;
     const JinjaArgs *a = c->raw;
     if (a->n_pos > 1) return jinja_type_error(r, "dict expected at most 1 argument, got %u", a->n_pos);
+    if (a->n_pos && a->pos[0].kind == JINJA_UNDEFINED) return jinja_fail_undefined(r, &a->pos[0]);
     if (!jinja_new_dict(r, kind, out)) return false;
     if (a->n_pos && (a->pos[0].kind == JINJA_DICT)) {
         const JinjaDict *d = a->pos[0].dict;

@@ -108,7 +108,7 @@ JinjaExpr *jinja_parse_primary(JinjaParser *p, bool target) {
     }
     if (jinja_is_op(p, "[")) return list(p);
     if (jinja_is_op(p, "{")) return dict(p);
-    jinja_source_fail(p->err, ERR_FORMAT, t->line, "unexpected %s", jinja_describe(t, text));
+    jinja_source_fail(p->err, ERR_FORMAT, t->line, "expected a value, got %s", jinja_describe(t, text));
     return NULL;
 }
 

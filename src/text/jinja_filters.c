@@ -185,17 +185,19 @@ static bool f_truncate(JinjaCall *c, JinjaValue *out) {
     JinjaRun *r = c->run;
     int64_t length = 255, leeway = 5;
     Str s, end = str_c("...");
-    if (!jinja_want_str(r, c->self, "the value to truncate", &s)) return false;
+    int64_t n;
+    if (!jinja_length(r, c->self, &n)) return false;
     if (c->arg[0].kind != JINJA_MISSING && !jinja_want_int(r, &c->arg[0], "the length of truncate", &length)) return false;
     if (c->arg[2].kind != JINJA_MISSING && !jinja_want_str(r, &c->arg[2], "the end of truncate", &end)) return false;
     if (given(&c->arg[3]) && !jinja_want_int(r, &c->arg[3], "the leeway of truncate", &leeway)) return false;
     int64_t end_length = jinja_count(end);
     if (length < end_length) return jinja_type_error(r, "expected length >= %lld, got %lld", (long long)end_length, (long long)length);
     if (leeway < 0) return jinja_type_error(r, "expected leeway >= 0, got %lld", (long long)leeway);
-    if (jinja_count(s) <= length + leeway) {
+    if (n - leeway <= length) {
         *out = *c->self;
         return true;
     }
+    if (!jinja_want_str(r, c->self, "the value to truncate", &s)) return false;
     Buf b = {0};
     size_t cut = jinja_offset(s, length - end_length), space = cut;
     while (space > 0 && s.ptr[space - 1] != ' ') space--;
@@ -225,7 +227,7 @@ static bool f_format(JinjaCall *c, JinjaValue *out) {
     Str s;
     uint8_t safe;
     if (c->raw->n_named) return jinja_fail(c->run, ERR_UNSUPPORTED, "format with named arguments is not supported");
-    return self_text(c, &s, &safe) && jinja_format(c->run, s, c->raw->pos, c->raw->n_pos, out);
+    return self_text(c, &s, &safe) && jinja_format(c->run, s, c->raw->pos, c->raw->n_pos, true, out);
 }
 
 /* ---- numbers ---- */

@@ -25,7 +25,7 @@ static bool strip(JinjaCall *c, bool left, bool right, JinjaValue *out) {
     Str chars;
     bool some = given(&c->arg[0]);
     if (some && !jinja_want_str(c->run, &c->arg[0], "the argument of strip", &chars)) return false;
-    return jinja_charge(c->run, c->self->s.len / 64) && give(c, jinja_strip(c->self->s, some ? &chars : NULL, left, right), out);
+    return jinja_charge(c->run, c->self->s.len / 16) && give(c, jinja_strip(c->self->s, some ? &chars : NULL, left, right), out);
 }
 
 static bool m_strip(JinjaCall *c, JinjaValue *out) { return strip(c, true, true, out); }
@@ -47,12 +47,13 @@ static bool m_title(JinjaCall *c, JinjaValue *out) {
     Buf b = {0};
     size_t size;
     bool inside = false;
+    if (!jinja_charge(c->run, s.len / 16)) return false;
     for (size_t i = 0; i < s.len; i += size) {
         bool letter = jinja_is_letter(jinja_code_point(s, i, &size));
         jinja_put_case(&b, str_make(s.ptr + i, size), letter && !inside ? JINJA_UPPER : JINJA_LOWER);
         inside = letter;
     }
-    return jinja_charge(c->run, s.len / 16) && jinja_take_buf(c->run, &b, out);
+    return jinja_take_buf(c->run, &b, out);
 }
 
 /* startswith("a") or startswith(("a", "b")) */
@@ -100,7 +101,7 @@ static bool split_space(JinjaCall *c, int64_t max, JinjaValue *out) {
         if (s.len == 0) return true;
         size_t end = 0;
         while (end < s.len && !jinja_is_space(jinja_code_point(s, end, &size))) end += size;
-        if (max-- == 0) return add_piece(c, jinja_strip(s, NULL, false, true), out);
+        if (max-- == 0) return add_piece(c, s, out);
         if (!add_piece(c, str_make(s.ptr, end), out)) return false;
         s = str_make(s.ptr + end, s.len - end);
     }
@@ -137,13 +138,14 @@ static bool split(JinjaCall *c, bool from_right, JinjaValue *out) {
     int64_t max = -1;
     if (c->arg[1].kind != JINJA_MISSING && !jinja_want_int(r, &c->arg[1], "maxsplit", &max)) return false;
     if (max < 0) max = -1;
-    if (!jinja_charge(r, s.len / 64) || !jinja_new_list(r, JINJA_LIST, 0, out)) return false;
+    if (!jinja_charge(r, s.len / 16) || !jinja_new_list(r, JINJA_LIST, 0, out)) return false;
     if (!given(&c->arg[0])) {
         if (from_right && max >= 0) return jinja_fail(r, ERR_UNSUPPORTED, "rsplit(None, n) is not supported");
         return split_space(c, max, out);
     }
     if (!jinja_want_str(r, &c->arg[0], "a separator", &separator)) return false;
     if (separator.len == 0) return jinja_type_error(r, "empty separator");
+    if (!jinja_charge_find(r, s, separator)) return false;
     if (from_right && max >= 0) return rsplit(c, separator, max, out);
     for (;;) {
         size_t at = max-- == 0 ? SIZE_MAX : jinja_find(s, separator, 0);
@@ -160,9 +162,10 @@ static bool partition(JinjaCall *c, bool from_right, JinjaValue *out) {
     Str s = c->self->s, separator;
     if (!jinja_want_str(c->run, &c->arg[0], "a separator", &separator)) return false;
     if (separator.len == 0) return jinja_type_error(c->run, "empty separator");
+    if (!jinja_charge_find(c->run, s, separator)) return false;
     size_t at = jinja_find(s, separator, 0);
     for (size_t next = at; from_right && next != SIZE_MAX; next = jinja_find(s, separator, next + 1)) at = next;
-    if (!jinja_charge(c->run, s.len / 16) || !jinja_new_list(c->run, JINJA_TUPLE, 3, out)) return false;
+    if (!jinja_new_list(c->run, JINJA_TUPLE, 3, out)) return false;
     Str none = str_make(s.ptr, 0);
     if (at == SIZE_MAX)
         return add_piece(c, from_right ? none : s, out) && add_piece(c, none, out) && add_piece(c, from_right ? s : none, out);
@@ -196,6 +199,7 @@ static bool m_replace(JinjaCall *c, JinjaValue *out) {
     Buf b = {0};
     if (!jinja_want_str(r, &c->arg[0], "the text to replace", &old) || !jinja_want_str(r, &c->arg[1], "the replacement", &new)) return false;
     if (given(&c->arg[2]) && !jinja_want_int(r, &c->arg[2], "the count of replace", &count)) return false;
+    if (!jinja_charge_find(r, s, old)) return false;
     size_t at = 0;
     while (count != 0) {
         size_t found = jinja_find(s, old, at), size = old.len;
@@ -220,6 +224,7 @@ static bool find(JinjaCall *c, bool from_right, bool must, bool count, JinjaValu
     Str s = c->self->s, what;
     if (!jinja_want_str(c->run, &c->arg[0], "the text to find", &what)) return false;
     if (c->arg[1].kind != JINJA_MISSING) return jinja_fail(c->run, ERR_UNSUPPORTED, "find, index and count with positions are not supported");
+    if (!jinja_charge_find(c->run, s, what)) return false;
     int64_t n = 0;
     size_t at = SIZE_MAX;
     for (size_t next = jinja_find(s, what, 0); next != SIZE_MAX; next = jinja_find(s, what, next + (count && what.len ? what.len : 1))) {
@@ -227,7 +232,6 @@ static bool find(JinjaCall *c, bool from_right, bool must, bool count, JinjaValu
         at = next;
         if (!from_right && !count) break;
     }
-    if (!jinja_charge(c->run, s.len / 16)) return false;
     if (count) *out = jinja_int(what.len ? n : jinja_count(s) + 1);
     else if (at == SIZE_MAX && must) return jinja_type_error(c->run, "substring not found");
     else *out = jinja_int(at == SIZE_MAX ? -1 : jinja_count(str_make(s.ptr, at)));
@@ -431,6 +435,8 @@ const JinjaFunc jinja_list_methods[] = {
     {"reverse", "", NULL}, {"sort", "", NULL},
     {NULL, NULL, NULL},
 };
+
+const JinjaFunc jinja_tuple_methods[] = {{"index", "value", l_index}, {"count", "value", l_count}, {NULL, NULL, NULL}};
 
 /* ---- dicts ---- */
 

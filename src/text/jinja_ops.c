@@ -153,8 +153,10 @@ bool jinja_binary(JinjaRun *r, JinjaOp op, const JinjaValue *a, const JinjaValue
     if (op == JINJA_MUL && a_seq && (b->kind == JINJA_INT || b->kind == JINJA_BOOL)) return repeat(r, a, b, out);
     if (op == JINJA_MUL && b_seq && (a->kind == JINJA_INT || a->kind == JINJA_BOOL)) return repeat(r, b, a, out);
     if (op == JINJA_MOD && a->kind == JINJA_STR) {
-        if (b->kind == JINJA_TUPLE) return jinja_format(r, a->s, b->list->items, b->list->n, out);
-        return jinja_format(r, a->s, b, 1, out);
+        if (b->kind == JINJA_TUPLE) return jinja_format(r, a->s, b->list->items, b->list->n, true, out);
+        bool subscripts = b->kind == JINJA_LIST || b->kind == JINJA_DICT || b->kind == JINJA_RANGE ||
+                          b->kind == JINJA_UNDEFINED;
+        return jinja_format(r, a->s, b, 1, !subscripts, out); /* what has items may go unused */
     }
     return unsupported(r, op, a, b);
 }
@@ -176,6 +178,10 @@ bool jinja_negate(JinjaRun *r, const JinjaValue *v, JinjaValue *out) {
         if (!copy) return false;
         copy[0] = '-';
         memcpy(copy + 1, s.ptr, s.len);
+        if (s.len == 19 && memcmp(s.ptr, "9223372036854775808", 19) == 0) { /* the one whose negative fits */
+            *out = jinja_int(INT64_MIN);
+            return true;
+        }
         *out = (JinjaValue){.kind = JINJA_BIG, .s = str_make(copy, s.len + 1)};
         return true;
     }
@@ -198,7 +204,7 @@ static bool contains(JinjaRun *r, const JinjaValue *what, const JinjaValue *in, 
     if (in->kind == JINJA_STR) {
         if (what->kind != JINJA_STR) return jinja_type_error(r, "'in <string>' requires string as left operand, not %s", jinja_type(what));
         *found = jinja_find(in->s, what->s, 0) != SIZE_MAX;
-        return jinja_charge(r, in->s.len / 64);
+        return jinja_charge_find(r, in->s, what->s);
     }
     if (!jinja_iterable(in)) return jinja_type_error(r, "argument of type '%s' is not iterable", jinja_type(in));
     if (!jinja_iterate(r, in, &it)) return false;
@@ -226,6 +232,7 @@ static const JinjaFunc *methods_of(const JinjaValue *v) {
     switch (v->kind) {
     case JINJA_STR: return jinja_str_methods;
     case JINJA_LIST: return jinja_list_methods;
+    case JINJA_TUPLE: return jinja_tuple_methods;
     case JINJA_DICT: return jinja_dict_methods;
     case JINJA_LOOP: return jinja_loop_methods;
     case JINJA_CYCLER: return jinja_cycler_methods;
@@ -269,7 +276,7 @@ static bool loop_attribute(const JinjaLoop *l, Str name, JinjaValue *out) {
 /* An attribute in Python's sense, before any item is looked up. False with *found unset: there is none. */
 static bool own_attribute(JinjaRun *r, const JinjaValue *v, Str name, JinjaValue *out, bool *found) {
     *found = true;
-    if (v->kind == JINJA_UNDEFINED && !str_starts(name, "__")) return jinja_fail_undefined(r, v);
+    if (v->kind == JINJA_UNDEFINED) return jinja_fail_undefined(r, v);
     if (v->kind == JINJA_NAMESPACE) {
         const JinjaValue *item = jinja_dict_find(r, v->dict, name);
         if (item) {
@@ -368,9 +375,9 @@ static bool clip(JinjaRun *r, const JinjaValue *bound, int64_t n, int64_t step, 
         *out = (step < 0) == is_start ? high : low;
         return true;
     }
-    if (bound->kind == JINJA_UNDEFINED || (bound->kind != JINJA_INT && bound->kind != JINJA_BOOL))
-        return jinja_type_error(r, "slice indices must be integers or None or have an __index__ method");
-    v = bound->kind == JINJA_BOOL ? bound->b : bound->i;
+    if (bound->kind == JINJA_BIG) v = bound->s.ptr[0] == '-' ? INT64_MIN : INT64_MAX;
+    else if (bound->kind == JINJA_INT || bound->kind == JINJA_BOOL) v = bound->kind == JINJA_BOOL ? bound->b : bound->i;
+    else return jinja_type_error(r, "slice indices must be integers or None or have an __index__ method");
     if (v < 0) v = v < -n ? low : v + n;
     *out = v < low ? low : v > high ? high : v;
     return true;
@@ -400,10 +407,9 @@ bool jinja_slice(JinjaRun *r, const JinjaValue *v, const JinjaValue bounds[3], J
     JinjaValue self = *v;
     int64_t n, start, stop, step = 1;
     if (self.kind == JINJA_UNDEFINED) return jinja_fail_undefined(r, &self);
-    if (self.kind != JINJA_STR && self.kind != JINJA_LIST && self.kind != JINJA_TUPLE && self.kind != JINJA_RANGE) {
-        *out = (JinjaValue){.kind = JINJA_UNDEFINED, .flag = JINJA_WHY_SENTENCE, .s = str_c("only strings, lists, tuples and ranges have slices")};
-        return true;
-    }
+    if (self.kind == JINJA_DICT) return jinja_type_error(r, "unhashable type: 'slice'");
+    if (self.kind != JINJA_STR && self.kind != JINJA_LIST && self.kind != JINJA_TUPLE && self.kind != JINJA_RANGE)
+        return jinja_type_error(r, "'%s' object is not subscriptable", jinja_type(&self));
     if (bounds[2].kind != JINJA_NONE && !jinja_want_int(r, &bounds[2], "a slice's step", &step)) return false;
     if (step == 0) return jinja_type_error(r, "slice step cannot be zero");
     if (step < -INT32_MAX || step > INT32_MAX) step = step < 0 ? -INT32_MAX : INT32_MAX; /* longer than any sequence here */
@@ -449,7 +455,7 @@ bool jinja_path(JinjaRun *r, const JinjaValue *v, const JinjaValue *path, JinjaV
 }
 
 /* "%s and %d" % (a, b): the conversions a prompt can need. */
-bool jinja_format(JinjaRun *r, Str format, const JinjaValue *args, size_t n, JinjaValue *out) {
+bool jinja_format(JinjaRun *r, Str format, const JinjaValue *args, size_t n, bool all, JinjaValue *out) {
     Buf b = {0};
     size_t used = 0;
     bool ok = true;
@@ -481,7 +487,7 @@ bool jinja_format(JinjaRun *r, Str format, const JinjaValue *args, size_t n, Jin
         else if (c == 'd' || c == 'i' || c == 'f') ok = jinja_type_error(r, "%%%c format: a number is required, not %s", c, jinja_type(v));
         else ok = jinja_fail(r, ERR_UNSUPPORTED, "the format %%%c is not supported (only %%s %%r %%d %%f)", c ? c : '?');
     }
-    if (ok && used < n) ok = jinja_type_error(r, "not all arguments converted during string formatting");
+    if (ok && all && used < n) ok = jinja_type_error(r, "not all arguments converted during string formatting");
     if (!ok) return buf_free(&b), false;
     return jinja_take_buf(r, &b, out);
 }

@@ -114,6 +114,7 @@ bool jinja_put_repr(JinjaRun *r, Buf *b, const JinjaValue *v) {
         ok = put_dict(r, b, v->dict);
         buf_putc(b, '>');
         break;
+    case JINJA_MACRO: buf_printf(b, "<Macro '%.*s'>", jinja_clip(v->macro->def->name, 1000), v->macro->def->name.ptr); break;
     case JINJA_RANGE: {
         int64_t stop = v->range->start + v->range->n * v->range->step;
         buf_printf(b, "range(%lld, %lld", (long long)v->range->start, (long long)stop);

@@ -34,6 +34,8 @@ bool jinja_charge(JinjaRun *r, uint64_t steps) {
     return jinja_fail(r, ERR_RANGE, "the template ran for more than %d steps; it may never end", JINJA_MAX_STEPS);
 }
 
+bool jinja_charge_find(JinjaRun *r, Str in, Str what) { return jinja_charge(r, in.len / 16 * (1 + what.len / 64)); }
+
 bool jinja_enter(JinjaRun *r) {
     if (r->depth >= JINJA_MAX_DEPTH)
         return jinja_fail(r, ERR_RANGE, "the template nests calls or values deeper than %d levels", JINJA_MAX_DEPTH);
@@ -352,7 +354,10 @@ bool jinja_equal(JinjaRun *r, const JinjaValue *a, const JinjaValue *b, bool *eq
     bool ok = true;
     switch (a->kind) {
     case JINJA_UNDEFINED: case JINJA_NONE: *equal = true; break;
-    case JINJA_STR: *equal = str_eq(a->s, b->s); break;
+    case JINJA_STR:
+        *equal = str_eq(a->s, b->s);
+        ok = a->s.len != b->s.len || jinja_charge(r, a->s.len / 16);
+        break;
     case JINJA_LIST: case JINJA_TUPLE: ok = equal_lists(r, a->list, b->list, equal); break;
     case JINJA_DICT: ok = equal_dicts(r, a->dict, b->dict, equal); break;
     case JINJA_RANGE:
@@ -406,7 +411,7 @@ bool jinja_order(JinjaRun *r, JinjaOp op, const JinjaValue *a, const JinjaValue 
 bool jinja_length(JinjaRun *r, const JinjaValue *v, int64_t *n) {
     switch (v->kind) {
     case JINJA_UNDEFINED: *n = 0; return true;
-    case JINJA_STR: *n = jinja_count(v->s); return jinja_charge(r, v->s.len / 64);
+    case JINJA_STR: *n = jinja_count(v->s); return jinja_charge(r, v->s.len / 16);
     case JINJA_LIST: case JINJA_TUPLE: case JINJA_VIEW: *n = (int64_t)v->list->n; return true;
     case JINJA_DICT: *n = v->dict->n; return true;
     case JINJA_RANGE: *n = v->range->n; return true;
