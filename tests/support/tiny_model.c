@@ -345,14 +345,22 @@ void tiny_write_folder(const TinyModel *hf, const char *folder) {
     write_text(folder, "config.json", hf->meta);
     if (hf->generation) write_text(folder, "generation_config.json", hf->generation);
     FormatOut *out = calloc(hf->n, sizeof *out);
+    uint16_t **halves = calloc(hf->n, sizeof *halves);
     for (size_t i = 0; i < hf->n; i++) {
         const TinyTensor *t = &hf->tensors[i];
         out[i] = (FormatOut){.name = t->name, .type = QUANT_F32, .n_dims = t->n_dims, .data = t->data};
         memcpy(out[i].dims, t->dims, sizeof t->dims);
+        if (!t->bf16) continue;
+        halves[i] = calloc(t->count, sizeof **halves);
+        for (uint64_t k = 0; k < t->count; k++) halves[i][k] = quant_f32_to_bf16(t->data[k]);
+        out[i].type = QUANT_BF16;
+        out[i].data = halves[i];
     }
     Err err = {0};
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
     if (format_write_safetensors(path, out, hf->n, &err) != ERR_OK) fail_msg("%s", err.text);
+    for (size_t i = 0; i < hf->n; i++) free(halves[i]);
+    free(halves);
     free(out);
 }
 

@@ -1,6 +1,7 @@
 /* A model of a few kilobytes, made in memory, for tests that need one to break. It is made with the tensor names, shapes and
  * conventions of a Hugging Face folder, and can be converted to those of a GGUF file; names, shapes and numbers may be changed
- * before it is written. All weights are F32. (make_model.h writes GGUF files that are large enough for the quantised types.) */
+ * before it is written. Weights are F32 unless a tensor says otherwise.
+ * (make_model.h writes GGUF files that are large enough for the quantised types.) */
 #ifndef TESTS_TINY_MODEL_H
 #define TESTS_TINY_MODEL_H
 
@@ -15,6 +16,7 @@ typedef struct TinyTensor {
     uint64_t dims[4]; /* outermost first */
     uint64_t count;
     float *data;
+    bool bf16;        /* a folder holds it as BF16 */
 } TinyTensor;
 
 typedef struct TinyModel {

@@ -340,6 +340,51 @@ static void a_gguf_tokenizer_knows_its_tokens(void **state) {
     tiny_free(g);
 }
 
+/* The mark in b + U+0301 belongs to the letter in Qwen3.5 and begins a piece of its own in Qwen2. */
+static void the_split_is_that_of_the_file(void **state) {
+    (void)state;
+    static const int32_t want[2][3] = {{4, 3}, {1, 2, 3}}; /* joined; apart */
+    for (int i = 0; i < 2; i++) {
+        TinyModel *t = tiny_new(archs[i]), *g = tiny_to_gguf(t);
+        json_object_set_new(g->meta, "tokenizer.ggml.tokens",
+                            json_pack("[s, s, s, s, s]", "<|im_end|>", "b", "\u00cc", "\u0123", "b\u00cc"));
+        json_object_set_new(g->meta, "tokenizer.ggml.token_type", json_pack("[i, i, i, i, i]", 3, 1, 1, 1, 1));
+        json_object_set_new(g->meta, "tokenizer.ggml.merges", json_pack("[s]", "b \u00cc"));
+        Opened o = tiny_open(g);
+        TextIds ids = {0};
+        Err err = {0};
+        assert_int_equal(text_encode(o.model->tokenizer, "b\xCC\x81", 3, 0, &ids, &err), ERR_OK);
+        assert_int_equal(ids.n, 2 + i);
+        assert_memory_equal(ids.ids, want[i], ids.n * sizeof *ids.ids);
+        text_ids_free(&ids);
+        model_close(&o);
+        tiny_free(t);
+        tiny_free(g);
+    }
+}
+
+static void norm_topk_prob_follows_the_reference(void **state) {
+    (void)state;
+    static const bool when_absent[] = {true, true, false}, when_false[] = {true, false, false};
+    for (size_t i = 0; i < COUNT_OF(archs); i++) {
+        TinyModel *t = tiny_new(archs[i]), *g = tiny_to_gguf(t);
+        json_object_del(t->meta, "norm_topk_prob");
+        Opened o = tiny_open(t);
+        assert_int_equal(o.model->shape.norm_topk, when_absent[i]);
+        model_close(&o);
+        json_object_set_new(t->meta, "norm_topk_prob", json_false());
+        o = tiny_open(t);
+        assert_int_equal(o.model->shape.norm_topk, when_false[i]);
+        model_close(&o);
+        set_key(g, "expert_weights_norm", json_false());
+        o = tiny_open(g);
+        assert_false(o.model->shape.norm_topk);
+        model_close(&o);
+        tiny_free(t);
+        tiny_free(g);
+    }
+}
+
 static void an_unusable_template_is_kept_as_a_reason(void **state) {
     (void)state;
     TinyModel *t = tiny_new("qwen35moe"), *g = tiny_to_gguf(t);
@@ -464,6 +509,8 @@ int main(void) {
         cmocka_unit_test(a_tied_head_is_the_embedding),
         cmocka_unit_test(stop_tokens_are_the_union),
         cmocka_unit_test(a_gguf_tokenizer_knows_its_tokens),
+        cmocka_unit_test(the_split_is_that_of_the_file),
+        cmocka_unit_test(norm_topk_prob_follows_the_reference),
         cmocka_unit_test(an_unusable_template_is_kept_as_a_reason),
         cmocka_unit_test(a_folder_brings_its_words),
         cmocka_unit_test(loading_can_be_interrupted),

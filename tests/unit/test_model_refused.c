@@ -235,6 +235,11 @@ static void broken_types_are_named(void **state) {
     assert_file_refused(make_model(&o, "poison.gguf"), "a NaN scale", "blk.1.attn_output.weight");
     o = (MakeModel){.type = "BF16", .poison = "token_embd.weight", .poison_at = 77};
     assert_file_refused(make_model(&o, "poison-bf16.gguf"), "a NaN in BF16", "element 77 of the tensor token_embd.weight");
+    TinyModel *t = tiny_new("qwen3moe");
+    tiny_split_experts(t);
+    tiny_get(t, "model.layers.1.mlp.experts.2.up_proj.weight")->bf16 = true;
+    assert_refused(t, "one expert in another type", "model.layers.1.mlp.experts.2.up_proj.weight (BF16) have different types");
+    tiny_free(t);
 }
 
 int main(void) {
