@@ -69,7 +69,7 @@ ErrCode detokenize_command(const Options *o, Err *err) {
     Source source;
     ErrCode code = source_open_tokenizer(o, &source, err);
     Detokenizing d = {source.tokenizer, opt_on(o, OPT_NO_SPECIAL)};
-    if (!code) code = opt_on(o, OPT_LINES) ? lines_answer(answer_line, &d, err) : detokenize_one(o, &d, err);
+    if (!code) code = opt_on(o, OPT_LINES) ? lines_answer(answer_line, &d, false, err) : detokenize_one(o, &d, err);
     source_close(&source);
     return code;
 }

@@ -28,8 +28,9 @@ ErrCode input_parse_ids(const char *text, size_t len, int32_t **ids, size_t *n, 
 /* ---- one JSON value per line of standard input, one answer per line of standard output ---- */
 /* Returns the answer (new reference), or NULL with err set: then the line's answer is {"error": "..."}. */
 typedef json_t *LineAnswer(void *user, json_t *question, Err *err);
-/* Fails at the end (ERR_RANGE) when a line had an error, after all lines have been answered. */
-ErrCode lines_answer(LineAnswer *answer, void *user, Err *err);
+/* When a line had an error it fails at the end (ERR_RANGE), after all lines have been answered; where an error is an answer like any
+ * other (a template that refuses a request) it only says so. */
+ErrCode lines_answer(LineAnswer *answer, void *user, bool errors_are_answers, Err *err);
 
 /* A JSON string of bytes that may be broken UTF-8 (then with U+FFFD), or may contain U+0000. */
 json_t *json_text(const char *bytes, size_t len);

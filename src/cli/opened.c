@@ -70,6 +70,20 @@ static void warn_fewer_experts(const Options *o) {
                  asked, own, 100.0 * asked / own);
 }
 
+/* What the user did not choose, and what they chose at a price. */
+static void say_what_was_chosen(const Options *o, const sluice_info *info) {
+    char size[32], cache[32];
+    if (!opt_given(o, OPT_MODEL)) log_note("no -m: the small story model inside sluice answers");
+    if (!opt_given(o, OPT_RAM)) log_note("memory: up to %s (measured; --ram sets it)", format_size(info->plan.ram_bytes, size));
+    if (opt_given(o, OPT_EXPERTS)) warn_fewer_experts(o);
+    if (opt_given(o, OPT_CTX) && info->ctx > info->ctx_train)
+        log_warn("--ctx %d: the model was made for %d positions; what comes after them may make little sense", info->ctx,
+                 info->ctx_train);
+    log_debug("%s: %u of %u experts fit into the cache of %s; %s, %d threads, reads by %s%s, chunk %d, context %d", info->arch,
+              info->plan.cache_slots, info->plan.experts_total, format_size(info->plan.cache_bytes, cache), info->cpu, info->threads,
+              info->io, info->direct ? " (direct)" : "", info->chunk, info->ctx);
+}
+
 ErrCode opened_open(const Options *o, int ctx_needed, Opened *e, Err *err) {
     memset(e, 0, sizeof *e);
     sluice_options options;
@@ -86,8 +100,8 @@ ErrCode opened_open(const Options *o, int ctx_needed, Opened *e, Err *err) {
         return code;
     }
     e->load_ns = os_now_ns() - start;
-    if (opt_given(o, OPT_EXPERTS)) warn_fewer_experts(o);
     sluice_get_info(e->model, &e->info);
+    say_what_was_chosen(o, &e->info);
     sluice_session_seed(e->session, e->seed);
     sluice_reset_stats(e->model);
     return ERR_OK;

@@ -21,7 +21,7 @@ ErrCode render_command(const Options *o, Err *err) {
     Source source;
     ErrCode code = source_open_template(o, &source, err);
     /* the table's user pointer is not const; the template is only read */
-    if (!code) code = lines_answer(answer_line, (void *)(uintptr_t)source.chat, err);
+    if (!code) code = lines_answer(answer_line, (void *)(uintptr_t)source.chat, true, err);
     source_close(&source);
     return code;
 }

@@ -154,7 +154,7 @@ static sluice_sampling choose_sampling(const Run *r) {
 
 static void print_result(const Run *r) {
     if (!opt_on(r->o, OPT_JSON)) {
-        if (os_stdout_is_terminal() && (r->text.len == 0 || r->text.ptr[r->text.len - 1] != '\n')) out_puts("\n");
+        if (os_stdout_is_terminal() && r->text.len && r->text.ptr[r->text.len - 1] != '\n') out_puts("\n");
         return;
     }
     out_json(json_pack("{s:o,s:I,s:I,s:s,s:I,s:o,s:o,s:o}", "text", json_text(r->text.ptr ? r->text.ptr : "", r->text.len),

@@ -46,7 +46,7 @@ ErrCode tokenize_command(const Options *o, Err *err) {
     Source source;
     ErrCode code = source_open_tokenizer(o, &source, err);
     Tokenizing t = {source.tokenizer, opt_on(o, OPT_NO_SPECIAL) ? TEXT_NO_SPECIAL : 0};
-    if (!code) code = opt_on(o, OPT_LINES) ? lines_answer(answer_line, &t, err) : tokenize_one(o, &t, err);
+    if (!code) code = opt_on(o, OPT_LINES) ? lines_answer(answer_line, &t, false, err) : tokenize_one(o, &t, err);
     source_close(&source);
     return code;
 }

@@ -160,16 +160,26 @@ static void statistics_go_to_standard_error(void **state) {
     assert_string_equal(shell_expect(0, "$S run --raw -p 'Once' --temp 0 -n 3 --quiet")->err, "");
 }
 
+/* Starts a command, waits until the model is open (it then says so on standard error), and presses Ctrl-C. */
+static const Result *interrupt(const char *work) {
+    char line[1024];
+    snprintf(line, sizeof line, "rm -f $T/note; $S %s 2>$T/note & p=$!\n"
+             "while [ ! -s $T/note ] && kill -0 $p; do sleep 0.05; done; sleep 0.3; kill -INT $p; wait $p; code=$?\n"
+             "cat $T/note >&2; exit $code", work);
+    return shell_expect(130, line);
+}
+
 static void control_c_ends_with_130_and_what_there_is(void **state) {
     (void)state;
-    const Result *r = shell_expect(130, "timeout --preserve-status -s INT 1 $S run --ids $(seq -s, 1 3000) --ctx 4000 --stats");
+    shell_expect(0, "yes 'Once upon a time' | head -n 6000 > $T/long || true"); /* 30,000 tokens */
+    const Result *r = interrupt("run --raw -f $T/long --ctx 40000 --stats");
     expect_text(r->err, "interrupted");
-    expect_text(r->err, "prefill ");
-    r = shell_expect(130, "timeout --preserve-status -s INT 1 $S run --raw -p Once --ctx 1000000 --temp 5 --top-p 1 --top-k 0 --json");
-    json_t *o = result_json(r);
+    expect_text(r->err, "prefill "); /* the statistics so far */
+    /* this seed finds no end of text within thousands of tokens */
+    json_t *o = result_json(interrupt("run --raw -p Once --ctx 40000 --temp 5 --top-p 1 --top-k 0 --seed 4 --json"));
     assert_string_equal(json_string_value(json_object_get(o, "finish_reason")), "interrupted");
     json_decref(o);
-    shell_expect(130, "seq 1 9000 | timeout --preserve-status -s INT 1 $S logits -o $T/never -f - --ctx 100000");
+    interrupt("logits -o $T/never -f $T/long --ctx 40000");
     shell_expect(0, "! test -e $T/never && ! test -e $T/never.tmp");
 }
 
@@ -177,7 +187,7 @@ static void a_reader_that_goes_away_ends_it(void **state) {
     (void)state;
     const Result *r = shell_expect(0, "$S run --raw -p 'Once upon a time' --temp 0 | head -c 10");
     assert_string_equal(r->out, ", there wa");
-    assert_string_equal(r->err, "");
+    assert_null(strstr(r->err, "error"));
 }
 
 /* ---- logits -------------------------------------------------------------------------------------------------------- */

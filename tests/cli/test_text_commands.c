@@ -91,9 +91,10 @@ static void requests_to_prompts(void **state) {
     expect_out("echo '{% for m in messages %}{{ m.role }}: {{ m.content }};{% endfor %}' > $T/t.jinja;"
                "echo '{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}' | $S render --template $T/t.jinja",
                "{\"text\":\"user: Hi;\"}\n");
-    const Result *r = shell_expect(1, "echo '{\"messages\":[{\"role\":\"judge\",\"content\":\"Hi\"}]}' | $S render");
+    /* a template that refuses a request is an answer: the command did what it was asked */
+    const Result *r = shell_expect(0, "echo '{\"messages\":[{\"role\":\"judge\",\"content\":\"Hi\"}]}' | $S render");
     expect_text(r->out, "{\"error\":\"tiny-tales knows the roles system (first), user, assistant and tool, not judge\"}\n");
-    expect_text(shell_expect(1, "echo 17 | $S render")->out, "{\"error\":");
+    expect_text(shell_expect(0, "echo 17 | $S render")->out, "{\"error\":");
     expect_text(shell_expect(1, "echo '{% frobnicate %}' > $T/t.jinja; $S render --template $T/t.jinja")->err, "frobnicate");
 }
 
