@@ -32,6 +32,6 @@ ErrCode embedded_locate(uint64_t *offset, uint64_t *bytes, Err *err) {
     if (!search.found)
         return err_set(err, ERR_FORMAT, "the model inside this program cannot be found in its own file; name a model with -m");
     *offset = search.offset;
-    *bytes = (uint64_t)(sluice_embedded_end - sluice_embedded_begin);
+    *bytes = (uint64_t)((uintptr_t)sluice_embedded_end - (uintptr_t)sluice_embedded_begin);
     return ERR_OK;
 }

@@ -21,10 +21,11 @@ typedef struct Ppl {
 
 /* Negative natural logarithm of softmax(logits)[id], in double. */
 static double surprise(const float *logits, int vocab, int32_t id) {
-    double most = -INFINITY, sum = 0;
-    for (int i = 0; i < vocab; i++)
+    double most = logits[0];
+    for (int i = 1; i < vocab; i++)
         if (logits[i] > most) most = logits[i];
-    for (int i = 0; i < vocab; i++) sum += exp((double)logits[i] - most);
+    double sum = exp((double)logits[0] - most);
+    for (int i = 1; i < vocab; i++) sum += exp((double)logits[i] - most);
     return log(sum) + most - (double)logits[id];
 }
 
