@@ -56,7 +56,7 @@ void text_ids_free(TextIds *ids);
 enum { TEXT_NO_SPECIAL = 1 }; /* read added and special tokens as ordinary text */
 /* Appends the ids of text to out. Bytes that are not UTF-8 are an error that names the offset. */
 ErrCode text_encode(const Tokenizer *t, const char *text, size_t len, unsigned flags, TextIds *out, Err *err);
-/* Appends the bytes of one token; special tokens as their text unless skip_special. False: no such id. */
+/* Appends the bytes of one token; special tokens as their text unless skip_special. False: no token has this id. */
 bool text_decode(const Tokenizer *t, int32_t id, bool skip_special, Buf *out);
 uint32_t text_token_count(const Tokenizer *t); /* largest id + 1 */
 bool text_token_id(const Tokenizer *t, const char *token, int32_t *id); /* an added or special token by its text */
