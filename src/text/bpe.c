@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-enum { SHORT_WORD = 32, NO_MERGE = UINT32_MAX };
+enum { SHORT_WORD = 32 };
+#define NO_MERGE UINT32_MAX
 
 /* ---- the table of merges ---- */
 
