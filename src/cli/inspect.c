@@ -62,7 +62,7 @@ static void gather_gguf(Inspection *in) {
     if (k && format_key_str(k, 0, &chat)) buf_put(&in->chat, chat.ptr, chat.len);
 }
 
-static json_t *load(Str text) { return text.ptr ? json_loadb(text.ptr, text.len, 0, NULL) : NULL; }
+static json_t *load(Str text) { return text.ptr ? json_loadb(text.ptr, text.len, JSON_DECODE_INT_AS_REAL, NULL) : NULL; }
 
 /* tokenizer_config.json holds one template, or a list of named ones. */
 static const char *config_template(const json_t *config) {

@@ -53,7 +53,7 @@ static bool kernel_says(int fd, uint32_t *alignment) {
 static int compare_block(const Probe *p, uint32_t alignment, uint64_t offset) {
     /* aligned to `alignment` and to nothing more, so that the probe is not kinder than real reads will be */
     char *base = p->memory + (ALIGNMENT_MAX - (uintptr_t)p->memory % ALIGNMENT_MAX) % ALIGNMENT_MAX;
-    char *direct = base + alignment, *buffered = base + 2 * ALIGNMENT_MAX;
+    char *direct = base + alignment, *buffered = base + 2 * (size_t)ALIGNMENT_MAX;
     uint64_t left = p->direct.size - offset;
     size_t expected = left < alignment ? (size_t)left : alignment;
     ssize_t got;

@@ -28,4 +28,24 @@ typedef struct EnginePlanInput {
 /* A pure function: the plan, or a refusal with the smallest budget that would do. */
 ErrCode engine_plan(const EnginePlanInput *in, sluice_plan *plan, Err *err);
 
+/* ---- the sampler ---- */
+
+typedef struct EngineRandom {
+    uint64_t s[4];
+} EngineRandom;
+void engine_random_seed(EngineRandom *r, uint64_t seed);
+double engine_random_next(EngineRandom *r); /* uniform in [0, 1), 53 bits */
+
+typedef struct EngineSampler {
+    EngineRandom random;
+    uint32_t vocab;
+    struct Candidate *heap; /* [vocab] */
+    uint32_t *counts;       /* [vocab] occurrences in the penalty window, all zero between calls */
+} EngineSampler;
+EngineSampler *engine_sampler_new(uint32_t vocab, uint64_t seed, Err *err);
+void engine_sampler_free(EngineSampler *s);
+uint64_t engine_sampler_bytes(uint32_t vocab);
+/* logits [vocab] are not changed; history [n] are the tokens so far. */
+int32_t engine_sampler_draw(EngineSampler *s, const float *logits, const int32_t *history, size_t n, const sluice_sampling *how);
+
 #endif

@@ -40,28 +40,10 @@ struct sluice_session {
     int32_t *ids;           /* [ctx] what was fed */
     float *logits;          /* [vocab] after the last fed token */
     bool has_logits;
-    struct EngineSampler *sampler;
+    EngineSampler *sampler;
     sluice_probe probe;
 };
 
 int engine_fail(sluice_error *out, const Err *err); /* copies, returns the code */
-
-typedef struct EngineRandom {
-    uint64_t s[4];
-} EngineRandom;
-void engine_random_seed(EngineRandom *r, uint64_t seed);
-double engine_random_next(EngineRandom *r); /* uniform in [0, 1), 53 bits */
-
-typedef struct EngineSampler {
-    EngineRandom random;
-    uint32_t vocab;
-    struct Candidate *heap; /* [vocab] */
-    uint32_t *counts;       /* [vocab] occurrences in the penalty window, all zero between calls */
-} EngineSampler;
-EngineSampler *engine_sampler_new(uint32_t vocab, uint64_t seed, Err *err);
-void engine_sampler_free(EngineSampler *s);
-uint64_t engine_sampler_bytes(uint32_t vocab);
-/* logits [vocab] are not changed; history [n] are the tokens so far. */
-int32_t engine_sampler_draw(EngineSampler *s, const float *logits, const int32_t *history, size_t n, const sluice_sampling *how);
 
 #endif

@@ -26,12 +26,14 @@ ErrCode engine_plan(const EnginePlanInput *in, sluice_plan *plan, Err *err) {
     if (least < in->peak_bytes) least = in->peak_bytes;
     if (least > in->ram_bytes) {
         char a[32], b[32], c[32], d[32], e[32], f[32];
-        return err_set(err, ERR_MEMORY,
-                       "%s of memory are not enough: this model needs at least --ram %lluM (dense weights %s, keys and values at this --ctx %s, "
-                       "recurrent state %s, buffers at this --chunk %s, %llu expert slots %s, the process itself the rest)",
-                       format_size(in->ram_bytes, a), (unsigned long long)((least >> 20) + 1), format_size(in->dense_bytes, b),
-                       format_size(in->kv_bytes, c), format_size(in->state_bytes, d), format_size(in->buffers_bytes, e),
-                       (unsigned long long)min_slots, format_size(min_slots * in->slot_bytes, f));
+        return err_set(
+            err, ERR_MEMORY,
+            "%s of memory are not enough: this model needs at least --ram %lluM (dense weights %s, keys and values at "
+            "this --ctx %s, "
+            "recurrent state %s, buffers at this --chunk %s, %llu expert slots %s, the process itself the rest)",
+            format_size(in->ram_bytes, a), (unsigned long long)((least >> 20) + 1), format_size(in->dense_bytes, b),
+            format_size(in->kv_bytes, c), format_size(in->state_bytes, d), format_size(in->buffers_bytes, e),
+            (unsigned long long)min_slots, format_size(min_slots * in->slot_bytes, f));
     }
     uint64_t slots = in->slot_bytes ? (in->ram_bytes - fixed) / in->slot_bytes : 0;
     if (in->slots_wanted) slots = in->slots_wanted;

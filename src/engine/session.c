@@ -114,8 +114,9 @@ int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *e
     uint32_t position = forward_state_position(s->state);
     if (n == 0) return engine_fail(error, (err_set(&err, ERR_RANGE, "there is nothing to feed: the prompt has no tokens"), &err));
     if (n > m->ctx - position) {
-        err_set(&err, ERR_RANGE, "%zu tokens do not fit: the context holds %u and %u are taken; raise --ctx to at least %zu", n, m->ctx, position,
-                n + position);
+        err_set(&err, ERR_RANGE,
+                "%zu tokens do not fit: the context holds %u and %u are taken; raise --ctx to at least %zu", n, m->ctx,
+                position, n + position);
         return engine_fail(error, &err);
     }
     uint64_t start = os_now_ns();
@@ -174,8 +175,14 @@ sluice_snapshot *sluice_snapshot_take(const sluice_session *s, sluice_error *err
     }
     sluice_snapshot *snap = MEM_NEW(sluice_snapshot, 1);
     if (snap) {
-        *snap = (sluice_snapshot){.model = m, .position = position, .has_logits = s->has_logits, .bytes = bytes, .random = s->sampler->random,
-                                  .ids = MEM_NEW(int32_t, position), .logits = MEM_NEW(float, vocab), .state = mem_new(state, 1)};
+        *snap = (sluice_snapshot){.model = m,
+                                  .position = position,
+                                  .has_logits = s->has_logits,
+                                  .bytes = bytes,
+                                  .random = s->sampler->random,
+                                  .ids = MEM_NEW(int32_t, position),
+                                  .logits = MEM_NEW(float, vocab),
+                                  .state = mem_new(state, 1)};
         m->snapshot_bytes += bytes;
     }
     if (!snap || !snap->ids || !snap->logits || !snap->state) {

@@ -13,7 +13,8 @@ int sluice_tokenize(const sluice_model *m, const char *text, size_t len, unsigne
     TextIds out = {0};
     *ids = NULL;
     *n = 0;
-    if (need_tokenizer(m, &err) || text_encode(m->model->tokenizer, text, len, flags & SLUICE_NO_SPECIAL ? TEXT_NO_SPECIAL : 0, &out, &err)) {
+    if (need_tokenizer(m, &err) ||
+        text_encode(m->model->tokenizer, text, len, flags & SLUICE_NO_SPECIAL ? TEXT_NO_SPECIAL : 0, &out, &err)) {
         text_ids_free(&out);
         return engine_fail(error, &err);
     }

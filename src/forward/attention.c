@@ -67,7 +67,7 @@ static void head_task(void *arg, int task, int worker) {
     uint32_t t = (uint32_t)task / s->n_heads, h = (uint32_t)task % s->n_heads, dim = s->head_dim;
     uint64_t kv_head = h / (s->n_heads / s->n_kv_heads);
     uint64_t skip = kv_head * f->c.ctx * dim * quant_traits(f->c.kv_type)->block_bytes;
-    const float *q = f->wide + ((uint64_t)t * s->n_heads + h) * dim * (s->attn_gate ? 2 : 1);
+    const float *q = f->wide + ((uint64_t)t * s->n_heads + h) * dim * (s->attn_gate ? 2u : 1u);
     float *o = f->att_o.x + (uint64_t)t * f->att_o.n + (uint64_t)h * dim;
     f->c.kernels->attention(q, j->keys + skip, j->values + skip, f->c.kv_type, dim, dim, j->position + t + 1, dim, dim, o,
                             forward_scratch(f, worker));
@@ -83,7 +83,7 @@ static void ready_task(void *arg, int task, int worker) {
 void forward_attention(Forward *f, ForwardState *state, const ModelLayer *layer, uint32_t index) {
     const ModelShape *s = f->s;
     uint64_t bytes = forward_keys_bytes(&f->c);
-    uint8_t *keys = state->kv + 2 * index * bytes;
+    uint8_t *keys = state->kv + 2 * (uint64_t)index * bytes;
     AttentionJob job = {f, layer, keys, keys + bytes, state->position};
     forward_matmul(f, &layer->q, f->in.acts, f->n, f->wide, (uint64_t)s->n_heads * s->head_dim * (s->attn_gate ? 2 : 1));
     forward_matmul(f, &layer->k, f->in.acts, f->n, f->k, (uint64_t)s->n_kv_heads * s->head_dim);

@@ -41,10 +41,10 @@ int32_t slots_pin(Slots *s, int32_t record);
  * every slot is in use. */
 int32_t slots_take(Slots *s, int32_t record, bool *evicted);
 /* The record has landed whole: it can be found from now on. The pin of slots_take stays. */
-void slots_ready(Slots *s, int32_t slot);
+void slots_ready(Slots *s, int32_t i);
 /* The record could not be read: the slot is empty, and the first to be taken. */
-void slots_fail(Slots *s, int32_t slot);
+void slots_fail(Slots *s, int32_t i);
 /* Gives back one pin; the last one makes the slot the hottest of those not in use. */
-void slots_unpin(Slots *s, int32_t slot);
+void slots_unpin(Slots *s, int32_t i);
 
 #endif

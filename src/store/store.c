@@ -262,12 +262,14 @@ static void start_reads(Store *s) {
 static ErrCode check_want(const Store *s, int layer, const int32_t *experts, int n, Err *err) {
     const Want *w = &s->want;
     if (w->taken < w->n)
-        return err_set(err, ERR_STATE, "experts of layer %d are wanted while %d of layer %d were not taken", layer, w->n - w->taken, w->layer);
+        return err_set(err, ERR_STATE, "experts of layer %d are wanted while %d of layer %d were not taken", layer,
+                       w->n - w->taken, w->layer);
     if (layer < 0 || layer >= s->config.n_layers)
         return err_set(err, ERR_RANGE, "experts of layer %d are wanted, but there are %d layers", layer, s->config.n_layers);
     for (int i = 0; i < n; i++) {
         if (experts[i] < 0 || experts[i] >= s->config.n_experts)
-            return err_set(err, ERR_RANGE, "expert %d of layer %d is wanted, but there are %d", (int)experts[i], layer, s->config.n_experts);
+            return err_set(err, ERR_RANGE, "expert %d of layer %d is wanted, but there are %d", (int)experts[i], layer,
+                           s->config.n_experts);
         if (i > 0 && experts[i] <= experts[i - 1])
             return err_set(err, ERR_RANGE, "the wanted experts of layer %d are not in ascending order: %d after %d", layer, (int)experts[i],
                            (int)experts[i - 1]);

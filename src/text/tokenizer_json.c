@@ -304,9 +304,10 @@ static ErrCode read_tokens(Reader *r, const json_t *root, const json_t *config) 
     return code;
 }
 
+/* Integers are read as reals: model_max_length is often 10^30, and ids are keys here. */
 static json_t *parse_config(Str text, Err *err) {
     json_error_t where;
-    json_t *root = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &where);
+    json_t *root = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &where);
     if (!root)
         err_set(err, ERR_FORMAT, "tokenizer_config.json: not valid JSON near byte %d: %s", where.position, where.text);
     return root;

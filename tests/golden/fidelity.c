@@ -29,7 +29,8 @@ static void golden_row(const char *model, const char *golden) {
     greedy(s, (int)want->count, got);
     int same = 0;
     while (same < (int)want->count && got[same] == ((const int32_t *)want->data)[same]) same++;
-    printf("| `%s` | %.1e | %.1e | %.1e | %.1e | %d of %d |\n", model, logits.max, logits.mean, hidden.max, hidden.mean, same, (int)want->count);
+    printf("| `%s` | %.1e | %.1e | %.1e | %.1e | %d of %d |\n", model, logits.max, logits.mean, hidden.max, hidden.mean,
+           same, (int)want->count);
     recording_free(r);
     sluice_session_free(s);
     sluice_close(m);
@@ -167,7 +168,8 @@ int main(void) {
         {"next-a", "next-a"}, {"next-a.f32.gguf", "next-a"}, {"moe-a", "moe-a"}, {"moe-a.f32.gguf", "moe-a"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) golden_row(cases[i][0], cases[i][1]);
-    printf("\n## Default arithmetic, and what lossy options cost\n\nPerplexity of the trained models; KL is KL(precise || row), in nats per token.\n");
+    printf("\n## Default arithmetic, and what lossy options cost\n\nPerplexity of the trained models; KL is KL(precise "
+           "|| row), in nats per token.\n");
     const char *tales = shared_path("data/models/tiny-tales/tiny-tales.val.txt");
     quality_table("tiny-tales, Q8_0 (the embedded model)", source_path("data/tiny-tales.gguf"), tales, 256, 64, false, 4);
     quality_table("tiny-tales, BF16 folder", shared_path("data/models/tiny-tales"), tales, 256, 64, false, 4);

@@ -93,7 +93,8 @@ static void check_prompt_b(sluice_model *m, sluice_session *s, const Golden *g) 
     int n = (int)b->count;
     sluice_session_reset(s);
     Recording *r = record(m, s, b->data, n, NULL);
-    Difference last = difference(r->logits + (size_t)(n - 8) * (size_t)r->vocab, golden_f32(g, "B.logits_last8", 8 * r->vocab), 8 * r->vocab);
+    Difference last = difference(r->logits + (size_t)(n - 8) * (size_t)r->vocab,
+                                 golden_f32(g, "B.logits_last8", 8 * r->vocab), 8 * r->vocab);
     if (!(last.max <= 1e-3)) fail_msg("the last logits of B differ by %g", last.max);
     double loglik;
     memcpy(&loglik, golden_get(g, "B.loglik")->data, sizeof loglik);

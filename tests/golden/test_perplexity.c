@@ -122,7 +122,7 @@ static void tiny_tales_golden(void **state) {
         }
     recording_free(r);
     for (int p = 0; p < 4; p++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "prompt.%d", p);
         const GoldenTensor *prompt = golden_get(g, name);
         snprintf(name, sizeof name, "greedy.%d", p);

@@ -123,7 +123,8 @@ static void the_smallest_budget_holds(void **state) {
         assert_int_equal(r.slots, slots[i]);
         assert_true(r.bytes_read > all.bytes_read);
         assert_true(r.hash == all.hash);
-        if (!sanitised() && r.peak > ram) fail_msg("peak %llu over the budget of %llu", (unsigned long long)r.peak, (unsigned long long)ram);
+        if (!sanitised() && r.peak > ram)
+            fail_msg("peak %llu over the budget of %llu", (unsigned long long)r.peak, (unsigned long long)ram);
     }
     /* and without a fixed number of slots: whatever budget is given is kept */
     Report refused = in_child(model, 1 << 20, 0, 0);
@@ -133,7 +134,8 @@ static void the_smallest_budget_holds(void **state) {
         Report r = in_child(model, ram, 0, 0);
         if (r.code) fail_msg("%s", r.message);
         assert_true(r.hash == all.hash);
-        if (!sanitised() && r.peak > ram) fail_msg("peak %llu over the budget of %llu", (unsigned long long)r.peak, (unsigned long long)ram);
+        if (!sanitised() && r.peak > ram)
+            fail_msg("peak %llu over the budget of %llu", (unsigned long long)r.peak, (unsigned long long)ram);
     }
 }
 

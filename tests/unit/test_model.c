@@ -414,7 +414,7 @@ static void a_folder_brings_its_words(void **state) {
                "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": false}}");
     write_text(folder, "tokenizer_config.json",
                "{\"eos_token\": {\"content\": \"<|x|>\"}, \"bos_token\": \"<|x|>\","
-               "\"model_max_length\": 512, \"chat_template\":"
+               "\"model_max_length\": 1000000000000000019884624838656, \"chat_template\":"
                "[{\"name\": \"tools\", \"template\": \"{% no\"}, {\"name\": \"default\", \"template\": \"hello\"}]}");
     Opened o = model_open_or_fail(folder);
     const int32_t want[] = {3, 2};

@@ -12,9 +12,17 @@
 
 /* The 397B shape at about 4.5 bits: 60 layers of 512 experts. */
 static EnginePlanInput big(uint64_t ram) {
-    EnginePlanInput in = {.ram_bytes = ram, .base_bytes = 60 * MIB, .peak_bytes = 90 * MIB, .dense_bytes = 5 * GIB, .state_bytes = 180 * MIB,
-                          .kv_bytes = 240 * MIB, .buffers_bytes = 150 * MIB, .slot_bytes = 7077888 + 12288, .experts_total = 60 * 512,
-                          .slots_min = 2, .threads = 8};
+    EnginePlanInput in = {.ram_bytes = ram,
+                          .base_bytes = 60 * MIB,
+                          .peak_bytes = 90 * MIB,
+                          .dense_bytes = 5 * GIB,
+                          .state_bytes = 180 * MIB,
+                          .kv_bytes = 240 * MIB,
+                          .buffers_bytes = 150 * MIB,
+                          .slot_bytes = 7077888 + 12288,
+                          .experts_total = 60 * 512,
+                          .slots_min = 2,
+                          .threads = 8};
     return in;
 }
 

@@ -1,7 +1,7 @@
 /* The sampler: greedy ties, each filter against its definition, one seed one sequence. */
 #include "support/support.h"
 
-#include "engine/inside.h"
+#include "engine/engine.h"
 
 #include <math.h>
 #include <stdio.h>

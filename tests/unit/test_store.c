@@ -367,7 +367,11 @@ static void records_outside_their_file_are_refused(void **state) {
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         memcpy(parts, records.parts, sizeof parts);
         parts[2 * RECORDS_EXPERTS + 17][2] = bad[i];
-        StoreConfig config = {.n_layers = RECORDS_LAYERS, .n_experts = RECORDS_EXPERTS, .parts = &parts[0][0], .disk = d, .slab_bytes = 1 << 24};
+        StoreConfig config = {.n_layers = RECORDS_LAYERS,
+                              .n_experts = RECORDS_EXPERTS,
+                              .parts = &parts[0][0],
+                              .disk = d,
+                              .slab_bytes = 1 << 24};
         Err err = {0};
         assert_null(store_new(&config, &err));
         assert_non_null(strstr(err.text, "layer 2 expert 17: part 2"));
@@ -398,7 +402,11 @@ static void a_file_cut_off_while_running_is_an_error(void **state) {
 static void running_out_of_memory_is_an_error(void **state) {
     (void)state;
     Disk *d = records_disk(&records, &plain);
-    StoreConfig config = {.n_layers = RECORDS_LAYERS, .n_experts = RECORDS_EXPERTS, .parts = &records.parts[0][0], .disk = d, .slab_bytes = 1 << 20};
+    StoreConfig config = {.n_layers = RECORDS_LAYERS,
+                          .n_experts = RECORDS_EXPERTS,
+                          .parts = &records.parts[0][0],
+                          .disk = d,
+                          .slab_bytes = 1 << 20};
     int failed = 0;
     for (uint64_t n = 1; n < 10; n++) {
         Err err = {0};

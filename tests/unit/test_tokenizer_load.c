@@ -145,7 +145,8 @@ static void forms_of_tokenizer_json(void **state) {
                    (int32_t[]){2, 3, 5});
     /* Added tokens of both files; the configuration knows more, and its word on "special" counts. */
     const char *added = "{" PRE "," MODEL ",'added_tokens':[{'id':6,'content':'<s>','special':false},{'id':2,'content':'ab'}]}";
-    const char *config = "{'added_tokens_decoder':{'6':{'content':'<s>','special':true},'9':{'content':'<t>'}}}";
+    const char *config = "{'model_max_length':1000000000000000019884624838656,"
+                         "'added_tokens_decoder':{'6':{'content':'<s>','special':true},'9':{'content':'<t>'}}}";
     assert_encodes(added, config, "<t>a<s>ab", 4, (int32_t[]){9, 0, 6, 2});
     Tokenizer *t = from_json(added, config, NULL);
     assert_int_equal(text_token_count(t), 10);
