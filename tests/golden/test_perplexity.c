@@ -51,6 +51,12 @@ static void expect_near(double got, double want, double tolerance) {
     if (!(fabs(got - want) <= tolerance)) fail_msg("perplexity %.5f, reference %.5f", got, want);
 }
 
+/* 16,384 tokens of a larger model take minutes under a sanitizer, and the plain build runs the same code. */
+static bool skip_when_slow(const char *name) {
+    if (under_sanitizer()) printf("SKIP: %s under a sanitizer; the plain run has it\n", name);
+    return under_sanitizer();
+}
+
 static void nano_shakespeare(void **state) {
     (void)state;
     const char *folder = shared_path("data/models/nano-shakespeare"), *gguf = shared_path("data/models/nano-shakespeare/model.f32.gguf");
@@ -69,6 +75,7 @@ static void nano_shakespeare(void **state) {
 /* The embedded model on the windows of its golden file: needs no data beside the clone. */
 static void tiny_tales_q8_0(void **state) {
     (void)state;
+    if (skip_when_slow("tiny_tales_q8_0")) skip();
     const char *golden = source_path("tests/data/tiny-tales/golden.safetensors"), *model = source_path("data/tiny-tales.gguf");
     REQUIRE_PATH(golden);
     REQUIRE_PATH(model);
@@ -79,6 +86,7 @@ static void tiny_tales_q8_0(void **state) {
 
 static void tiny_tales_bf16(void **state) {
     (void)state;
+    if (skip_when_slow("tiny_tales_bf16")) skip();
     const char *model = shared_path("data/models/tiny-tales"), *text = shared_path("data/models/tiny-tales/tiny-tales.val.txt");
     REQUIRE_PATH(model);
     REQUIRE_PATH(text);
@@ -89,6 +97,7 @@ static void tiny_tales_bf16(void **state) {
 
 static void tiny_tales_256_bf16(void **state) {
     (void)state;
+    if (skip_when_slow("tiny_tales_256_bf16")) skip();
     const char *model = shared_path("data/models/tiny-tales-256"), *text = shared_path("data/models/tiny-tales/tiny-tales.val.txt");
     REQUIRE_PATH(model);
     REQUIRE_PATH(text);

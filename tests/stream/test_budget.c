@@ -101,14 +101,6 @@ static uint64_t least_ram(const Report *refusal) {
     return strtoull(at + 6, NULL, 10) << 20;
 }
 
-static bool sanitised(void) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return true; /* the sanitizer's own memory is not ours to plan */
-#else
-    return false;
-#endif
-}
-
 static void the_smallest_budget_holds(void **state) {
     const char *model = *state;
     REQUIRE_PATH(model);
@@ -123,7 +115,8 @@ static void the_smallest_budget_holds(void **state) {
         assert_int_equal(r.slots, slots[i]);
         assert_true(r.bytes_read > all.bytes_read);
         assert_true(r.hash == all.hash);
-        if (!sanitised() && r.peak > ram)
+        /* a sanitizer's own memory is not ours to plan */
+        if (!under_sanitizer() && r.peak > ram)
             fail_msg("peak %llu over the budget of %llu", (unsigned long long)r.peak, (unsigned long long)ram);
     }
     /* and without a fixed number of slots: whatever budget is given is kept */
@@ -134,7 +127,7 @@ static void the_smallest_budget_holds(void **state) {
         Report r = in_child(model, ram, 0, 0);
         if (r.code) fail_msg("%s", r.message);
         assert_true(r.hash == all.hash);
-        if (!sanitised() && r.peak > ram)
+        if (!under_sanitizer() && r.peak > ram)
             fail_msg("peak %llu over the budget of %llu", (unsigned long long)r.peak, (unsigned long long)ram);
     }
 }

@@ -74,6 +74,7 @@ static void every_setting_gives_the_same_bits(void **state) {
         for (size_t s = 0; s < sizeof slots / sizeof *slots; s++)
             for (size_t t = 0; t < 3; t++)
                 for (size_t c = 0; c < 4; c++) {
+                    if (under_sanitizer() && (s + t + c) % 4) continue; /* every fourth is enough to see bad memory */
                     o.cache_slots = slots[s];
                     o.threads = threads[t];
                     o.chunk = chunks[c];

@@ -25,6 +25,14 @@ const char *sluice_bin(void) {
     return bin && *bin ? bin : "build/sluice";
 }
 
+bool under_sanitizer(void) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return true;
+#else
+    return false;
+#endif
+}
+
 static char temp[64];
 
 static void remove_temp(void) {

@@ -17,6 +17,8 @@ const char *shared_path(const char *rel);
 const char *source_path(const char *rel);
 /* The program under test ($SLUICE_BIN, default build/sluice). */
 const char *sluice_bin(void);
+/* True in a build with AddressSanitizer or ThreadSanitizer: some tests then do less, and say so. */
+bool under_sanitizer(void);
 /* A fresh folder for this test's files, removed at exit. */
 const char *temp_dir(void);
 
