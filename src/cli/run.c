@@ -177,6 +177,8 @@ ErrCode run_command(const Options *o, Err *err) {
     Buf text = {0};
     ErrCode code = check_usage(o, err);
     if (!code && !opt_given(o, OPT_IDS)) code = read_prompt(o, &text, err);
+    if (!code && !opt_given(o, OPT_IDS) && text.len == 0)
+        code = err_set(err, ERR_USAGE, "the prompt is empty; give -p TEXT, -f FILE or a text on standard input");
     static Run r; /* its address is the engine's user pointer */
     r.o = o;
     if (!code) code = opened_open(o, 0, &r.e, err);
