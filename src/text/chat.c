@@ -35,7 +35,8 @@ static json_t *prepared_messages(const json_t *messages) {
 ErrCode text_chat_render(const Template *t, const json_t *request, Buf *out, Err *err) {
     const json_t *messages = json_object_get(request, "messages");
     json_t *tools = json_object_get(request, "tools"), *kwargs = json_object_get(request, "kwargs");
-    if (!json_is_object(request)) return err_set(err, ERR_USAGE, "a chat request must be a JSON object with \"messages\"");
+    if (!json_is_object(request))
+        return err_set(err, ERR_USAGE, "a chat request must be a JSON object with \"messages\"");
     if (!json_is_array(messages)) return err_set(err, ERR_USAGE, "\"messages\" of a chat request must be an array");
     if (tools && !json_is_array(tools) && !json_is_null(tools))
         return err_set(err, ERR_USAGE, "\"tools\" of a chat request must be an array or null");
@@ -60,12 +61,15 @@ static ErrCode parse_call(json_t *call, Err *err) {
     Err why = {0};
     if (json_string_length(arguments) == 0) parsed = json_object();
     else parsed = text_json_load(json_string_value(arguments), json_string_length(arguments), &why);
-    if (why.code == ERR_MEMORY || (!parsed && why.code == ERR_OK)) return err_no_memory(err, 0, "the arguments of a tool call");
+    if (why.code == ERR_MEMORY || (!parsed && why.code == ERR_OK))
+        return err_no_memory(err, 0, "the arguments of a tool call");
     if (!json_is_object(parsed)) {
         json_decref(parsed);
         return ERR_OK;
     }
-    return json_object_set_new(holder, "arguments", parsed) == 0 ? ERR_OK : err_no_memory(err, 0, "the arguments of a tool call");
+    return json_object_set_new(holder, "arguments", parsed) == 0
+               ? ERR_OK
+               : err_no_memory(err, 0, "the arguments of a tool call");
 }
 
 ErrCode text_chat_parse_arguments(json_t *messages, Err *err) {

@@ -5,7 +5,8 @@
  *   jinja_expr.c    tokens -> expressions             jinja_unicode.c strings as Python sees them: code points
  *   jinja_scope.c   which variable a name means       jinja_ops.c     operators, attributes, subscripts
  *   jinja_exec.c    runs statements                   jinja_call.c    arguments, macros, global functions
- *   jinja_eval.c    evaluates expressions             jinja_filters.c, jinja_seq.c, jinja_tests.c, jinja_methods.c
+ *   jinja_eval.c    evaluates expressions             jinja_filters.c, jinja_seq.c, jinja_tests.c,
+ *                                                     jinja_methods.c, jinja_members.c: what values can be asked
  *
  * The language is Jinja2 3.1 in the sandbox of transformers; the values behave as Python's. The tree belongs to the Template; all
  * values of one render live in its arena and borrow the strings of the JSON they came from.
@@ -66,8 +67,8 @@ typedef struct JinjaValue {
     };
 } JinjaValue;
 
-/* Why a value is undefined decides the sentence of the error when it is used. From JINJA_WHY_ATTR on: an attribute that a value of
- * kind (flag - JINJA_WHY_ATTR) does not have. */
+/* Why a value is undefined decides the sentence of the error when it is used. From JINJA_WHY_ATTR on: an attribute
+ * that a value of kind (flag - JINJA_WHY_ATTR) does not have. */
 typedef enum JinjaWhy { JINJA_WHY_NAME, JINJA_WHY_SENTENCE, JINJA_WHY_ATTR } JinjaWhy;
 
 typedef struct JinjaList {

@@ -2,7 +2,6 @@
 #define _POSIX_C_SOURCE 200809L /* localtime_r */
 #include "text/jinja.h"
 
-#include <stdio.h>
 #include <string.h>
 
 const JinjaFunc *jinja_find_func(const JinjaFunc *table, Str name) {
@@ -14,7 +13,8 @@ const JinjaFunc *jinja_find_func(const JinjaFunc *table, Str name) {
 bool jinja_want_int(JinjaRun *r, const JinjaValue *v, const char *what, int64_t *out) {
     *out = 0;
     if (v->kind == JINJA_UNDEFINED) return jinja_fail_undefined(r, v);
-    if (v->kind != JINJA_INT && v->kind != JINJA_BOOL) return jinja_type_error(r, "%s must be an integer, not '%s'", what, jinja_type(v));
+    if (v->kind != JINJA_INT && v->kind != JINJA_BOOL)
+        return jinja_type_error(r, "%s must be an integer, not '%s'", what, jinja_type(v));
     *out = v->kind == JINJA_INT ? v->i : v->b;
     return true;
 }
@@ -41,7 +41,8 @@ static bool bind(JinjaCall *c, const JinjaFunc *fn) {
         if (n < a->n_pos) c->arg[n] = a->pos[n];
         for (uint32_t i = 0; i < a->n_named; i++) {
             if (!str_eq(a->names[i], name)) continue;
-            if (n < a->n_pos) return jinja_type_error(r, "%s() got multiple values for argument '%.*s'", fn->name, (int)len, p);
+            if (n < a->n_pos)
+                return jinja_type_error(r, "%s() got multiple values for argument '%.*s'", fn->name, (int)len, p);
             c->arg[n] = a->named[i];
             named_used++;
         }
@@ -50,7 +51,8 @@ static bool bind(JinjaCall *c, const JinjaFunc *fn) {
         p += len + optional;
         p += *p == ' ';
     }
-    if (a->n_pos > n) return jinja_type_error(r, "%s() takes at most %u argument(s), %u were given", fn->name, n, a->n_pos);
+    if (a->n_pos > n)
+        return jinja_type_error(r, "%s() takes at most %u argument(s), %u were given", fn->name, n, a->n_pos);
     if (named_used < a->n_named) return jinja_type_error(r, "%s() got an unexpected keyword argument", fn->name);
     return true;
 }
@@ -85,7 +87,8 @@ static bool bind_rest(JinjaRun *r, const JinjaMacroDef *m, const JinjaArgs *a, J
             if (!jinja_append(r, rest.list, &a->pos[i])) return false;
         f->slots[m->varargs - 1] = rest;
     } else if (a->n_pos > m->n_params) {
-        return jinja_type_error(r, "macro '%.*s' takes not more than %u argument(s)", jinja_clip(m->name, 60), m->name.ptr, m->n_params);
+        return jinja_type_error(r, "macro '%.*s' takes not more than %u argument(s)", jinja_clip(m->name, 60),
+                                m->name.ptr, m->n_params);
     }
     if (m->kwargs && !jinja_new_dict(r, JINJA_DICT, &rest)) return false;
     for (uint32_t i = 0; i < a->n_named; i++) {
@@ -94,14 +97,14 @@ static bool bind_rest(JinjaRun *r, const JinjaMacroDef *m, const JinjaArgs *a, J
         if (is_param(m, a->names[i])) {
             for (uint32_t k = 0; k < m->n_params && k < a->n_pos; k++)
                 if (str_eq(m->params[k], a->names[i]) && !m->kwargs)
-                    return jinja_type_error(r, "macro '%.*s' got two values for '%.*s'", jinja_clip(m->name, 60), m->name.ptr,
-                                            jinja_clip(a->names[i], 60), a->names[i].ptr);
+                    return jinja_type_error(r, "macro '%.*s' got two values for '%.*s'", jinja_clip(m->name, 60),
+                                            m->name.ptr, jinja_clip(a->names[i], 60), a->names[i].ptr);
             continue;
         }
         if (is_caller && m->caller) continue;
         if (!m->kwargs)
-            return jinja_type_error(r, "macro '%.*s' takes no keyword argument '%.*s'", jinja_clip(m->name, 60), m->name.ptr,
-                                    jinja_clip(a->names[i], 60), a->names[i].ptr);
+            return jinja_type_error(r, "macro '%.*s' takes no keyword argument '%.*s'", jinja_clip(m->name, 60),
+                                    m->name.ptr, jinja_clip(a->names[i], 60), a->names[i].ptr);
         if (!jinja_dict_set(r, rest.dict, &key, &a->named[i])) return false;
     }
     if (m->kwargs) f->slots[m->kwargs - 1] = rest;
@@ -114,8 +117,9 @@ static bool call_macro(JinjaRun *r, const JinjaMacro *macro, const JinjaArgs *a,
     if (!f || !bind_rest(r, m, a, f)) return false;
     if (m->caller) {
         const JinjaValue *caller = named(a, str_c("caller"));
-        f->slots[m->caller - 1] = caller ? *caller
-                                         : (JinjaValue){.kind = JINJA_UNDEFINED, .flag = JINJA_WHY_SENTENCE, .s = str_c("No caller defined")};
+        f->slots[m->caller - 1] =
+            caller ? *caller
+                   : (JinjaValue){.kind = JINJA_UNDEFINED, .flag = JINJA_WHY_SENTENCE, .s = str_c("No caller defined")};
     }
     for (uint32_t i = 0; i < m->n_params; i++) {
         const JinjaValue *given = i < a->n_pos ? &a->pos[i] : named(a, m->params[i]);
@@ -125,8 +129,8 @@ static bool call_macro(JinjaRun *r, const JinjaMacro *macro, const JinjaArgs *a,
         if (f->slots[i].kind != JINJA_MISSING) continue;
         if (m->defaults[i]) {
             if (!jinja_eval(r, m->defaults[i], f, &f->slots[i])) return false;
-        } else if (!jinja_undefined_because(r, &f->slots[i], "parameter '%.*s' was not provided", jinja_clip(m->params[i], 100),
-                                            m->params[i].ptr)) {
+        } else if (!jinja_undefined_because(r, &f->slots[i], "parameter '%.*s' was not provided",
+                                            jinja_clip(m->params[i], 100), m->params[i].ptr)) {
             return false;
         }
     }
@@ -163,12 +167,15 @@ static bool fn_range(JinjaCall *c, JinjaValue *out) {
         a = b;
         if (!jinja_want_int(r, &c->arg[1], "an argument of range()", &b)) return false;
     }
-    if (c->arg[2].kind != JINJA_MISSING && !jinja_want_int(r, &c->arg[2], "an argument of range()", &step)) return false;
+    if (c->arg[2].kind != JINJA_MISSING && !jinja_want_int(r, &c->arg[2], "an argument of range()", &step))
+        return false;
     if (step == 0) return jinja_type_error(r, "range() arg 3 must not be zero");
-    if (step == INT64_MIN || __builtin_sub_overflow(b, a, &span)) return jinja_fail(r, ERR_RANGE, "a range() beyond 64 bits");
+    if (step == INT64_MIN || __builtin_sub_overflow(b, a, &span))
+        return jinja_fail(r, ERR_RANGE, "a range() beyond 64 bits");
     int64_t n = step > 0 ? (span > 0 ? (span - 1) / step + 1 : 0) : (span < 0 ? (-(span + 1)) / -step + 1 : 0);
     if (n > JINJA_MAX_RANGE)
-        return jinja_fail(r, ERR_RANGE, "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", JINJA_MAX_RANGE);
+        return jinja_fail(r, ERR_RANGE, "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).",
+                          JINJA_MAX_RANGE);
     JinjaRange *range = jinja_alloc(r, 1, sizeof *range);
     if (!range) return false;
     *range = (JinjaRange){a, step, n};
@@ -193,8 +200,11 @@ static bool make_dict(JinjaCall *c, JinjaKind kind, JinjaValue *out) {
         if (!jinja_iterate(r, &a->pos[0], &it)) return false;
         while (jinja_next(&it, &item)) {
             if (!jinja_iterate(r, &item, &pair)) return false;
-            if (pair.left != 2) return jinja_type_error(r, "dictionary update sequence element has length %lld; 2 is required", (long long)pair.left);
-            if (!jinja_next(&pair, &key) || !jinja_next(&pair, &v) || !jinja_dict_set(r, out->dict, &key, &v)) return false;
+            if (pair.left != 2)
+                return jinja_type_error(r, "dictionary update sequence element has length %lld; 2 is required",
+                                        (long long)pair.left);
+            if (!jinja_next(&pair, &key) || !jinja_next(&pair, &v) || !jinja_dict_set(r, out->dict, &key, &v))
+                return false;
         }
     }
     for (uint32_t i = 0; i < a->n_named; i++) {
@@ -234,7 +244,25 @@ static bool fn_raise_exception(JinjaCall *c, JinjaValue *out) {
     (void)out;
     if (!jinja_to_str(c->run, &c->arg[0], &message)) return false;
     c->run->failed = true;
-    return jinja_source_fail(c->run->err, ERR_RANGE, 0, "%.*s", jinja_clip(message, (int)sizeof c->run->err->text - 1), message.ptr);
+    return jinja_source_fail(c->run->err, ERR_RANGE, 0, "%.*s", jinja_clip(message, (int)sizeof c->run->err->text - 1),
+                             message.ptr);
+}
+
+/* "2026-01-15T12:34:56" */
+static bool parse_clock(Str s, struct tm *out) {
+    static const char shape[] = "dddd-dd-ddTdd:dd:dd";
+    int field[6] = {0}, n = 0;
+    if (s.len != sizeof shape - 1) return false;
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (shape[i] == 'd' ? c < '0' || c > '9' : c != shape[i]) return false;
+        if (shape[i] == 'd') field[n] = field[n] * 10 + (c - '0');
+        else n++;
+    }
+    *out = (struct tm){.tm_year = field[0] - 1900, .tm_mon = field[1] - 1, .tm_mday = field[2], .tm_hour = field[3],
+                       .tm_min = field[4], .tm_sec = field[5], .tm_isdst = -1};
+    mktime(out); /* fills in the day of the week and of the year */
+    return true;
 }
 
 static bool fn_strftime_now(JinjaCall *c, JinjaValue *out) {
@@ -243,22 +271,16 @@ static bool fn_strftime_now(JinjaCall *c, JinjaValue *out) {
     Str format, fixed;
     if (!jinja_want_str(r, &c->arg[0], "the format of strftime_now", &format)) return false;
     if (r->clock) {
-        int year, month;
-        char text[40] = {0};
         if (!jinja_want_str(r, r->clock, "the variable strftime_now", &fixed)) return false;
-        memcpy(text, fixed.ptr, fixed.len < sizeof text ? fixed.len : sizeof text - 1);
-        if (sscanf(text, "%d-%d-%dT%d:%d:%d", &year, &month, &now.tm_mday, &now.tm_hour, &now.tm_min, &now.tm_sec) != 6)
+        if (!parse_clock(fixed, &now))
             return jinja_type_error(r, "the variable strftime_now must read like 2026-01-15T12:34:56");
-        now.tm_year = year - 1900;
-        now.tm_mon = month - 1;
-        now.tm_isdst = -1;
-        mktime(&now); /* fills in the day of the week and of the year */
     } else {
         time_t seconds = time(NULL);
         localtime_r(&seconds, &now);
     }
     char pattern[256], text[1024];
-    if (format.len >= sizeof pattern || memchr(format.ptr, 0, format.len)) return jinja_type_error(r, "the format of strftime_now is too long");
+    if (format.len >= sizeof pattern || memchr(format.ptr, 0, format.len))
+        return jinja_type_error(r, "the format of strftime_now is too long");
     memcpy(pattern, format.ptr, format.len);
     pattern[format.len] = 0;
     size_t n = strftime(text, sizeof text, pattern, &now);

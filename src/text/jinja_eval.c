@@ -127,13 +127,15 @@ static bool slice(JinjaRun *r, const JinjaExpr *e, JinjaFrame *f, JinjaValue *ou
 /* ---- calls ---- */
 
 static bool spread_dict(JinjaRun *r, const JinjaValue *more, JinjaArgs *out) {
-    if (more->kind != JINJA_DICT) return jinja_type_error(r, "argument after ** must be a mapping, not %s", jinja_type(more));
+    if (more->kind != JINJA_DICT)
+        return jinja_type_error(r, "argument after ** must be a mapping, not %s", jinja_type(more));
     const JinjaDict *d = more->dict;
     for (uint32_t i = 0; i < d->n; i++) {
         if (d->entries[i].key.kind != JINJA_STR) return jinja_type_error(r, "keywords must be strings");
         for (uint32_t k = 0; k < out->n_named; k++)
             if (str_eq(out->names[k], d->entries[i].key.s))
-                return jinja_type_error(r, "got multiple values for keyword argument '%.*s'", jinja_clip(out->names[k], 60), out->names[k].ptr);
+                return jinja_type_error(r, "got multiple values for keyword argument '%.*s'",
+                                        jinja_clip(out->names[k], 60), out->names[k].ptr);
         out->names[out->n_named] = d->entries[i].key.s;
         out->named[out->n_named++] = d->entries[i].value;
     }
@@ -208,7 +210,8 @@ static bool operation(JinjaRun *r, const JinjaExpr *e, JinjaFrame *f, JinjaValue
     case JINJA_X_ATTR: return jinja_attribute(r, &a, e->name, out);
     default: /* + of a number is the number */
         if (a.kind == JINJA_UNDEFINED) return jinja_fail_undefined(r, &a);
-        if (!jinja_is_number(&a) && a.kind != JINJA_BIG) return jinja_type_error(r, "bad operand type for unary +: '%s'", jinja_type(&a));
+        if (!jinja_is_number(&a) && a.kind != JINJA_BIG)
+            return jinja_type_error(r, "bad operand type for unary +: '%s'", jinja_type(&a));
         *out = a.kind == JINJA_BOOL ? jinja_int(a.b) : a;
         return true;
     }

@@ -117,7 +117,8 @@ static JinjaFlow run_loop(JinjaRun *r, const JinjaStmt *st, JinjaFrame *f, const
 }
 
 bool jinja_loop_again(JinjaRun *r, JinjaLoop *loop, const JinjaValue *items, JinjaValue *out) {
-    if (!loop->stmt->recursive) return jinja_type_error(r, "The loop must have the 'recursive' marker to be called recursively.");
+    if (!loop->stmt->recursive)
+        return jinja_type_error(r, "The loop must have the 'recursive' marker to be called recursively.");
     Buf text = {0}, *outer = r->out;
     JinjaValue over = *items;
     if (!jinja_enter(r)) return false;
@@ -161,14 +162,16 @@ static bool filter_text(JinjaRun *r, const JinjaExpr *e, JinjaFrame *f, JinjaVal
 static bool set_block(JinjaRun *r, const JinjaStmt *st, JinjaFrame *f) {
     JinjaValue text;
     JinjaFrame *inner;
-    return capture_scoped(r, st, f, &text, &inner) && filter_text(r, st->expr, inner, &text) && jinja_assign(r, st->target, &text, f);
+    return capture_scoped(r, st, f, &text, &inner) && filter_text(r, st->expr, inner, &text) &&
+           jinja_assign(r, st->target, &text, f);
 }
 
 static bool filter_block(JinjaRun *r, const JinjaStmt *st, JinjaFrame *f) {
     JinjaValue text;
     JinjaFrame *inner;
     Str s;
-    return capture_scoped(r, st, f, &text, &inner) && filter_text(r, st->expr, f, &text) && jinja_to_str(r, &text, &s) && jinja_emit(r, s);
+    return capture_scoped(r, st, f, &text, &inner) && filter_text(r, st->expr, f, &text) &&
+           jinja_to_str(r, &text, &s) && jinja_emit(r, s);
 }
 
 static bool new_macro(JinjaRun *r, const JinjaMacroDef *def, JinjaFrame *f, JinjaValue *out) {
@@ -205,7 +208,8 @@ static JinjaFlow with(JinjaRun *r, const JinjaStmt *st, JinjaFrame *f) {
     if (!inner) return JINJA_FLOW_ERROR;
     for (uint32_t i = 0; i < st->n_with; i++) {
         JinjaValue v;
-        if (!jinja_eval(r, st->values[i], f, &v) || !jinja_assign(r, st->targets[i], &v, inner)) return JINJA_FLOW_ERROR;
+        if (!jinja_eval(r, st->values[i], f, &v) || !jinja_assign(r, st->targets[i], &v, inner))
+            return JINJA_FLOW_ERROR;
     }
     return jinja_exec(r, &st->body, inner);
 }
@@ -251,10 +255,12 @@ Template *text_template_new(const char *source, size_t len, Err *err) {
     Err own = {0};
     Arena words = {0}; /* tokens are needed only until the tree stands */
     Template *t = NULL;
-    if (len > JINJA_MAX_SOURCE) jinja_source_fail(&own, ERR_RANGE, 0, "a chat template of more than %d MiB", JINJA_MAX_SOURCE >> 20);
+    if (len > JINJA_MAX_SOURCE)
+        jinja_source_fail(&own, ERR_RANGE, 0, "a chat template of more than %d MiB", JINJA_MAX_SOURCE >> 20);
     else if (!utf8_valid(source, len)) jinja_source_fail(&own, ERR_FORMAT, 0, "the template is not valid UTF-8");
     else if (!(t = mem_new(1, sizeof *t))) jinja_no_memory(&own);
-    if (t && !(jinja_lex(&t->arena, &words, source, len, &tokens, &own) && jinja_parse(t, tokens, &own) && jinja_resolve(t, &own))) {
+    if (t && !(jinja_lex(&t->arena, &words, source, len, &tokens, &own) && jinja_parse(t, tokens, &own) &&
+               jinja_resolve(t, &own))) {
         text_template_free(t);
         t = NULL;
     }

@@ -1,5 +1,6 @@
-/* Expressions, weakest operator first: a if b else c, or, and, not, comparisons, + -, ~, * / // %, **, signs, then what follows a value
- * (.name [key] (args)) and last filters and tests. The order is Jinja's own, where ~ binds tighter than + and ** groups to the left. */
+/* Expressions, weakest operator first: a if b else c, or, and, not, comparisons, + -, ~, * / // %, **, signs, then
+ * what follows a value (.name [key] (args)) and last filters and tests. The order is Jinja's own, where ~ binds
+ * tighter than + and ** groups to the left. */
 #include "text/jinja.h"
 
 #include <string.h>
@@ -10,12 +11,20 @@ static void *keep(JinjaParser *p, size_t bytes) {
     return m;
 }
 
+/* Goes on to the next word; returns the line of this one. */
+static unsigned pass(JinjaParser *p) {
+    unsigned line = p->tok->line;
+    p->tok++;
+    return line;
+}
+
 /* A tree is as deep as its longest chain of operators; whoever walks it later relies on the limit. */
 static JinjaExpr *deeper_than(JinjaParser *p, JinjaExpr *e, const JinjaExpr *child) {
     if (!e || !child || e->depth > child->depth) return e;
     e->depth = child->depth + 1;
     if (e->depth <= JINJA_MAX_NESTING) return e;
-    jinja_source_fail(p->err, ERR_UNSUPPORTED, e->line, "an expression nested deeper than %d levels", JINJA_MAX_NESTING);
+    jinja_source_fail(p->err, ERR_UNSUPPORTED, e->line, "an expression nested deeper than %d levels",
+                      JINJA_MAX_NESTING);
     return NULL;
 }
 
@@ -46,7 +55,8 @@ static JinjaExpr *constant(JinjaParser *p, unsigned line, JinjaValue v) {
 
 static JinjaExpr *strings(JinjaParser *p) {
     unsigned line = p->tok->line;
-    Str all = p->tok++->text;
+    Str all = p->tok->text;
+    p->tok++;
     for (; p->tok->kind == JINJA_T_STRING; p->tok++) { /* "a" "b" is "ab" */
         char *joined = keep(p, all.len + p->tok->text.len + 1);
         if (!joined) return NULL;
@@ -74,7 +84,7 @@ static JinjaExpr *name(JinjaParser *p, bool target) {
 }
 
 static JinjaExpr *list(JinjaParser *p) {
-    JinjaExpr *e = jinja_new_expr(p, JINJA_X_LIST, p->tok++->line, NULL, NULL);
+    JinjaExpr *e = jinja_new_expr(p, JINJA_X_LIST, pass(p), NULL, NULL);
     while (e && !jinja_is_op(p, "]")) {
         if (e->n_items && !jinja_expect_op(p, ",")) return NULL;
         if (jinja_is_op(p, "]")) break;
@@ -84,11 +94,12 @@ static JinjaExpr *list(JinjaParser *p) {
 }
 
 static JinjaExpr *dict(JinjaParser *p) {
-    JinjaExpr *e = jinja_new_expr(p, JINJA_X_DICT, p->tok++->line, NULL, NULL);
+    JinjaExpr *e = jinja_new_expr(p, JINJA_X_DICT, pass(p), NULL, NULL);
     while (e && !jinja_is_op(p, "}")) {
         if (e->n_items && !jinja_expect_op(p, ",")) return NULL;
         if (jinja_is_op(p, "}")) break;
-        if (!add_item(p, e, jinja_parse_expr(p)) || !jinja_expect_op(p, ":") || !add_item(p, e, jinja_parse_expr(p))) return NULL;
+        if (!add_item(p, e, jinja_parse_expr(p)) || !jinja_expect_op(p, ":") || !add_item(p, e, jinja_parse_expr(p)))
+            return NULL;
     }
     return e && jinja_expect_op(p, "}") ? e : NULL;
 }
@@ -119,7 +130,9 @@ JinjaExpr *jinja_parse_tuple(JinjaParser *p, bool conditional, bool in_parens, c
     char text[80];
     for (;;) {
         JinjaTokenKind k = p->tok->kind;
-        if (k == JINJA_T_VAR_END || k == JINJA_T_BLOCK_END || jinja_is_op(p, ")") || (end_name && jinja_is_name(p, end_name))) break;
+        if (k == JINJA_T_VAR_END || k == JINJA_T_BLOCK_END || jinja_is_op(p, ")") ||
+            (end_name && jinja_is_name(p, end_name)))
+            break;
         JinjaExpr *e = conditional ? jinja_parse_expr(p) : jinja_parse_or(p);
         if (!e) return NULL;
         if (!first) first = e;
@@ -142,7 +155,8 @@ static bool one_arg(JinjaParser *p, JinjaArgExprs *x, JinjaExpr *owner) {
     Arena *arena = &p->tmpl->arena;
     unsigned line = p->tok->line;
     bool star = jinja_skip_op(p, "*"), star_star = !star && jinja_skip_op(p, "**");
-    bool named = !star && !star_star && p->tok->kind == JINJA_T_NAME && p->tok[1].kind == JINJA_T_OP && str_eq_c(p->tok[1].text, "=");
+    bool named = !star && !star_star && p->tok->kind == JINJA_T_NAME && p->tok[1].kind == JINJA_T_OP &&
+                 str_eq_c(p->tok[1].text, "=");
     if (x->star_star || (x->star && (star || !(named || star_star))) || (x->n_named && !named && !star && !star_star))
         return jinja_source_fail(p->err, ERR_FORMAT, line, "invalid syntax for the arguments of a call");
     Str key = p->tok->text;
@@ -188,7 +202,7 @@ static bool subscript_part(JinjaParser *p, JinjaExpr **out) {
 }
 
 static JinjaExpr *subscript(JinjaParser *p, JinjaExpr *e) {
-    unsigned line = p->tok++->line;
+    unsigned line = pass(p);
     JinjaExpr *part[3] = {0};
     bool slice = false;
     if (!subscript_part(p, &part[0])) return NULL;
@@ -213,7 +227,7 @@ static JinjaExpr *subscript(JinjaParser *p, JinjaExpr *e) {
 }
 
 static JinjaExpr *attribute(JinjaParser *p, JinjaExpr *e) {
-    unsigned line = p->tok++->line;
+    unsigned line = pass(p);
     const JinjaToken *t = p->tok++;
     if (t->kind == JINJA_T_NUMBER && t->value.kind == JINJA_INT) {
         JinjaExpr *index = constant(p, line, t->value);
@@ -243,16 +257,19 @@ JinjaExpr *jinja_parse_postfix(JinjaParser *p, JinjaExpr *e) {
     return e;
 }
 
-/* The function of a filter or test must be known when the template is read: a typo should not wait for the branch that uses it. */
+/* The function of a filter or test must be known when the template is read: a typo should not wait for the branch
+ * that uses it. */
 static bool find_function(JinjaParser *p, JinjaExpr *e, const char *what, const JinjaFunc *(*find)(Str)) {
     Str n = p->tok->text;
     unsigned line = p->tok->line;
     if (!jinja_expect(p, JINJA_T_NAME)) return false;
     e->name = n;
     e->func = find(n);
-    if (!e->func) return jinja_source_fail(p->err, ERR_UNSUPPORTED, line, "no %s named '%.*s'", what, (int)n.len, n.ptr);
+    if (!e->func)
+        return jinja_source_fail(p->err, ERR_UNSUPPORTED, line, "no %s named '%.*s'", what, (int)n.len, n.ptr);
     if (!e->func->fn)
-        return jinja_source_fail(p->err, ERR_UNSUPPORTED, line, "the %s '%.*s' is not supported", what, (int)n.len, n.ptr);
+        return jinja_source_fail(p->err, ERR_UNSUPPORTED, line, "the %s '%.*s' is not supported", what, (int)n.len,
+                                 n.ptr);
     return true;
 }
 
@@ -270,8 +287,9 @@ static JinjaExpr *test(JinjaParser *p, JinjaExpr *e) {
     bool negated = jinja_skip_name(p, "not");
     if (!x || !find_function(p, x, "test", jinja_find_test)) return NULL;
     JinjaTokenKind k = p->tok->kind;
-    bool argument = k == JINJA_T_STRING || k == JINJA_T_NUMBER || jinja_is_op(p, "[") || jinja_is_op(p, "{") ||
-                    (k == JINJA_T_NAME && !jinja_is_name(p, "else") && !jinja_is_name(p, "or") && !jinja_is_name(p, "and"));
+    bool argument =
+        k == JINJA_T_STRING || k == JINJA_T_NUMBER || jinja_is_op(p, "[") || jinja_is_op(p, "{") ||
+        (k == JINJA_T_NAME && !jinja_is_name(p, "else") && !jinja_is_name(p, "or") && !jinja_is_name(p, "and"));
     if (jinja_is_op(p, "(")) {
         if (!arguments(p, x)) return NULL;
     } else if (!(x->args = no_args(p))) {
@@ -284,7 +302,8 @@ static JinjaExpr *test(JinjaParser *p, JinjaExpr *e) {
         JinjaExpr *arg = jinja_parse_primary(p, false);
         arg = arg ? jinja_parse_postfix(p, arg) : NULL;
         if (!arg || !deeper_than(p, x, arg)) return NULL;
-        if (!jinja_push(&p->tmpl->arena, &x->args->pos, x->args->n_pos++, arg)) return jinja_no_memory(p->err), (JinjaExpr *)NULL;
+        if (!jinja_push(&p->tmpl->arena, &x->args->pos, x->args->n_pos++, arg))
+            return jinja_no_memory(p->err), (JinjaExpr *)NULL;
     }
     return negated ? jinja_new_expr(p, JINJA_X_NOT, x->line, x, NULL) : x;
 }
@@ -331,7 +350,7 @@ static JinjaExpr *binary(JinjaParser *p, JinjaOp op, unsigned line, JinjaExpr *a
 static JinjaExpr *power(JinjaParser *p) {
     JinjaExpr *e = unary(p, true);
     while (e && jinja_is_op(p, "**")) {
-        unsigned line = p->tok++->line;
+        unsigned line = pass(p);
         e = binary(p, JINJA_POW, line, e, unary(p, true));
     }
     return e;
@@ -343,7 +362,7 @@ static JinjaExpr *product(JinjaParser *p) {
     JinjaExpr *e = power(p);
     for (size_t i = 0; e && i < COUNT_OF(ops); i++) {
         if (!jinja_is_op(p, ops[i].text)) continue;
-        unsigned line = p->tok++->line;
+        unsigned line = pass(p);
         e = binary(p, ops[i].op, line, e, power(p));
         i = SIZE_MAX; /* look for any of them again */
     }
@@ -364,7 +383,7 @@ static JinjaExpr *sum(JinjaParser *p) {
     JinjaExpr *e = concat(p);
     while (e && (jinja_is_op(p, "+") || jinja_is_op(p, "-"))) {
         bool plus = jinja_is_op(p, "+");
-        unsigned line = p->tok++->line;
+        unsigned line = pass(p);
         if (!plus) {
             e = binary(p, JINJA_SUB, line, e, concat(p));
             continue;
@@ -380,8 +399,9 @@ static JinjaExpr *sum(JinjaParser *p) {
 }
 
 static bool comparison(JinjaParser *p, JinjaOp *op) {
-    static const struct { const char *text; JinjaOp op; } ops[] = {{"==", JINJA_EQ}, {"!=", JINJA_NE}, {"<", JINJA_LT},
-                                                                   {"<=", JINJA_LE}, {">", JINJA_GT},  {">=", JINJA_GE}};
+    static const struct { const char *text; JinjaOp op;
+    } ops[] = {{"==", JINJA_EQ}, {"!=", JINJA_NE}, {"<", JINJA_LT},
+               {"<=", JINJA_LE}, {">", JINJA_GT},  {">=", JINJA_GE}};
     for (size_t i = 0; i < COUNT_OF(ops); i++) {
         *op = ops[i].op;
         if (jinja_skip_op(p, ops[i].text)) return true;
@@ -425,7 +445,7 @@ static JinjaExpr *negation(JinjaParser *p) {
 static JinjaExpr *conjunction(JinjaParser *p) {
     JinjaExpr *e = negation(p);
     while (e && jinja_is_name(p, "and")) {
-        unsigned line = p->tok++->line;
+        unsigned line = pass(p);
         JinjaExpr *right = negation(p);
         e = right ? jinja_new_expr(p, JINJA_X_AND, line, e, right) : NULL;
     }
@@ -435,7 +455,7 @@ static JinjaExpr *conjunction(JinjaParser *p) {
 JinjaExpr *jinja_parse_or(JinjaParser *p) {
     JinjaExpr *e = conjunction(p);
     while (e && jinja_is_name(p, "or")) {
-        unsigned line = p->tok++->line;
+        unsigned line = pass(p);
         JinjaExpr *right = conjunction(p);
         e = right ? jinja_new_expr(p, JINJA_X_OR, line, e, right) : NULL;
     }
@@ -446,7 +466,7 @@ JinjaExpr *jinja_parse_expr(JinjaParser *p) {
     if (!jinja_deeper(p)) return NULL;
     JinjaExpr *e = jinja_parse_or(p);
     while (e && jinja_is_name(p, "if")) {
-        unsigned line = p->tok++->line;
+        unsigned line = pass(p);
         JinjaExpr *condition = jinja_parse_or(p), *otherwise = NULL;
         if (!condition || (jinja_skip_name(p, "else") && !(otherwise = jinja_parse_expr(p)))) return NULL;
         e = jinja_new_expr(p, JINJA_X_IF, line, e, condition);

@@ -85,7 +85,8 @@ static bool f_replace(JinjaCall *c, JinjaValue *out) {
     JinjaValue method[3];
     uint32_t n = c->arg[2].kind == JINJA_MISSING || c->arg[2].kind == JINJA_NONE ? 2 : 3;
     Str s, old, new;
-    if (!jinja_to_str(r, c->self, &s) || !jinja_to_str(r, &c->arg[0], &old) || !jinja_to_str(r, &c->arg[1], &new)) return false;
+    if (!jinja_to_str(r, c->self, &s) || !jinja_to_str(r, &c->arg[0], &old) || !jinja_to_str(r, &c->arg[1], &new))
+        return false;
     JinjaValue self = jinja_str(s);
     method[0] = jinja_str(old);
     method[1] = jinja_str(new);
@@ -127,7 +128,8 @@ static size_t line_break(Str s, size_t i) {
     size_t size;
     uint32_t cp = jinja_code_point(s, i, &size);
     if (cp == '\r') return i + 1 < s.len && s.ptr[i + 1] == '\n' ? 2 : 1;
-    bool is_break = (cp >= 0x0A && cp <= 0x0C) || (cp >= 0x1C && cp <= 0x1E) || cp == 0x85 || cp == 0x2028 || cp == 0x2029;
+    bool is_break =
+        (cp >= 0x0A && cp <= 0x0C) || (cp >= 0x1C && cp <= 0x1E) || cp == 0x85 || cp == 0x2028 || cp == 0x2029;
     return is_break ? size : 0;
 }
 
@@ -138,7 +140,8 @@ static bool f_indent(JinjaCall *c, JinjaValue *out) {
     Buf b = {0}, spaces = {0};
     if (!jinja_want_str(r, c->self, "the value to indent", &s)) return false;
     if (c->arg[0].kind == JINJA_STR) by = c->arg[0].s;
-    else if (c->arg[0].kind != JINJA_MISSING && !jinja_want_int(r, &c->arg[0], "the width of indent", &width)) return false;
+    else if (c->arg[0].kind != JINJA_MISSING && !jinja_want_int(r, &c->arg[0], "the width of indent", &width))
+        return false;
     if (width > 100000) return jinja_fail(r, ERR_RANGE, "an indentation of %lld blanks", (long long)width);
     bool first = flag(&c->arg[1], false), blank = flag(&c->arg[2], false);
     if (c->arg[0].kind != JINJA_STR) {
@@ -170,7 +173,8 @@ static bool f_center(JinjaCall *c, JinjaValue *out) {
     int64_t width = 80;
     Buf b = {0};
     if (!self_text(c, &s, &safe)) return false;
-    if (c->arg[0].kind != JINJA_MISSING && !jinja_want_int(c->run, &c->arg[0], "the width of center", &width)) return false;
+    if (c->arg[0].kind != JINJA_MISSING && !jinja_want_int(c->run, &c->arg[0], "the width of center", &width))
+        return false;
     int64_t room = width - jinja_count(s);
     if (room < 0) room = 0;
     if (room > 1000000) return jinja_fail(c->run, ERR_RANGE, "a width of %lld", (long long)width);
@@ -187,11 +191,13 @@ static bool f_truncate(JinjaCall *c, JinjaValue *out) {
     Str s, end = str_c("...");
     int64_t n;
     if (!jinja_length(r, c->self, &n)) return false;
-    if (c->arg[0].kind != JINJA_MISSING && !jinja_want_int(r, &c->arg[0], "the length of truncate", &length)) return false;
+    if (c->arg[0].kind != JINJA_MISSING && !jinja_want_int(r, &c->arg[0], "the length of truncate", &length))
+        return false;
     if (c->arg[2].kind != JINJA_MISSING && !jinja_want_str(r, &c->arg[2], "the end of truncate", &end)) return false;
     if (given(&c->arg[3]) && !jinja_want_int(r, &c->arg[3], "the leeway of truncate", &leeway)) return false;
     int64_t end_length = jinja_count(end);
-    if (length < end_length) return jinja_type_error(r, "expected length >= %lld, got %lld", (long long)end_length, (long long)length);
+    if (length < end_length)
+        return jinja_type_error(r, "expected length >= %lld, got %lld", (long long)end_length, (long long)length);
     if (leeway < 0) return jinja_type_error(r, "expected leeway >= 0, got %lld", (long long)leeway);
     if (n - leeway <= length) {
         *out = *c->self;
@@ -234,8 +240,11 @@ static bool f_format(JinjaCall *c, JinjaValue *out) {
 
 static bool f_abs(JinjaCall *c, JinjaValue *out) {
     const JinjaValue *v = c->self;
-    bool minus = v->kind == JINJA_FLOAT ? signbit(v->f) : v->kind == JINJA_INT ? v->i < 0 : v->kind == JINJA_BIG && v->s.ptr[0] == '-';
-    if (!jinja_is_number(v) && v->kind != JINJA_BIG) return jinja_type_error(c->run, "bad operand type for abs(): '%s'", jinja_type(v));
+    bool minus = v->kind == JINJA_FLOAT ? signbit(v->f)
+                 : v->kind == JINJA_INT ? v->i < 0
+                                        : v->kind == JINJA_BIG && v->s.ptr[0] == '-';
+    if (!jinja_is_number(v) && v->kind != JINJA_BIG)
+        return jinja_type_error(c->run, "bad operand type for abs(): '%s'", jinja_type(v));
     if (minus) return jinja_negate(c->run, v, out);
     *out = v->kind == JINJA_BOOL ? jinja_int(v->b) : *v;
     return true;
@@ -247,11 +256,13 @@ static bool f_round(JinjaCall *c, JinjaValue *out) {
     int64_t precision = 0;
     Str method = str_c("common");
     char text[512];
-    if (c->arg[0].kind != JINJA_MISSING && !jinja_want_int(r, &c->arg[0], "the precision of round", &precision)) return false;
+    if (c->arg[0].kind != JINJA_MISSING && !jinja_want_int(r, &c->arg[0], "the precision of round", &precision))
+        return false;
     if (c->arg[1].kind != JINJA_MISSING && !jinja_want_str(r, &c->arg[1], "the method of round", &method)) return false;
     if (v->kind == JINJA_UNDEFINED) return jinja_fail_undefined(r, v);
     if (!jinja_is_number(v)) return jinja_type_error(r, "type %s doesn't define __round__ method", jinja_type(v));
-    if (precision < -20 || precision > 100) return jinja_fail(r, ERR_UNSUPPORTED, "round to %lld places is not supported", (long long)precision);
+    if (precision < -20 || precision > 100)
+        return jinja_fail(r, ERR_UNSUPPORTED, "round to %lld places is not supported", (long long)precision);
     double f = v->kind == JINJA_FLOAT ? v->f : v->kind == JINJA_INT ? (double)v->i : v->b;
     double scale = pow(10, (double)precision);
     if (str_eq_c(method, "ceil")) {
@@ -299,7 +310,8 @@ static bool parse_int(JinjaRun *r, Str s, int64_t base, JinjaValue *out, bool *o
         int d = c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'z' ? (c | 0x20) - 'a' + 10 : 99;
         if (d >= base) return buf_free(&digits), true;
         if (digits.len || c != '0') buf_putc(&digits, c);
-        fits = fits && !__builtin_mul_overflow(v, base, &v) && !__builtin_sub_overflow(v, (int64_t)d, &v); /* downwards: INT64_MIN fits */
+        fits = fits && !__builtin_mul_overflow(v, base, &v) &&
+               !__builtin_sub_overflow(v, (int64_t)d, &v); /* downwards: INT64_MIN fits */
     }
     fits = fits && (minus || v != INT64_MIN);
     *ok = s.len > first;
@@ -307,7 +319,9 @@ static bool parse_int(JinjaRun *r, Str s, int64_t base, JinjaValue *out, bool *o
         *out = jinja_int(minus ? v : -v);
         return buf_free(&digits), true;
     }
-    if (base != 10) return buf_free(&digits), jinja_fail(r, ERR_UNSUPPORTED, "an integer beyond 64 bits in base %lld", (long long)base);
+    if (base != 10)
+        return buf_free(&digits),
+               jinja_fail(r, ERR_UNSUPPORTED, "an integer beyond 64 bits in base %lld", (long long)base);
     Buf all = {0};
     if (minus) buf_putc(&all, '-');
     buf_put(&all, digits.ptr, digits.len);
@@ -324,7 +338,8 @@ static bool parse_float(Str s, double *f) {
     s = jinja_strip(s, NULL, true, true);
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
-        bool digits_around = i > 0 && i + 1 < s.len && s.ptr[i - 1] >= '0' && s.ptr[i - 1] <= '9' && s.ptr[i + 1] >= '0' && s.ptr[i + 1] <= '9';
+        bool digits_around = i > 0 && i + 1 < s.len && s.ptr[i - 1] >= '0' && s.ptr[i - 1] <= '9' &&
+                             s.ptr[i + 1] >= '0' && s.ptr[i + 1] <= '9';
         if (c == '_' && digits_around) continue;
         if (n + 1 == sizeof text || !c || !strchr("0123456789+-.eEiInNfFaAtTyY", c)) return false;
         text[n++] = c;
@@ -334,7 +349,8 @@ static bool parse_float(Str s, double *f) {
         const char *word = text + (text[0] == '-' || text[0] == '+');
         char low[16] = {0};
         for (size_t i = 0; i < sizeof low - 1 && word[i]; i++) low[i] = (char)(word[i] | 0x20);
-        if (strlen(word) > 8 || (strcmp(low, "nan") != 0 && strcmp(low, "inf") != 0 && strcmp(low, "infinity") != 0)) return false;
+        if (strlen(word) > 8 || (strcmp(low, "nan") != 0 && strcmp(low, "inf") != 0 && strcmp(low, "infinity") != 0))
+            return false;
     }
     char *end;
     *f = strtod(text, &end);
@@ -367,7 +383,8 @@ static bool f_int(JinjaCall *c, JinjaValue *out) {
     if (v->kind == JINJA_INT || v->kind == JINJA_BIG) *out = *v;
     else if (v->kind == JINJA_BOOL) *out = jinja_int(v->b);
     else if (v->kind == JINJA_FLOAT && isfinite(v->f)) return float_to_int(r, v->f, out);
-    else if (v->kind == JINJA_FLOAT && isinf(v->f)) return *out = otherwise, jinja_type_error(r, "cannot convert float infinity to integer");
+    else if (v->kind == JINJA_FLOAT && isinf(v->f))
+        return *out = otherwise, jinja_type_error(r, "cannot convert float infinity to integer");
     else if (v->kind == JINJA_STR) {
         if (base != 99 && !parse_int(r, v->s, base, out, &ok)) return false;
         if (ok) return true;
@@ -408,8 +425,10 @@ static bool f_length(JinjaCall *c, JinjaValue *out) {
 static bool f_attr(JinjaCall *c, JinjaValue *out) {
     Str name;
     if (!jinja_want_str(c->run, &c->arg[0], "the name of attr", &name)) return false;
-    if (c->self->kind != JINJA_DICT || jinja_find_func(jinja_dict_methods, name)) return jinja_attribute(c->run, c->self, name, out);
-    *out = (JinjaValue){.kind = JINJA_UNDEFINED, .flag = JINJA_WHY_ATTR + JINJA_DICT, .s = name}; /* attributes only, no keys */
+    if (c->self->kind != JINJA_DICT || jinja_find_func(jinja_dict_methods, name))
+        return jinja_attribute(c->run, c->self, name, out);
+    *out = (JinjaValue){
+        .kind = JINJA_UNDEFINED, .flag = JINJA_WHY_ATTR + JINJA_DICT, .s = name}; /* attributes only, no keys */
     return true;
 }
 
@@ -417,7 +436,8 @@ static bool f_attr(JinjaCall *c, JinjaValue *out) {
 static bool f_tojson(JinjaCall *c, JinjaValue *out) {
     JinjaRun *r = c->run;
     const JinjaValue *indent = &c->arg[1], *separators = &c->arg[2];
-    JinjaJson how = {.ascii = flag(&c->arg[0], false), .sort_keys = flag(&c->arg[3], false), .key_separator = str_c(": ")};
+    JinjaJson how = {
+        .ascii = flag(&c->arg[0], false), .sort_keys = flag(&c->arg[3], false), .key_separator = str_c(": ")};
     Buf spaces = {0}, b = {0};
     bool ok = true;
     how.pretty = given(indent);
@@ -450,15 +470,38 @@ const JinjaFunc *jinja_find_filter(Str name) {
 }
 
 const JinjaFunc jinja_filters[] = {
-    {"trim", "chars?", f_trim}, {"lower", "", f_lower}, {"upper", "", f_upper}, {"capitalize", "", f_capitalize},
-    {"title", "", f_title}, {"replace", "old new count?", f_replace}, {"string", "", f_string}, {"safe", "", f_safe},
-    {"escape", "", f_escape}, {"e", "", f_escape}, {"forceescape", "", f_forceescape},
-    {"indent", "width? first? blank?", f_indent}, {"center", "width?", f_center},
-    {"truncate", "length? killwords? end? leeway?", f_truncate}, {"wordcount", "", f_wordcount}, {"format", "*", f_format},
-    {"abs", "", f_abs}, {"round", "precision? method?", f_round}, {"int", "default? base?", f_int}, {"float", "default?", f_float},
-    {"default", "default_value? boolean?", f_default}, {"d", "default_value? boolean?", f_default}, {"length", "", f_length},
-    {"count", "", f_length}, {"attr", "name", f_attr}, {"tojson", "ensure_ascii? indent? separators? sort_keys?", f_tojson},
-    {"filesizeformat", "", NULL}, {"pprint", "", NULL}, {"striptags", "", NULL}, {"urlencode", "", NULL}, {"urlize", "", NULL},
-    {"wordwrap", "", NULL}, {"xmlattr", "", NULL},
+    {"trim", "chars?", f_trim},
+    {"lower", "", f_lower},
+    {"upper", "", f_upper},
+    {"capitalize", "", f_capitalize},
+    {"title", "", f_title},
+    {"replace", "old new count?", f_replace},
+    {"string", "", f_string},
+    {"safe", "", f_safe},
+    {"escape", "", f_escape},
+    {"e", "", f_escape},
+    {"forceescape", "", f_forceescape},
+    {"indent", "width? first? blank?", f_indent},
+    {"center", "width?", f_center},
+    {"truncate", "length? killwords? end? leeway?", f_truncate},
+    {"wordcount", "", f_wordcount},
+    {"format", "*", f_format},
+    {"abs", "", f_abs},
+    {"round", "precision? method?", f_round},
+    {"int", "default? base?", f_int},
+    {"float", "default?", f_float},
+    {"default", "default_value? boolean?", f_default},
+    {"d", "default_value? boolean?", f_default},
+    {"length", "", f_length},
+    {"count", "", f_length},
+    {"attr", "name", f_attr},
+    {"tojson", "ensure_ascii? indent? separators? sort_keys?", f_tojson},
+    {"filesizeformat", "", NULL},
+    {"pprint", "", NULL},
+    {"striptags", "", NULL},
+    {"urlencode", "", NULL},
+    {"urlize", "", NULL},
+    {"wordwrap", "", NULL},
+    {"xmlattr", "", NULL},
     {NULL, NULL, NULL},
 };

@@ -1,6 +1,6 @@
-/* Template text to tokens. Two languages meet here: text up to the next {{, {% or {#, and the words inside a tag. White-space control
- * (-, +, and the two habits of chat templates: a newline behind a block goes, blanks before a block at the start of a line go) is
- * settled here, so that the parser never sees it. */
+/* Template text to tokens. Two languages meet here: text up to the next {{, {% or {#, and the words inside a tag.
+ * White-space control (-, +, and the two habits of chat templates: a newline behind a block goes, blanks before a
+ * block at the start of a line go) is settled here, so that the parser never sees it. */
 #include "text/jinja.h"
 
 #include <stdlib.h>
@@ -44,8 +44,8 @@ static size_t skip_space(const Lexer *l, size_t pos) {
     return pos;
 }
 
-/* Where a tag that ends with `close` at pos ends: behind "-%}" and all white space, "+%}", or "%}" and one newline. 0: no end here.
- * A variable's end knows no "+" and keeps its newline. */
+/* Where a tag that ends with `close` at pos ends: behind "-%}" and all white space, "+%}", or "%}" and one newline.
+ * 0: no end here. A variable's end knows no "+" and keeps its newline. */
 static size_t tag_end(const Lexer *l, size_t pos, const char *close, bool block) {
     if (l->s[pos] == '-' && at(l, pos + 1, close)) return skip_space(l, pos + 3);
     if (block && l->s[pos] == '+' && at(l, pos + 1, close)) return pos + 3;
@@ -115,7 +115,10 @@ static bool comment(Lexer *l) {
 /* ---- inside a tag ---- */
 
 static bool digit_of(char c, int base) {
-    int v = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : 99;
+    int v = c >= '0' && c <= '9'   ? c - '0'
+            : c >= 'a' && c <= 'f' ? c - 'a' + 10
+            : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                   : 99;
     return v < base;
 }
 
@@ -172,7 +175,8 @@ static bool number(Lexer *l) {
             int d = copy[k] <= '9' ? copy[k] - '0' : (copy[k] | 0x20) - 'a' + 10;
             fits = !__builtin_mul_overflow(i, (int64_t)base, &i) && !__builtin_add_overflow(i, (int64_t)d, &i);
         }
-        if (!fits && base != 10) return jinja_source_fail(l->err, ERR_UNSUPPORTED, l->line, "an integer beyond 64 bits in base %d", base);
+        if (!fits && base != 10)
+            return jinja_source_fail(l->err, ERR_UNSUPPORTED, l->line, "an integer beyond 64 bits in base %d", base);
         v = fits ? jinja_int(i) : (JinjaValue){.kind = JINJA_BIG, .s = str_make(copy, n)};
     }
     if (!put(l, JINJA_T_NUMBER, l->line, str_make(l->s + from, end - from), &v)) return false;
@@ -190,8 +194,8 @@ static int hex_value(const char *s, size_t n) {
     return v;
 }
 
-/* One escape sequence behind a backslash at s[i]; writes its text to out and returns how much of the source it used, 0: broken.
- * What Python does not know stays as it is, backslash included. */
+/* One escape sequence behind a backslash at s[i]; writes its text to out and returns how much of the source it used,
+ * 0: broken. What Python does not know stays as it is, backslash included. */
 static size_t escape(const char *s, size_t left, char *out, size_t *n) {
     static const char plain[] = "\\'\"abfnrtv", means[] = "\\'\"\a\b\f\n\r\t\v";
     const char *known = s[0] ? strchr(plain, s[0]) : NULL;
@@ -238,7 +242,8 @@ static bool string(Lexer *l) {
     size_t from = l->pos + 1, end = from;
     while (end < l->len && l->s[end] != quote) end += l->s[end] == '\\' ? 2 : 1;
     if (end >= l->len) return jinja_source_fail(l->err, ERR_FORMAT, l->line, "a string is never closed by %c", quote);
-    char *text = arena_alloc(l->arena, (end - from) * 5 + 16, 1); /* the longest escape is five times what it came from */
+    char *text =
+        arena_alloc(l->arena, (end - from) * 5 + 16, 1); /* the longest escape is five times what it came from */
     if (!text) return jinja_no_memory(l->err);
     size_t n = 0;
     for (size_t i = from; i < end;) {
@@ -247,7 +252,9 @@ static bool string(Lexer *l) {
             continue;
         }
         size_t used = escape(l->s + i + 1, end - i - 1, text, &n);
-        if (!used) return jinja_source_fail(l->err, ERR_FORMAT, l->line, "a broken escape sequence \\%c in a string", l->s[i + 1]);
+        if (!used)
+            return jinja_source_fail(l->err, ERR_FORMAT, l->line, "a broken escape sequence \\%c in a string",
+                                     l->s[i + 1]);
         i += 1 + used;
     }
     if (!put(l, JINJA_T_STRING, l->line, str_make(text, n), NULL)) return false;
@@ -255,8 +262,8 @@ static bool string(Lexer *l) {
     return true;
 }
 
-static const char *const operators[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")",
-                                        "{",  "}",  ">",  "<",  "=",  ".",  ":", "|", ",", ";"};
+static const char *const operators[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[",
+                                        "]",  "(",  ")",  "{",  "}",  ">",  "<", "=", ".", ":", "|", ",", ";"};
 
 static bool word(Lexer *l) {
     char c = l->s[l->pos];
@@ -277,10 +284,12 @@ static bool word(Lexer *l) {
         l->pos += strlen(operators[i]);
         return true;
     }
-    return jinja_source_fail(l->err, ERR_FORMAT, l->line, "unexpected character \"%.*s\" in a tag", (int)size, l->s + l->pos);
+    return jinja_source_fail(l->err, ERR_FORMAT, l->line, "unexpected character \"%.*s\" in a tag", (int)size,
+                             l->s + l->pos);
 }
 
-/* The words of one tag. Its end counts only outside brackets: in {{ {'a': {}}}} the first two braces belong to the dict. */
+/* The words of one tag. Its end counts only outside brackets: in {{ {'a': {}}}} the first two braces belong to the
+ * dict. */
 static bool tag(Lexer *l, bool block) {
     char expected[JINJA_MAX_NESTING];
     size_t open = 0;
@@ -303,12 +312,14 @@ static bool tag(Lexer *l, bool block) {
         if (t->kind != JINJA_T_OP) continue;
         char c = t->text.ptr[0];
         if (c == '(' || c == '[' || c == '{') {
-            if (open == sizeof expected) return jinja_source_fail(l->err, ERR_UNSUPPORTED, l->line, "brackets nested too deep");
+            if (open == sizeof expected)
+                return jinja_source_fail(l->err, ERR_UNSUPPORTED, l->line, "brackets nested too deep");
             expected[open++] = c == '(' ? ')' : c == '[' ? ']' : '}';
         } else if (c == ')' || c == ']' || c == '}') {
             if (open == 0) return jinja_source_fail(l->err, ERR_FORMAT, l->line, "unexpected '%c'", c);
             if (expected[--open] != c)
-                return jinja_source_fail(l->err, ERR_FORMAT, l->line, "unexpected '%c', expected '%c'", c, expected[open]);
+                return jinja_source_fail(l->err, ERR_FORMAT, l->line, "unexpected '%c', expected '%c'", c,
+                                         expected[open]);
         }
     }
 }

@@ -1,6 +1,4 @@
-/* Methods of strings, lists, dicts and of the loop variable. In the tables: a method without function but with parameters changes its
- * value, which the sandbox of transformers refuses; one without both is Python's but not ours. The exceptions are append, extend,
- * insert and pop of lists: Kimi's templates use them, and what they change lives only as long as the render. */
+/* Methods of strings. A method without function in the table is Python's but not ours. */
 #include "text/jinja.h"
 
 #include <string.h>
@@ -25,7 +23,8 @@ static bool strip(JinjaCall *c, bool left, bool right, JinjaValue *out) {
     Str chars;
     bool some = given(&c->arg[0]);
     if (some && !jinja_want_str(c->run, &c->arg[0], "the argument of strip", &chars)) return false;
-    return jinja_charge(c->run, c->self->s.len / 16) && give(c, jinja_strip(c->self->s, some ? &chars : NULL, left, right), out);
+    return jinja_charge(c->run, c->self->s.len / 16) &&
+           give(c, jinja_strip(c->self->s, some ? &chars : NULL, left, right), out);
 }
 
 static bool m_strip(JinjaCall *c, JinjaValue *out) { return strip(c, true, true, out); }
@@ -62,10 +61,14 @@ static bool edge(JinjaCall *c, bool start, JinjaValue *out) {
     const JinjaValue *v = &c->arg[0];
     size_t n = v->kind == JINJA_TUPLE ? v->list->n : 1;
     bool found = false;
-    if (c->arg[1].kind != JINJA_MISSING) return jinja_fail(c->run, ERR_UNSUPPORTED, "startswith and endswith with positions are not supported");
+    if (c->arg[1].kind != JINJA_MISSING)
+        return jinja_fail(c->run, ERR_UNSUPPORTED, "startswith and endswith with positions are not supported");
     for (size_t i = 0; i < n && !found; i++) {
-        if (!jinja_want_str(c->run, v->kind == JINJA_TUPLE ? &v->list->items[i] : v, "the argument of startswith or endswith", &part)) return false;
-        found = part.len <= s.len && (part.len == 0 || memcmp(start ? s.ptr : s.ptr + s.len - part.len, part.ptr, part.len) == 0);
+        if (!jinja_want_str(c->run, v->kind == JINJA_TUPLE ? &v->list->items[i] : v,
+                            "the argument of startswith or endswith", &part))
+            return false;
+        found = part.len <= s.len &&
+                (part.len == 0 || memcmp(start ? s.ptr : s.ptr + s.len - part.len, part.ptr, part.len) == 0);
     }
     return answer(out, found);
 }
@@ -168,7 +171,8 @@ static bool partition(JinjaCall *c, bool from_right, JinjaValue *out) {
     if (!jinja_new_list(c->run, JINJA_TUPLE, 3, out)) return false;
     Str none = str_make(s.ptr, 0);
     if (at == SIZE_MAX)
-        return add_piece(c, from_right ? none : s, out) && add_piece(c, none, out) && add_piece(c, from_right ? s : none, out);
+        return add_piece(c, from_right ? none : s, out) && add_piece(c, none, out) &&
+               add_piece(c, from_right ? s : none, out);
     Str rest = str_make(s.ptr + at + separator.len, s.len - at - separator.len);
     return add_piece(c, str_make(s.ptr, at), out) && add_piece(c, separator, out) && add_piece(c, rest, out);
 }
@@ -183,7 +187,8 @@ static bool m_splitlines(JinjaCall *c, JinjaValue *out) {
     if (!jinja_new_list(c->run, JINJA_LIST, 0, out)) return false;
     for (size_t i = 0; i < s.len; i += size) {
         uint32_t cp = jinja_code_point(s, i, &size);
-        bool is_break = (cp >= 0x0A && cp <= 0x0D) || (cp >= 0x1C && cp <= 0x1E) || cp == 0x85 || cp == 0x2028 || cp == 0x2029;
+        bool is_break =
+            (cp >= 0x0A && cp <= 0x0D) || (cp >= 0x1C && cp <= 0x1E) || cp == 0x85 || cp == 0x2028 || cp == 0x2029;
         if (!is_break) continue;
         if (cp == '\r' && i + 1 < s.len && s.ptr[i + 1] == '\n') size = 2;
         if (!add_piece(c, str_make(s.ptr + line, (keep ? i + size : i) - line), out)) return false;
@@ -197,7 +202,9 @@ static bool m_replace(JinjaCall *c, JinjaValue *out) {
     Str s = c->self->s, old, new;
     int64_t count = -1;
     Buf b = {0};
-    if (!jinja_want_str(r, &c->arg[0], "the text to replace", &old) || !jinja_want_str(r, &c->arg[1], "the replacement", &new)) return false;
+    if (!jinja_want_str(r, &c->arg[0], "the text to replace", &old) ||
+        !jinja_want_str(r, &c->arg[1], "the replacement", &new))
+        return false;
     if (given(&c->arg[2]) && !jinja_want_int(r, &c->arg[2], "the count of replace", &count)) return false;
     if (!jinja_charge_find(r, s, old)) return false;
     size_t at = 0;
@@ -223,11 +230,13 @@ static bool m_replace(JinjaCall *c, JinjaValue *out) {
 static bool find(JinjaCall *c, bool from_right, bool must, bool count, JinjaValue *out) {
     Str s = c->self->s, what;
     if (!jinja_want_str(c->run, &c->arg[0], "the text to find", &what)) return false;
-    if (c->arg[1].kind != JINJA_MISSING) return jinja_fail(c->run, ERR_UNSUPPORTED, "find, index and count with positions are not supported");
+    if (c->arg[1].kind != JINJA_MISSING)
+        return jinja_fail(c->run, ERR_UNSUPPORTED, "find, index and count with positions are not supported");
     if (!jinja_charge_find(c->run, s, what)) return false;
     int64_t n = 0;
     size_t at = SIZE_MAX;
-    for (size_t next = jinja_find(s, what, 0); next != SIZE_MAX; next = jinja_find(s, what, next + (count && what.len ? what.len : 1))) {
+    for (size_t next = jinja_find(s, what, 0); next != SIZE_MAX;
+         next = jinja_find(s, what, next + (count && what.len ? what.len : 1))) {
         n++;
         at = next;
         if (!from_right && !count) break;
@@ -254,7 +263,8 @@ static bool m_join(JinjaCall *c, JinjaValue *out) {
     while (jinja_next(&it, &item)) {
         if (item.kind != JINJA_STR || !jinja_charge(r, 1)) {
             buf_free(&b);
-            return !r->failed && jinja_type_error(r, "sequence item %lld: expected str instance, %s found", (long long)n, jinja_type(&item));
+            return !r->failed && jinja_type_error(r, "sequence item %lld: expected str instance, %s found",
+                                                  (long long)n, jinja_type(&item));
         }
         if (n++) buf_put(&b, c->self->s.ptr, c->self->s.len);
         buf_put(&b, item.s.ptr, item.s.len);
@@ -290,7 +300,8 @@ static bool m_format(JinjaCall *c, JinjaValue *out) {
             bool digits = field.len < 6, plain = true;
             for (size_t k = 0; k < field.len; k++) {
                 bool digit = field.ptr[k] >= '0' && field.ptr[k] <= '9';
-                plain = plain && field.ptr[k] != ':' && field.ptr[k] != '!' && field.ptr[k] != '.' && field.ptr[k] != '[';
+                plain =
+                    plain && field.ptr[k] != ':' && field.ptr[k] != '!' && field.ptr[k] != '.' && field.ptr[k] != '[';
                 digits = digits && digit;
                 if (digits) position = position * 10 + (uint32_t)(field.ptr[k] - '0');
             }
@@ -298,8 +309,11 @@ static bool m_format(JinjaCall *c, JinjaValue *out) {
             if (digits && position < c->raw->n_pos) v = &c->raw->pos[position];
             for (uint32_t k = 0; !digits && k < c->raw->n_named; k++)
                 if (str_eq(c->raw->names[k], field)) v = &c->raw->named[k];
-            if (!plain) ok = jinja_fail(r, ERR_UNSUPPORTED, "the format field {%.*s} is not supported", jinja_clip(field, 60), field.ptr);
-            else if (!v) ok = jinja_type_error(r, "no argument for the format field {%.*s}", jinja_clip(field, 60), field.ptr);
+            if (!plain)
+                ok = jinja_fail(r, ERR_UNSUPPORTED, "the format field {%.*s} is not supported", jinja_clip(field, 60),
+                                field.ptr);
+            else if (!v)
+                ok = jinja_type_error(r, "no argument for the format field {%.*s}", jinja_clip(field, 60), field.ptr);
             else ok = jinja_put_str(r, &b, v);
             i = end;
         }
@@ -358,165 +372,52 @@ static bool m_islower(JinjaCall *c, JinjaValue *out) { return by_test(c, "lower"
 static bool m_isupper(JinjaCall *c, JinjaValue *out) { return by_test(c, "upper", out); }
 
 const JinjaFunc jinja_str_methods[] = {
-    {"strip", "chars?", m_strip}, {"lstrip", "chars?", m_lstrip}, {"rstrip", "chars?", m_rstrip}, {"split", "sep? maxsplit?", m_split},
-    {"rsplit", "sep? maxsplit?", m_rsplit}, {"splitlines", "keepends?", m_splitlines}, {"partition", "sep", m_partition},
-    {"rpartition", "sep", m_rpartition}, {"startswith", "prefix start?", m_startswith}, {"endswith", "suffix start?", m_endswith},
-    {"removeprefix", "prefix", m_removeprefix}, {"removesuffix", "suffix", m_removesuffix}, {"replace", "old new count?", m_replace},
-    {"upper", "", m_upper}, {"lower", "", m_lower}, {"title", "", m_title}, {"capitalize", "", m_capitalize},
-    {"find", "sub start?", m_find}, {"rfind", "sub start?", m_rfind}, {"index", "sub start?", m_index}, {"rindex", "sub start?", m_rindex},
-    {"count", "sub start?", m_count}, {"join", "iterable", m_join}, {"format", "*", m_format}, {"ljust", "width fillchar?", m_ljust},
-    {"rjust", "width fillchar?", m_rjust}, {"zfill", "width", m_zfill}, {"center", "width", m_center}, {"isdigit", "", m_isdigit},
-    {"isnumeric", "", m_isdigit}, {"isdecimal", "", m_isdigit}, {"isalpha", "", m_isalpha}, {"isalnum", "", m_isalnum},
-    {"isspace", "", m_isspace}, {"islower", "", m_islower}, {"isupper", "", m_isupper}, {"casefold", NULL, NULL},
-    {"encode", NULL, NULL}, {"expandtabs", NULL, NULL}, {"format_map", NULL, NULL}, {"isascii", NULL, NULL}, {"isidentifier", NULL, NULL},
-    {"isprintable", NULL, NULL}, {"istitle", NULL, NULL}, {"maketrans", NULL, NULL}, {"swapcase", NULL, NULL}, {"translate", NULL, NULL},
+    {"strip", "chars?", m_strip},
+    {"lstrip", "chars?", m_lstrip},
+    {"rstrip", "chars?", m_rstrip},
+    {"split", "sep? maxsplit?", m_split},
+    {"rsplit", "sep? maxsplit?", m_rsplit},
+    {"splitlines", "keepends?", m_splitlines},
+    {"partition", "sep", m_partition},
+    {"rpartition", "sep", m_rpartition},
+    {"startswith", "prefix start?", m_startswith},
+    {"endswith", "suffix start?", m_endswith},
+    {"removeprefix", "prefix", m_removeprefix},
+    {"removesuffix", "suffix", m_removesuffix},
+    {"replace", "old new count?", m_replace},
+    {"upper", "", m_upper},
+    {"lower", "", m_lower},
+    {"title", "", m_title},
+    {"capitalize", "", m_capitalize},
+    {"find", "sub start?", m_find},
+    {"rfind", "sub start?", m_rfind},
+    {"index", "sub start?", m_index},
+    {"rindex", "sub start?", m_rindex},
+    {"count", "sub start?", m_count},
+    {"join", "iterable", m_join},
+    {"format", "*", m_format},
+    {"ljust", "width fillchar?", m_ljust},
+    {"rjust", "width fillchar?", m_rjust},
+    {"zfill", "width", m_zfill},
+    {"center", "width", m_center},
+    {"isdigit", "", m_isdigit},
+    {"isnumeric", "", m_isdigit},
+    {"isdecimal", "", m_isdigit},
+    {"isalpha", "", m_isalpha},
+    {"isalnum", "", m_isalnum},
+    {"isspace", "", m_isspace},
+    {"islower", "", m_islower},
+    {"isupper", "", m_isupper},
+    {"casefold", NULL, NULL},
+    {"encode", NULL, NULL},
+    {"expandtabs", NULL, NULL},
+    {"format_map", NULL, NULL},
+    {"isascii", NULL, NULL},
+    {"isidentifier", NULL, NULL},
+    {"isprintable", NULL, NULL},
+    {"istitle", NULL, NULL},
+    {"maketrans", NULL, NULL},
+    {"swapcase", NULL, NULL},
+    {"translate", NULL, NULL},
     {NULL, NULL, NULL},
 };
-
-/* ---- lists ---- */
-
-static bool m_append(JinjaCall *c, JinjaValue *out) {
-    *out = jinja_none();
-    return jinja_append(c->run, c->self->list, &c->arg[0]);
-}
-
-static bool m_extend(JinjaCall *c, JinjaValue *out) {
-    JinjaValue more;
-    *out = jinja_none();
-    if (!jinja_to_list(c->run, &c->arg[0], JINJA_LIST, &more)) return false;
-    for (size_t i = 0; i < more.list->n; i++)
-        if (!jinja_append(c->run, c->self->list, &more.list->items[i])) return false;
-    return true;
-}
-
-static bool m_insert(JinjaCall *c, JinjaValue *out) {
-    JinjaList *l = c->self->list;
-    int64_t at, n = (int64_t)l->n;
-    *out = jinja_none();
-    if (!jinja_want_int(c->run, &c->arg[0], "the place of insert", &at) || !jinja_append(c->run, l, &c->arg[1])) return false;
-    at = at < 0 ? (at + n < 0 ? 0 : at + n) : at > n ? n : at;
-    memmove(l->items + at + 1, l->items + at, (size_t)(n - at) * sizeof *l->items);
-    l->items[at] = c->arg[1];
-    return jinja_charge(c->run, (uint64_t)n / 16);
-}
-
-static bool m_pop(JinjaCall *c, JinjaValue *out) {
-    JinjaList *l = c->self->list;
-    int64_t at = -1, n = (int64_t)l->n;
-    if (c->arg[0].kind != JINJA_MISSING && !jinja_want_int(c->run, &c->arg[0], "the place of pop", &at)) return false;
-    if (n == 0) return jinja_type_error(c->run, "pop from empty list");
-    if (at < 0) at += n;
-    if (at < 0 || at >= n) return jinja_type_error(c->run, "pop index out of range");
-    *out = l->items[at];
-    memmove(l->items + at, l->items + at + 1, (size_t)(n - at - 1) * sizeof *l->items);
-    l->n--;
-    return jinja_charge(c->run, (uint64_t)n / 16);
-}
-
-static bool l_search(JinjaCall *c, bool count, JinjaValue *out) {
-    int64_t n = 0;
-    for (size_t i = 0; i < c->self->list->n; i++) {
-        bool equal;
-        if (!jinja_charge(c->run, 1) || !jinja_equal(c->run, &c->self->list->items[i], &c->arg[0], &equal)) return false;
-        if (equal && !count) return *out = jinja_int((int64_t)i), true;
-        n += equal;
-    }
-    *out = jinja_int(n);
-    return count || jinja_type_error(c->run, "the value is not in list");
-}
-
-static bool l_index(JinjaCall *c, JinjaValue *out) { return l_search(c, false, out); }
-static bool l_count(JinjaCall *c, JinjaValue *out) { return l_search(c, true, out); }
-static bool l_copy(JinjaCall *c, JinjaValue *out) { return jinja_to_list(c->run, c->self, JINJA_LIST, out); }
-
-const JinjaFunc jinja_list_methods[] = {
-    {"append", "object", m_append}, {"extend", "iterable", m_extend}, {"insert", "index object", m_insert}, {"pop", "index?", m_pop},
-    {"index", "value", l_index}, {"count", "value", l_count}, {"copy", "", l_copy}, {"clear", "", NULL}, {"remove", "value", NULL},
-    {"reverse", "", NULL}, {"sort", "", NULL},
-    {NULL, NULL, NULL},
-};
-
-const JinjaFunc jinja_tuple_methods[] = {{"index", "value", l_index}, {"count", "value", l_count}, {NULL, NULL, NULL}};
-
-/* ---- dicts ---- */
-
-typedef enum View { VIEW_ITEMS, VIEW_KEYS, VIEW_VALUES } View;
-
-static bool view(JinjaCall *c, View what, JinjaValue *out) {
-    const JinjaDict *d = c->self->dict;
-    if (!jinja_new_list(c->run, JINJA_VIEW, d->n, out)) return false;
-    for (uint32_t i = 0; i < d->n; i++) {
-        JinjaValue v = what == VIEW_KEYS ? d->entries[i].key : d->entries[i].value;
-        if (what == VIEW_ITEMS) {
-            if (!jinja_new_list(c->run, JINJA_TUPLE, 2, &v)) return false;
-            v.list->items[0] = d->entries[i].key;
-            v.list->items[1] = d->entries[i].value;
-            v.list->n = 2;
-        }
-        if (!jinja_charge(c->run, 1) || !jinja_append(c->run, out->list, &v)) return false;
-    }
-    return true;
-}
-
-static bool m_items(JinjaCall *c, JinjaValue *out) { return view(c, VIEW_ITEMS, out); }
-static bool m_keys(JinjaCall *c, JinjaValue *out) { return view(c, VIEW_KEYS, out); }
-static bool m_values(JinjaCall *c, JinjaValue *out) { return view(c, VIEW_VALUES, out); }
-
-static bool m_get(JinjaCall *c, JinjaValue *out) {
-    const JinjaValue *v;
-    if (!jinja_dict_get(c->run, c->self->dict, &c->arg[0], &v)) return false;
-    *out = v ? *v : c->arg[1].kind == JINJA_MISSING ? jinja_none() : c->arg[1];
-    return true;
-}
-
-static bool m_copy(JinjaCall *c, JinjaValue *out) {
-    const JinjaDict *d = c->self->dict;
-    if (!jinja_new_dict(c->run, JINJA_DICT, out)) return false;
-    for (uint32_t i = 0; i < d->n; i++)
-        if (!jinja_dict_set(c->run, out->dict, &d->entries[i].key, &d->entries[i].value)) return false;
-    return true;
-}
-
-const JinjaFunc jinja_dict_methods[] = {
-    {"items", "", m_items}, {"keys", "", m_keys}, {"values", "", m_values}, {"get", "key default?", m_get}, {"copy", "", m_copy},
-    {"fromkeys", NULL, NULL}, {"clear", "", NULL}, {"pop", "key", NULL}, {"popitem", "", NULL}, {"setdefault", "key", NULL},
-    {"update", "other", NULL},
-    {NULL, NULL, NULL},
-};
-
-/* ---- the loop variable, and cycler() ---- */
-
-static bool m_cycle(JinjaCall *c, JinjaValue *out) {
-    if (c->raw->n_pos == 0) return jinja_type_error(c->run, "no items for cycling given");
-    *out = c->raw->pos[c->self->loop->index0 % c->raw->n_pos];
-    return true;
-}
-
-static bool m_changed(JinjaCall *c, JinjaValue *out) {
-    JinjaValue now;
-    JinjaLoop *loop = c->self->loop;
-    bool same = false;
-    if (!jinja_new_list(c->run, JINJA_TUPLE, c->raw->n_pos, &now)) return false;
-    for (uint32_t i = 0; i < c->raw->n_pos; i++)
-        if (!jinja_append(c->run, now.list, &c->raw->pos[i])) return false;
-    if (loop->changed.kind != JINJA_MISSING && !jinja_equal(c->run, &loop->changed, &now, &same)) return false;
-    loop->changed = now;
-    return answer(out, !same);
-}
-
-const JinjaFunc jinja_loop_methods[] = {{"cycle", "*", m_cycle}, {"changed", "*", m_changed}, {NULL, NULL, NULL}};
-
-static bool m_next(JinjaCall *c, JinjaValue *out) {
-    JinjaCycler *cycler = c->self->cycler;
-    *out = cycler->values->items[cycler->at];
-    cycler->at = (cycler->at + 1) % cycler->values->n;
-    return true;
-}
-
-static bool m_reset(JinjaCall *c, JinjaValue *out) {
-    c->self->cycler->at = 0;
-    *out = jinja_none();
-    return true;
-}
-
-const JinjaFunc jinja_cycler_methods[] = {{"next", "", m_next}, {"reset", "", m_reset}, {NULL, NULL, NULL}};

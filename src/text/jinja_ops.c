@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const op_text[] = {"+", "-", "*", "/", "//", "%", "** or pow()", "==", "!=", "<", "<=", ">", ">=", "in", "not in"};
+static const char *const op_text[] = {
+    "+", "-", "*", "/", "//", "%", "** or pow()", "==", "!=", "<", "<=", ">", ">=", "in", "not in"};
 
 static bool unsupported(JinjaRun *r, JinjaOp op, const JinjaValue *a, const JinjaValue *b) {
     if (a->kind == JINJA_UNDEFINED) return jinja_fail_undefined(r, a);
@@ -13,8 +14,10 @@ static bool unsupported(JinjaRun *r, JinjaOp op, const JinjaValue *a, const Jinj
     if (a->kind == JINJA_BIG || b->kind == JINJA_BIG)
         return jinja_fail(r, ERR_UNSUPPORTED, "arithmetic on integers beyond 64 bits is not supported");
     if (op == JINJA_ADD && (a->kind == JINJA_STR || a->kind == JINJA_LIST || a->kind == JINJA_TUPLE))
-        return jinja_type_error(r, "can only concatenate %s (not \"%s\") to %s", jinja_type(a), jinja_type(b), jinja_type(a));
-    return jinja_type_error(r, "unsupported operand type(s) for %s: '%s' and '%s'", op_text[op], jinja_type(a), jinja_type(b));
+        return jinja_type_error(r, "can only concatenate %s (not \"%s\") to %s", jinja_type(a), jinja_type(b),
+                                jinja_type(a));
+    return jinja_type_error(r, "unsupported operand type(s) for %s: '%s' and '%s'", op_text[op], jinja_type(a),
+                            jinja_type(b));
 }
 
 /* ---- numbers ---- */
@@ -100,7 +103,8 @@ static bool repeat(JinjaRun *r, const JinjaValue *a, const JinjaValue *times, Ji
     uint64_t n = times->kind == JINJA_BOOL ? times->b : times->i < 0 ? 0 : (uint64_t)times->i;
     uint64_t size = a->kind == JINJA_STR ? a->s.len : a->list->n, total;
     if (!mul_u64(size, n, &total) || total > r->max_memory)
-        return jinja_fail(r, ERR_MEMORY, "a repetition of more than %llu MiB", (unsigned long long)(r->max_memory >> 20));
+        return jinja_fail(r, ERR_MEMORY, "a repetition of more than %llu MiB",
+                          (unsigned long long)(r->max_memory >> 20));
     if (size == 0) n = 0;
     if (a->kind == JINJA_STR) {
         char *s = jinja_alloc(r, (size_t)total, 1);
@@ -112,7 +116,8 @@ static bool repeat(JinjaRun *r, const JinjaValue *a, const JinjaValue *times, Ji
     }
     JinjaList *from = a->list;
     if (!jinja_new_list(r, (JinjaKind)a->kind, (size_t)total, out)) return false;
-    for (uint64_t i = 0; i < n; i++) memcpy(out->list->items + i * size, from->items, (size_t)size * sizeof(JinjaValue));
+    for (uint64_t i = 0; i < n; i++)
+        memcpy(out->list->items + i * size, from->items, (size_t)size * sizeof(JinjaValue));
     out->list->n = (size_t)total;
     return true;
 }
@@ -202,7 +207,8 @@ static bool contains(JinjaRun *r, const JinjaValue *what, const JinjaValue *in, 
         return true;
     }
     if (in->kind == JINJA_STR) {
-        if (what->kind != JINJA_STR) return jinja_type_error(r, "'in <string>' requires string as left operand, not %s", jinja_type(what));
+        if (what->kind != JINJA_STR)
+            return jinja_type_error(r, "'in <string>' requires string as left operand, not %s", jinja_type(what));
         *found = jinja_find(in->s, what->s, 0) != SIZE_MAX;
         return jinja_charge_find(r, in->s, what->s);
     }
@@ -295,11 +301,13 @@ static bool own_attribute(JinjaRun *r, const JinjaValue *v, Str name, JinjaValue
     }
     const JinjaFunc *table = methods_of(v), *fn = table ? jinja_find_func(table, name) : NULL;
     if (str_starts(name, "__") && str_ends(name, "__"))
-        return jinja_undefined_because(r, out, "access to attribute '%.*s' of '%s' object is unsafe.", jinja_clip(name, 60), name.ptr,
-                                       jinja_type(v));
+        return jinja_undefined_because(r, out, "access to attribute '%.*s' of '%s' object is unsafe.",
+                                       jinja_clip(name, 60), name.ptr, jinja_type(v));
     if (fn && !fn->fn && fn->params)
-        return jinja_undefined_because(r, out, "access to attribute '%s' of '%s' object is unsafe.", fn->name, jinja_type(v));
-    if (fn && !fn->fn) return jinja_fail(r, ERR_UNSUPPORTED, "the method %s.%s is not supported", jinja_type(v), fn->name);
+        return jinja_undefined_because(r, out, "access to attribute '%s' of '%s' object is unsafe.", fn->name,
+                                       jinja_type(v));
+    if (fn && !fn->fn)
+        return jinja_fail(r, ERR_UNSUPPORTED, "the method %s.%s is not supported", jinja_type(v), fn->name);
     *found = fn != NULL;
     if (!fn) return true;
     JinjaMethod *m = jinja_alloc(r, 1, sizeof *m);
@@ -324,7 +332,8 @@ static bool index_item(JinjaRun *r, const JinjaValue *v, int64_t i, JinjaValue *
     int64_t n;
     if (!jinja_length(r, v, &n)) return false;
     int64_t at = i < 0 ? i + n : i;
-    if (at < 0 || at >= n) return jinja_undefined_because(r, out, "%s object has no element %lld", jinja_type(v), (long long)i);
+    if (at < 0 || at >= n)
+        return jinja_undefined_because(r, out, "%s object has no element %lld", jinja_type(v), (long long)i);
     if (v->kind == JINJA_RANGE) {
         *out = jinja_int(v->range->start + at * v->range->step);
     } else if (v->kind == JINJA_STR) {
@@ -351,12 +360,14 @@ bool jinja_item(JinjaRun *r, const JinjaValue *v, const JinjaValue *key, JinjaVa
             return true;
         }
     }
-    bool indexed = self.kind == JINJA_LIST || self.kind == JINJA_TUPLE || self.kind == JINJA_STR || self.kind == JINJA_RANGE;
+    bool indexed =
+        self.kind == JINJA_LIST || self.kind == JINJA_TUPLE || self.kind == JINJA_STR || self.kind == JINJA_RANGE;
     if (indexed && key->kind == JINJA_INT) return index_item(r, &self, key->i, out);
     if (indexed && key->kind == JINJA_BOOL) return index_item(r, &self, key->b, out);
     if (key->kind != JINJA_STR) {
         Buf b = {0};
-        if (!jinja_put_repr(r, &b, key) || b.failed) return buf_free(&b), r->failed ? false : jinja_fail(r, ERR_MEMORY, "out of memory");
+        if (!jinja_put_repr(r, &b, key) || b.failed)
+            return buf_free(&b), r->failed ? false : jinja_fail(r, ERR_MEMORY, "out of memory");
         bool ok = jinja_undefined_because(r, out, "%s object has no element %.*s", jinja_type(&self),
                                           jinja_clip(str_make(b.ptr, b.len), 100), b.ptr);
         buf_free(&b);
@@ -383,7 +394,8 @@ static bool clip(JinjaRun *r, const JinjaValue *bound, int64_t n, int64_t step, 
     return true;
 }
 
-static bool slice_string(JinjaRun *r, const JinjaValue *v, int64_t start, int64_t step, int64_t count, JinjaValue *out) {
+static bool slice_string(JinjaRun *r, const JinjaValue *v, int64_t start, int64_t step, int64_t count,
+                         JinjaValue *out) {
     Str s = v->s;
     uint8_t flag = v->flag;
     if (step == 1) { /* a piece of the same bytes */
@@ -397,7 +409,8 @@ static bool slice_string(JinjaRun *r, const JinjaValue *v, int64_t start, int64_
     JinjaValue plain = jinja_str(s);
     Buf b = {0};
     if (!jinja_to_list(r, &plain, JINJA_LIST, &chars)) return false;
-    for (int64_t i = 0; i < count; i++) buf_put(&b, chars.list->items[start + i * step].s.ptr, chars.list->items[start + i * step].s.len);
+    for (int64_t i = 0; i < count; i++)
+        buf_put(&b, chars.list->items[start + i * step].s.ptr, chars.list->items[start + i * step].s.len);
     if (!jinja_take_buf(r, &b, out)) return false;
     out->flag = flag;
     return true;
@@ -405,17 +418,20 @@ static bool slice_string(JinjaRun *r, const JinjaValue *v, int64_t start, int64_
 
 bool jinja_slice(JinjaRun *r, const JinjaValue *v, const JinjaValue bounds[3], JinjaValue *out) {
     JinjaValue self = *v;
-    int64_t n, start, stop, step = 1;
+    int64_t n = 0, start = 0, stop = 0, step = 1;
     if (self.kind == JINJA_UNDEFINED) return jinja_fail_undefined(r, &self);
     if (self.kind == JINJA_DICT) return jinja_type_error(r, "unhashable type: 'slice'");
     if (self.kind != JINJA_STR && self.kind != JINJA_LIST && self.kind != JINJA_TUPLE && self.kind != JINJA_RANGE)
         return jinja_type_error(r, "'%s' object is not subscriptable", jinja_type(&self));
     if (bounds[2].kind != JINJA_NONE && !jinja_want_int(r, &bounds[2], "a slice's step", &step)) return false;
     if (step == 0) return jinja_type_error(r, "slice step cannot be zero");
-    if (step < -INT32_MAX || step > INT32_MAX) step = step < 0 ? -INT32_MAX : INT32_MAX; /* longer than any sequence here */
-    if (!jinja_length(r, &self, &n) || !clip(r, &bounds[0], n, step, true, &start) || !clip(r, &bounds[1], n, step, false, &stop)) return false;
-    int64_t count = step > 0 ? (stop - start + step - 1) / step : (start - stop - step - 1) / -step;
-    if (count < 0 || (step > 0 ? stop <= start : stop >= start)) count = 0;
+    if (step < -INT32_MAX || step > INT32_MAX)
+        step = step < 0 ? -INT32_MAX : INT32_MAX; /* longer than any sequence here */
+    if (!jinja_length(r, &self, &n) || !clip(r, &bounds[0], n, step, true, &start) ||
+        !clip(r, &bounds[1], n, step, false, &stop))
+        return false;
+    int64_t width = step > 0 ? stop - start : start - stop, stride = step > 0 ? step : -step;
+    int64_t count = width > 0 ? (width - 1) / stride + 1 : 0;
     if (!jinja_charge(r, (uint64_t)count)) return false;
     if (self.kind == JINJA_STR) return slice_string(r, &self, start, step, count, out);
     if (self.kind == JINJA_RANGE) {
@@ -467,7 +483,8 @@ bool jinja_format(JinjaRun *r, Str format, const JinjaValue *args, size_t n, boo
         int precision = -1;
         if (++i < format.len && format.ptr[i] == '.') {
             precision = 0;
-            while (++i < format.len && format.ptr[i] >= '0' && format.ptr[i] <= '9' && precision < 100) precision = precision * 10 + format.ptr[i] - '0';
+            while (++i < format.len && format.ptr[i] >= '0' && format.ptr[i] <= '9' && precision < 100)
+                precision = precision * 10 + format.ptr[i] - '0';
         }
         char c = i < format.len ? format.ptr[i] : 0;
         if (c == '%') {
@@ -479,13 +496,18 @@ bool jinja_format(JinjaRun *r, Str format, const JinjaValue *args, size_t n, boo
         else if (c == 's' && precision < 0) ok = jinja_put_str(r, &b, v);
         else if (c == 'r' && precision < 0) ok = jinja_put_repr(r, &b, v);
         else if (c == 'f' && jinja_is_number(v) && precision <= 100)
-            buf_printf(&b, "%.*f", precision < 0 ? 6 : precision, v->kind == JINJA_FLOAT ? v->f : v->kind == JINJA_INT ? (double)v->i : v->b);
+            buf_printf(&b, "%.*f", precision < 0 ? 6 : precision,
+                       v->kind == JINJA_FLOAT ? v->f
+                       : v->kind == JINJA_INT ? (double)v->i
+                                              : v->b);
         else if ((c == 'd' || c == 'i') && precision < 0 && v->kind == JINJA_FLOAT) buf_printf(&b, "%.0f", trunc(v->f));
         else if ((c == 'd' || c == 'i') && precision < 0 && v->kind == JINJA_BIG) buf_put(&b, v->s.ptr, v->s.len);
         else if ((c == 'd' || c == 'i') && precision < 0 && jinja_is_number(v))
             buf_printf(&b, "%lld", v->kind == JINJA_BOOL ? (long long)v->b : (long long)v->i);
-        else if (c == 'd' || c == 'i' || c == 'f') ok = jinja_type_error(r, "%%%c format: a number is required, not %s", c, jinja_type(v));
-        else ok = jinja_fail(r, ERR_UNSUPPORTED, "the format %%%c is not supported (only %%s %%r %%d %%f)", c ? c : '?');
+        else if (c == 'd' || c == 'i' || c == 'f')
+            ok = jinja_type_error(r, "%%%c format: a number is required, not %s", c, jinja_type(v));
+        else
+            ok = jinja_fail(r, ERR_UNSUPPORTED, "the format %%%c is not supported (only %%s %%r %%d %%f)", c ? c : '?');
     }
     if (ok && all && used < n) ok = jinja_type_error(r, "not all arguments converted during string formatting");
     if (!ok) return buf_free(&b), false;

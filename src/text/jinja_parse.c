@@ -52,8 +52,12 @@ bool jinja_deeper(JinjaParser *p) {
     return jinja_source_fail(p->err, ERR_UNSUPPORTED, p->tok->line, "nested deeper than %d levels", JINJA_MAX_NESTING);
 }
 
-bool jinja_is_op(const JinjaParser *p, const char *op) { return p->tok->kind == JINJA_T_OP && str_eq_c(p->tok->text, op); }
-bool jinja_is_name(const JinjaParser *p, const char *name) { return p->tok->kind == JINJA_T_NAME && str_eq_c(p->tok->text, name); }
+bool jinja_is_op(const JinjaParser *p, const char *op) {
+    return p->tok->kind == JINJA_T_OP && str_eq_c(p->tok->text, op);
+}
+bool jinja_is_name(const JinjaParser *p, const char *name) {
+    return p->tok->kind == JINJA_T_NAME && str_eq_c(p->tok->text, name);
+}
 
 bool jinja_skip_op(JinjaParser *p, const char *op) {
     if (!jinja_is_op(p, op)) return false;
@@ -67,10 +71,16 @@ bool jinja_skip_name(JinjaParser *p, const char *name) {
     return true;
 }
 
-static const char *const kind_names[] = {
-    [JINJA_T_EOF] = "the end of the template", [JINJA_T_DATA] = "text", [JINJA_T_VAR_BEGIN] = "\"{{\"", [JINJA_T_VAR_END] = "\"}}\"",
-    [JINJA_T_BLOCK_BEGIN] = "\"{%\"", [JINJA_T_BLOCK_END] = "\"%}\"", [JINJA_T_NAME] = "a name", [JINJA_T_STRING] = "a string",
-    [JINJA_T_NUMBER] = "a number", [JINJA_T_OP] = "an operator"};
+static const char *const kind_names[] = {[JINJA_T_EOF] = "the end of the template",
+                                         [JINJA_T_DATA] = "text",
+                                         [JINJA_T_VAR_BEGIN] = "\"{{\"",
+                                         [JINJA_T_VAR_END] = "\"}}\"",
+                                         [JINJA_T_BLOCK_BEGIN] = "\"{%\"",
+                                         [JINJA_T_BLOCK_END] = "\"%}\"",
+                                         [JINJA_T_NAME] = "a name",
+                                         [JINJA_T_STRING] = "a string",
+                                         [JINJA_T_NUMBER] = "a number",
+                                         [JINJA_T_OP] = "an operator"};
 
 const char *jinja_describe(const JinjaToken *t, char out[80]) {
     bool literal = t->kind == JINJA_T_NAME || t->kind == JINJA_T_OP || t->kind == JINJA_T_NUMBER;
@@ -81,7 +91,8 @@ const char *jinja_describe(const JinjaToken *t, char out[80]) {
 
 static bool expected(JinjaParser *p, const char *what) {
     char got[80];
-    return jinja_source_fail(p->err, ERR_FORMAT, p->tok->line, "expected %s, got %s", what, jinja_describe(p->tok, got));
+    return jinja_source_fail(p->err, ERR_FORMAT, p->tok->line, "expected %s, got %s", what,
+                             jinja_describe(p->tok, got));
 }
 
 bool jinja_expect(JinjaParser *p, JinjaTokenKind kind) {
@@ -153,7 +164,8 @@ static JinjaExpr *assign_target(JinjaParser *p, bool attributes, const char *end
         if (!first) first = e;
         if (!tuple && !jinja_is_op(p, ",")) return e;
         if (!tuple && !(tuple = jinja_new_expr(p, JINJA_X_TUPLE, e->line, NULL, NULL))) return NULL;
-        if (!jinja_push(&p->tmpl->arena, &tuple->items, tuple->n_items, e)) return jinja_no_memory(p->err), (JinjaExpr *)NULL;
+        if (!jinja_push(&p->tmpl->arena, &tuple->items, tuple->n_items, e))
+            return jinja_no_memory(p->err), (JinjaExpr *)NULL;
         tuple->n_items++;
         if (!jinja_skip_op(p, ",") || jinja_is_op(p, "=") || p->tok->kind == JINJA_T_BLOCK_END) break;
     }
@@ -183,7 +195,8 @@ static JinjaStmt *parse_for(JinjaParser *p, unsigned line) {
     if (!s) return NULL;
     p->loops++;
     s->target = assign_target(p, false, "in");
-    if (!s->target || !expect_name(p, "in") || !(s->expr = jinja_parse_tuple(p, false, false, "recursive"))) return NULL;
+    if (!s->target || !expect_name(p, "in") || !(s->expr = jinja_parse_tuple(p, false, false, "recursive")))
+        return NULL;
     if (jinja_skip_name(p, "if") && !(s->test = jinja_parse_expr(p))) return NULL;
     s->recursive = jinja_skip_name(p, "recursive");
     if (!body(p, &s->body, ends, "for")) return NULL;
@@ -208,7 +221,8 @@ static bool signature(JinjaParser *p, JinjaMacroDef *m) {
     Arena *arena = &p->tmpl->arena;
     while (!jinja_is_op(p, ")")) {
         if (m->n_params && !jinja_expect_op(p, ",")) return false;
-        if (m->n_params >= 100) return jinja_source_fail(p->err, ERR_UNSUPPORTED, p->tok->line, "a macro with more than 100 parameters");
+        if (m->n_params >= 100)
+            return jinja_source_fail(p->err, ERR_UNSUPPORTED, p->tok->line, "a macro with more than 100 parameters");
         JinjaExpr *e = NULL;
         Str *names = arena_alloc(arena, (m->n_params + 1) * sizeof *names, 16);
         if (!names) return jinja_no_memory(p->err);
@@ -220,7 +234,8 @@ static bool signature(JinjaParser *p, JinjaMacroDef *m) {
             if (!(e = jinja_parse_expr(p))) return false;
             defaults = true;
         } else if (defaults) {
-            return jinja_source_fail(p->err, ERR_FORMAT, p->tok->line, "a parameter without default behind one with a default");
+            return jinja_source_fail(p->err, ERR_FORMAT, p->tok->line,
+                                     "a parameter without default behind one with a default");
         }
         if (!jinja_push(arena, &m->defaults, m->n_params, e)) return jinja_no_memory(p->err);
         m->n_params++;
@@ -251,7 +266,8 @@ static JinjaStmt *parse_call(JinjaParser *p, unsigned line) {
     s->macro->name = str_c("caller");
     if (jinja_is_op(p, "(") && !signature(p, s->macro)) return NULL;
     if (!(s->expr = jinja_parse_expr(p))) return NULL;
-    if (s->expr->kind != JINJA_X_CALL) return jinja_source_fail(p->err, ERR_FORMAT, line, "{%% call %%} needs a call"), (JinjaStmt *)NULL;
+    if (s->expr->kind != JINJA_X_CALL)
+        return jinja_source_fail(p->err, ERR_FORMAT, line, "{%% call %%} needs a call"), (JinjaStmt *)NULL;
     return whole_body(p, &s->macro->body, "endcall", "call") ? s : NULL;
 }
 
@@ -277,7 +293,8 @@ static JinjaStmt *parse_with(JinjaParser *p, unsigned line) {
     return s && whole_body(p, &s->body, "endwith", "with") ? s : NULL;
 }
 
-static JinjaStmt *parse_scope(JinjaParser *p, unsigned line) { /* {% generation %}: marks what the model wrote, prints it as it is */
+static JinjaStmt *parse_scope(JinjaParser *p,
+                              unsigned line) { /* {% generation %}: marks what the model wrote, prints it as it is */
     JinjaStmt *s = new_stmt(p, JINJA_S_SCOPE, line);
     return s && whole_body(p, &s->body, "endgeneration", "generation") ? s : NULL;
 }
@@ -306,11 +323,13 @@ static bool parse_print(JinjaParser *p, JinjaBlock *out, unsigned line) {
 }
 
 static bool statement(JinjaParser *p, JinjaBlock *out, const char *inside) {
-    static const char *const unsupported[] = {"block", "extends", "include", "import", "from", "autoescape", "trans", "do", "debug"};
+    static const char *const unsupported[] = {"block",      "extends", "include", "import", "from",
+                                              "autoescape", "trans",   "do",      "debug"};
     const JinjaToken *t = p->tok;
     if (!jinja_expect(p, JINJA_T_NAME)) return false;
     unsigned outer_loops = p->loops;
-    if (str_eq_c(t->text, "macro") || str_eq_c(t->text, "call")) p->loops = 0; /* a body of its own: no break out of it */
+    if (str_eq_c(t->text, "macro") || str_eq_c(t->text, "call"))
+        p->loops = 0; /* a body of its own: no break out of it */
     JinjaStmt *s = NULL;
     if (str_eq_c(t->text, "if")) s = parse_if(p, t->line);
     else if (str_eq_c(t->text, "for")) s = parse_for(p, t->line);
@@ -326,7 +345,8 @@ static bool statement(JinjaParser *p, JinjaBlock *out, const char *inside) {
     else {
         for (size_t i = 0; i < COUNT_OF(unsupported); i++)
             if (str_eq_c(t->text, unsupported[i]))
-                return jinja_source_fail(p->err, ERR_UNSUPPORTED, t->line, "the tag {%% %s %%} is not supported", unsupported[i]);
+                return jinja_source_fail(p->err, ERR_UNSUPPORTED, t->line, "the tag {%% %s %%} is not supported",
+                                         unsupported[i]);
         char name[80];
         jinja_describe(t, name);
         return inside ? jinja_source_fail(p->err, ERR_FORMAT, t->line, "unknown tag %s inside {%% %s %%}", name, inside)
@@ -352,7 +372,8 @@ static bool block(JinjaParser *p, JinjaBlock *out, const char *const *ends, cons
         } else if (t->kind == JINJA_T_VAR_BEGIN) {
             p->tok++;
             s = new_stmt(p, JINJA_S_PRINT, t->line);
-            if (!s || !(s->expr = jinja_parse_tuple(p, true, false, NULL)) || !jinja_expect(p, JINJA_T_VAR_END)) return false;
+            if (!s || !(s->expr = jinja_parse_tuple(p, true, false, NULL)) || !jinja_expect(p, JINJA_T_VAR_END))
+                return false;
             if (!add(p, out, s)) return false;
         } else {
             p->tok++; /* {% */

@@ -1,4 +1,5 @@
-/* What a value looks like as text: str() as {{ }} prints it, repr() as it stands inside a list, JSON as json.dumps writes it. */
+/* What a value looks like as text: str() as {{ }} prints it, repr() as it stands inside a list, JSON as json.dumps
+ * writes it. */
 #include "text/jinja.h"
 
 #include <math.h>
@@ -17,8 +18,8 @@ void jinja_put_float(Buf *b, double f) {
         snprintf(text, sizeof text, "%.*e", precision, f);
         if (strtod(text, NULL) == f) break;
     }
-    char digits[32], *e = strchr(text, 'e');
-    int exponent = atoi(e + 1), n = 0;
+    char digits[32] = {0}, *e = strchr(text, 'e');
+    int exponent = (int)strtol(e + 1, NULL, 10), n = 0;
     for (char *p = text; p < e; p++)
         if (*p >= '0' && *p <= '9') digits[n++] = *p;
     while (n > 1 && digits[n - 1] == '0') n--;
@@ -30,7 +31,8 @@ void jinja_put_float(Buf *b, double f) {
         buf_printf(b, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
         return;
     }
-    for (int i = exponent < 0 ? exponent : 0; i < n || i <= exponent + 1; i++) { /* i: index into digits; before 0 and behind n zeros */
+    for (int i = exponent < 0 ? exponent : 0; i < n || i <= exponent + 1;
+         i++) { /* i: index into digits; before 0 and behind n zeros */
         if (i == exponent + 1) buf_putc(b, '.');
         buf_putc(b, i >= 0 && i < n ? digits[i] : '0');
     }
@@ -114,7 +116,9 @@ bool jinja_put_repr(JinjaRun *r, Buf *b, const JinjaValue *v) {
         ok = put_dict(r, b, v->dict);
         buf_putc(b, '>');
         break;
-    case JINJA_MACRO: buf_printf(b, "<Macro '%.*s'>", jinja_clip(v->macro->def->name, 1000), v->macro->def->name.ptr); break;
+    case JINJA_MACRO:
+        buf_printf(b, "<Macro '%.*s'>", jinja_clip(v->macro->def->name, 1000), v->macro->def->name.ptr);
+        break;
     case JINJA_RANGE: {
         int64_t stop = v->range->start + v->range->n * v->range->step;
         buf_printf(b, "range(%lld, %lld", (long long)v->range->start, (long long)stop);
@@ -122,7 +126,8 @@ bool jinja_put_repr(JinjaRun *r, Buf *b, const JinjaValue *v) {
         buf_putc(b, ')');
         break;
     }
-    default: ok = jinja_type_error(r, "printing a %s is not supported: in Python it would show an address", jinja_type(v));
+    default:
+        ok = jinja_type_error(r, "printing a %s is not supported: in Python it would show an address", jinja_type(v));
     }
     jinja_leave(r);
     return ok && within(r, b);
@@ -201,7 +206,8 @@ static bool put_json_key(JinjaRun *r, Buf *b, const JinjaValue *key, bool ascii)
     return true;
 }
 
-/* The entries of a dict in the order of their keys. Few keys: an insertion sort is enough, and a step is charged for each move. */
+/* The entries of a dict in the order of their keys. Few keys: an insertion sort is enough, and a step is charged for
+ * each move. */
 static bool sorted(JinjaRun *r, const JinjaDict *d, const JinjaEntry **out) {
     JinjaEntry *e = jinja_alloc(r, d->n, sizeof *e);
     if (!e) return false;
@@ -209,7 +215,8 @@ static bool sorted(JinjaRun *r, const JinjaDict *d, const JinjaEntry **out) {
         uint32_t at = i;
         for (; at > 0; at--) {
             bool less;
-            if (!jinja_charge(r, 1) || !jinja_order(r, JINJA_LT, &d->entries[i].key, &e[at - 1].key, &less)) return false;
+            if (!jinja_charge(r, 1) || !jinja_order(r, JINJA_LT, &d->entries[i].key, &e[at - 1].key, &less))
+                return false;
             if (!less) break;
             e[at] = e[at - 1];
         }

@@ -1,9 +1,9 @@
 /* Which variable a name means, settled once when the template is read.
  *
- * Loops, macros, calls, `with` and captured blocks are scopes; an `if` is none. A name that is assigned anywhere in a scope is that
- * scope's own variable everywhere in it. What it holds before the assignment follows Jinja exactly, oddities included: where the
- * name was read first, or is assigned inside an `if`, or is known further out, it starts with the outer value, else undefined
- * (even when the caller passed a variable of that name). */
+ * Loops, macros, calls, `with` and captured blocks are scopes; an `if` is none. A name that is assigned anywhere in
+ * a scope is that scope's own variable everywhere in it. What it holds before the assignment follows Jinja exactly,
+ * oddities included: where the name was read first, or is assigned inside an `if`, or is known further out, it
+ * starts with the outer value, else undefined (even when the caller passed a variable of that name). */
 #include "text/jinja.h"
 
 #include <string.h>
@@ -41,7 +41,7 @@ static JinjaVar *add(Resolver *r, JinjaScope *s, Str name, JinjaInit init) {
         uint32_t cap = s->cap ? s->cap * 2 : 8;
         JinjaVar *more = arena_alloc(&r->tmpl->arena, cap * sizeof *more, 16);
         if (!more) return jinja_no_memory(r->err), (JinjaVar *)NULL;
-        if (s->n) memcpy(more, s->vars, s->n * sizeof *more);
+        if (s->vars) memcpy(more, s->vars, s->n * sizeof *more);
         s->vars = more;
         s->cap = cap;
     }
@@ -67,7 +67,8 @@ static bool store(Resolver *r, JinjaScope *s, Str name, bool in_branch) {
 
 static bool param(Resolver *r, JinjaScope *s, Str name, uint32_t *slot) {
     JinjaVar *v = find(s, name);
-    if (v && slot) return jinja_source_fail(r->err, ERR_FORMAT, 0, "two parameters are called '%.*s'", (int)name.len, name.ptr);
+    if (v && slot)
+        return jinja_source_fail(r->err, ERR_FORMAT, 0, "two parameters are called '%.*s'", (int)name.len, name.ptr);
     if (!v && !(v = add(r, s, name, JINJA_INIT_PARAM))) return false;
     if (slot) *slot = v->slot;
     return true;
@@ -80,7 +81,8 @@ typedef bool Visit(Resolver *r, JinjaExpr *name, JinjaScope *s);
 static bool walk(Resolver *r, JinjaExpr *e, JinjaScope *s, Visit *visit) {
     if (!e) return true;
     if (e->kind == JINJA_X_NAME) return visit(r, e, s);
-    if (!walk(r, e->a, s, visit) || !walk(r, e->b, s, visit) || !walk(r, e->c, s, visit) || !walk(r, e->d, s, visit)) return false;
+    if (!walk(r, e->a, s, visit) || !walk(r, e->b, s, visit) || !walk(r, e->c, s, visit) || !walk(r, e->d, s, visit))
+        return false;
     for (uint32_t i = 0; i < e->n_items; i++)
         if (!walk(r, e->items[i], s, visit)) return false;
     const JinjaArgExprs *x = e->args;
@@ -114,7 +116,8 @@ typedef enum TargetUse { TARGET_STORE, TARGET_BRANCH, TARGET_PARAM } TargetUse;
 
 static bool declare_target(Resolver *r, JinjaExpr *t, JinjaScope *s, TargetUse use) {
     if (t->kind == JINJA_X_ATTR) return load(r, s, t->a->name);
-    if (t->kind == JINJA_X_NAME) return use == TARGET_PARAM ? param(r, s, t->name, NULL) : store(r, s, t->name, use == TARGET_BRANCH);
+    if (t->kind == JINJA_X_NAME)
+        return use == TARGET_PARAM ? param(r, s, t->name, NULL) : store(r, s, t->name, use == TARGET_BRANCH);
     for (uint32_t i = 0; i < t->n_items; i++)
         if (!declare_target(r, t->items[i], s, use)) return false;
     return true;
@@ -135,7 +138,8 @@ static bool declare(Resolver *r, JinjaStmt *st, JinjaScope *s, bool in_branch) {
         return true;
     case JINJA_S_IF:
         for (; st; st = st->elif)
-            if (!walk(r, st->expr, s, declare_load) || !declare_block(r, &st->body, s, true) || !declare_block(r, &st->orelse, s, true))
+            if (!walk(r, st->expr, s, declare_load) || !declare_block(r, &st->body, s, true) ||
+                !declare_block(r, &st->orelse, s, true))
                 return false;
         return true;
     default: return true;
@@ -148,7 +152,8 @@ static bool declare_block(Resolver *r, const JinjaBlock *b, JinjaScope *s, bool 
     return true;
 }
 
-/* Closes a scope whose parameters are declared: the rest of its variables, then where they inherit from, then its body. */
+/* Closes a scope whose parameters are declared: the rest of its variables, then where they inherit from, then its
+ * body. */
 static bool finish_scope(Resolver *r, JinjaScope *s, const JinjaBlock *b) {
     if (!declare_block(r, b, s, false)) return false;
     for (uint32_t i = 0; i < s->n; i++)
@@ -173,7 +178,8 @@ static bool link_for(Resolver *r, JinjaStmt *st, JinjaScope *outer) {
     if (s) strmap_free(&s->by_name);
     if (ok && st->test) {
         s = st->test_scope = new_scope(r, outer);
-        ok = s && declare_target(r, st->target, s, TARGET_PARAM) && walk(r, st->test, s, declare_load) && link(r, st->test, s);
+        ok = s && declare_target(r, st->target, s, TARGET_PARAM) && walk(r, st->test, s, declare_load) &&
+             link(r, st->test, s);
         if (s) strmap_free(&s->by_name);
     }
     if (ok && st->orelse.n) {
@@ -202,7 +208,9 @@ static bool mentions_block(const JinjaBlock *b, Str name);
 static bool mentions_expr(const JinjaExpr *e, Str name) {
     if (!e) return false;
     if (e->kind == JINJA_X_NAME) return str_eq(e->name, name);
-    if (mentions_expr(e->a, name) || mentions_expr(e->b, name) || mentions_expr(e->c, name) || mentions_expr(e->d, name)) return true;
+    if (mentions_expr(e->a, name) || mentions_expr(e->b, name) || mentions_expr(e->c, name) ||
+        mentions_expr(e->d, name))
+        return true;
     for (uint32_t i = 0; i < e->n_items; i++)
         if (mentions_expr(e->items[i], name)) return true;
     const JinjaArgExprs *x = e->args;
@@ -228,7 +236,7 @@ static bool mentions_block(const JinjaBlock *b, Str name) {
 
 /* caller, kwargs and varargs exist only in a macro whose body asks for them. */
 static bool special(Resolver *r, JinjaMacroDef *m, const char *name, uint32_t *slot_plus_1) {
-    uint32_t slot;
+    uint32_t slot = 0;
     if (find(m->scope, str_c(name)) || !mentions_block(&m->body, str_c(name))) return true;
     if (!param(r, m->scope, str_c(name), &slot)) return false;
     *slot_plus_1 = slot + 1;
@@ -238,9 +246,10 @@ static bool special(Resolver *r, JinjaMacroDef *m, const char *name, uint32_t *s
 static bool link_macro(Resolver *r, JinjaMacroDef *m, JinjaScope *outer) {
     JinjaScope *s = m->scope = new_scope(r, outer);
     bool ok = s != NULL;
-    uint32_t slot;
+    uint32_t slot = 0;
     for (uint32_t i = 0; ok && i < m->n_params; i++) ok = param(r, s, m->params[i], &slot);
-    ok = ok && special(r, m, "caller", &m->caller) && special(r, m, "kwargs", &m->kwargs) && special(r, m, "varargs", &m->varargs);
+    ok = ok && special(r, m, "caller", &m->caller) && special(r, m, "kwargs", &m->kwargs) &&
+         special(r, m, "varargs", &m->varargs);
     for (uint32_t i = 0; ok && i < m->n_params; i++) ok = walk(r, m->defaults[i], s, declare_load);
     ok = ok && finish_scope(r, s, &m->body);
     for (uint32_t i = 0; ok && i < m->n_params; i++) ok = link(r, m->defaults[i], s);

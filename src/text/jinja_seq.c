@@ -66,7 +66,8 @@ static bool f_join(JinjaCall *c, JinjaValue *out) {
     bool ok = true;
     for (bool more = false; ok && jinja_next(&it, &item); more = true) {
         if (more) buf_put(&b, separator.ptr, separator.len);
-        ok = jinja_charge(r, 1) && (!given(&c->arg[1]) || jinja_path(r, &item, &c->arg[1], &item)) && jinja_put_str(r, &b, &item);
+        ok = jinja_charge(r, 1) && (!given(&c->arg[1]) || jinja_path(r, &item, &c->arg[1], &item)) &&
+             jinja_put_str(r, &b, &item);
     }
     if (ok) return jinja_take_buf(r, &b, out);
     buf_free(&b);
@@ -108,7 +109,8 @@ static bool f_batch(JinjaCall *c, JinjaValue *out) {
 /* ---- order ---- */
 
 /* What an item is compared by: one of its attributes perhaps, and without regard to case unless that is asked for. */
-static bool key_of(JinjaRun *r, const JinjaValue *item, const JinjaValue *attribute, bool case_sensitive, JinjaValue *key) {
+static bool key_of(JinjaRun *r, const JinjaValue *item, const JinjaValue *attribute, bool case_sensitive,
+                   JinjaValue *key) {
     *key = *item;
     if (given(attribute) && !jinja_path(r, item, attribute, key)) return false;
     if (case_sensitive || key->kind != JINJA_STR) return true;
@@ -118,7 +120,8 @@ static bool key_of(JinjaRun *r, const JinjaValue *item, const JinjaValue *attrib
 }
 
 /* sort(attribute="a,b") orders by several keys: the key becomes a list. */
-static bool keys_of(JinjaRun *r, const JinjaValue *item, const JinjaValue *attribute, bool case_sensitive, JinjaValue *key) {
+static bool keys_of(JinjaRun *r, const JinjaValue *item, const JinjaValue *attribute, bool case_sensitive,
+                    JinjaValue *key) {
     JinjaValue one;
     if (!jinja_new_list(r, JINJA_LIST, 1, key)) return false;
     Str rest = given(attribute) && attribute->kind == JINJA_STR ? attribute->s : str_make("", 0);
@@ -165,9 +168,11 @@ static bool sorted(JinjaRun *r, const JinjaValue *items, const JinjaValue *keys,
 static bool f_sort(JinjaCall *c, JinjaValue *out) {
     JinjaRun *r = c->run;
     JinjaValue items, keys, key;
-    if (!jinja_to_list(r, c->self, JINJA_LIST, &items) || !jinja_new_list(r, JINJA_LIST, items.list->n, &keys)) return false;
+    if (!jinja_to_list(r, c->self, JINJA_LIST, &items) || !jinja_new_list(r, JINJA_LIST, items.list->n, &keys))
+        return false;
     for (size_t i = 0; i < items.list->n; i++)
-        if (!keys_of(r, &items.list->items[i], &c->arg[2], flag(&c->arg[1]), &key) || !jinja_append(r, keys.list, &key)) return false;
+        if (!keys_of(r, &items.list->items[i], &c->arg[2], flag(&c->arg[1]), &key) || !jinja_append(r, keys.list, &key))
+            return false;
     return sorted(r, &items, &keys, flag(&c->arg[0]), out);
 }
 
@@ -177,14 +182,18 @@ static bool f_dictsort(JinjaCall *c, JinjaValue *out) {
     JinjaArgs none = {0};
     Str by = str_c("key");
     if (c->self->kind == JINJA_UNDEFINED) return jinja_fail_undefined(r, c->self);
-    if (c->self->kind != JINJA_DICT) return jinja_type_error(r, "'%s' object has no attribute 'items'", jinja_type(c->self));
+    if (c->self->kind != JINJA_DICT)
+        return jinja_type_error(r, "'%s' object has no attribute 'items'", jinja_type(c->self));
     if (c->arg[1].kind != JINJA_MISSING && !jinja_want_str(r, &c->arg[1], "\"by\" of dictsort", &by)) return false;
-    if (!str_eq_c(by, "key") && !str_eq_c(by, "value")) return jinja_type_error(r, "You can only sort by either \"key\" or \"value\"");
+    if (!str_eq_c(by, "key") && !str_eq_c(by, "value"))
+        return jinja_type_error(r, "You can only sort by either \"key\" or \"value\"");
     if (!jinja_invoke(r, jinja_find_func(jinja_dict_methods, str_c("items")), c->self, &none, &items)) return false;
     if (!jinja_new_list(r, JINJA_LIST, items.list->n, &keys)) return false;
     for (size_t i = 0; i < items.list->n; i++) {
         const JinjaValue *pair = items.list->items[i].list->items, absent = {0};
-        if (!key_of(r, &pair[str_eq_c(by, "value")], &absent, flag(&c->arg[0]), &key) || !jinja_append(r, keys.list, &key)) return false;
+        if (!key_of(r, &pair[str_eq_c(by, "value")], &absent, flag(&c->arg[0]), &key) ||
+            !jinja_append(r, keys.list, &key))
+            return false;
     }
     return sorted(r, &items, &keys, flag(&c->arg[2]), out);
 }
@@ -214,9 +223,13 @@ static bool f_unique(JinjaCall *c, JinjaValue *out) {
     JinjaIter it;
     JinjaValue item, key, seen;
     const JinjaValue *before;
-    if (!jinja_iterate(r, c->self, &it) || !jinja_new_dict(r, JINJA_DICT, &seen) || !jinja_new_list(r, JINJA_ITER, 0, out)) return false;
+    if (!jinja_iterate(r, c->self, &it) || !jinja_new_dict(r, JINJA_DICT, &seen) ||
+        !jinja_new_list(r, JINJA_ITER, 0, out))
+        return false;
     while (jinja_next(&it, &item)) {
-        if (!jinja_charge(r, 1) || !key_of(r, &item, &c->arg[1], flag(&c->arg[0]), &key) || !jinja_dict_get(r, seen.dict, &key, &before)) return false;
+        if (!jinja_charge(r, 1) || !key_of(r, &item, &c->arg[1], flag(&c->arg[0]), &key) ||
+            !jinja_dict_get(r, seen.dict, &key, &before))
+            return false;
         if (before) continue;
         if (!jinja_dict_set(r, seen.dict, &key, &item) || !jinja_append(r, out->list, &item)) return false;
     }
@@ -233,7 +246,8 @@ static const JinjaValue *named(const JinjaArgs *a, const char *name) {
 
 static bool f_map(JinjaCall *c, JinjaValue *out) {
     JinjaRun *r = c->run;
-    const JinjaValue *attribute = c->raw->n_pos == 0 ? named(c->raw, "attribute") : NULL, *otherwise = named(c->raw, "default");
+    const JinjaValue *attribute = c->raw->n_pos == 0 ? named(c->raw, "attribute") : NULL,
+                     *otherwise = named(c->raw, "default");
     const JinjaFunc *filter = NULL;
     JinjaArgs rest = *c->raw;
     JinjaIter it;
@@ -252,7 +266,7 @@ static bool f_map(JinjaCall *c, JinjaValue *out) {
     while (jinja_next(&it, &item)) {
         if (!jinja_enter(r)) return false;
         JinjaValue in = item;
-        bool ok = filter ? jinja_invoke(r, filter, &in, &rest, &item) : jinja_path(r, &in, attribute, &item);
+        bool ok = attribute ? jinja_path(r, &in, attribute, &item) : jinja_invoke(r, filter, &in, &rest, &item);
         jinja_leave(r);
         if (!ok) return false;
         if (attribute && item.kind == JINJA_UNDEFINED && otherwise && otherwise->kind != JINJA_NONE) item = *otherwise;
@@ -301,12 +315,26 @@ static bool f_selectattr(JinjaCall *c, JinjaValue *out) { return choose(c, true,
 static bool f_rejectattr(JinjaCall *c, JinjaValue *out) { return choose(c, true, false, out); }
 
 const JinjaFunc jinja_seq_filters[] = {
-    {"list", "", f_list}, {"items", "", f_items}, {"first", "", f_first}, {"last", "", f_last}, {"reverse", "", f_reverse},
-    {"join", "d? attribute?", f_join}, {"sum", "attribute? start?", f_sum}, {"batch", "linecount fill_with?", f_batch},
-    {"sort", "reverse? case_sensitive? attribute?", f_sort}, {"dictsort", "case_sensitive? by? reverse?", f_dictsort},
-    {"min", "case_sensitive? attribute?", f_min}, {"max", "case_sensitive? attribute?", f_max},
-    {"unique", "case_sensitive? attribute?", f_unique}, {"map", "*", f_map}, {"select", "*", f_select}, {"reject", "*", f_reject},
-    {"selectattr", "*", f_selectattr}, {"rejectattr", "*", f_rejectattr},
-    {"groupby", "", NULL}, {"slice", "", NULL}, {"random", "", NULL},
+    {"list", "", f_list},
+    {"items", "", f_items},
+    {"first", "", f_first},
+    {"last", "", f_last},
+    {"reverse", "", f_reverse},
+    {"join", "d? attribute?", f_join},
+    {"sum", "attribute? start?", f_sum},
+    {"batch", "linecount fill_with?", f_batch},
+    {"sort", "reverse? case_sensitive? attribute?", f_sort},
+    {"dictsort", "case_sensitive? by? reverse?", f_dictsort},
+    {"min", "case_sensitive? attribute?", f_min},
+    {"max", "case_sensitive? attribute?", f_max},
+    {"unique", "case_sensitive? attribute?", f_unique},
+    {"map", "*", f_map},
+    {"select", "*", f_select},
+    {"reject", "*", f_reject},
+    {"selectattr", "*", f_selectattr},
+    {"rejectattr", "*", f_rejectattr},
+    {"groupby", "", NULL},
+    {"slice", "", NULL},
+    {"random", "", NULL},
     {NULL, NULL, NULL},
 };

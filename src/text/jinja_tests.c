@@ -14,28 +14,37 @@ static bool is_none(JinjaCall *c, JinjaValue *out) { return answer(out, c->self-
 static bool is_boolean(JinjaCall *c, JinjaValue *out) { return answer(out, c->self->kind == JINJA_BOOL); }
 static bool is_true(JinjaCall *c, JinjaValue *out) { return answer(out, c->self->kind == JINJA_BOOL && c->self->b); }
 static bool is_false(JinjaCall *c, JinjaValue *out) { return answer(out, c->self->kind == JINJA_BOOL && !c->self->b); }
-static bool is_integer(JinjaCall *c, JinjaValue *out) { return answer(out, c->self->kind == JINJA_INT || c->self->kind == JINJA_BIG); }
+static bool is_integer(JinjaCall *c, JinjaValue *out) {
+    return answer(out, c->self->kind == JINJA_INT || c->self->kind == JINJA_BIG);
+}
 static bool is_float(JinjaCall *c, JinjaValue *out) { return answer(out, c->self->kind == JINJA_FLOAT); }
-static bool is_number(JinjaCall *c, JinjaValue *out) { return answer(out, jinja_is_number(c->self) || c->self->kind == JINJA_BIG); }
+static bool is_number(JinjaCall *c, JinjaValue *out) {
+    return answer(out, jinja_is_number(c->self) || c->self->kind == JINJA_BIG);
+}
 static bool is_string(JinjaCall *c, JinjaValue *out) { return answer(out, c->self->kind == JINJA_STR); }
 static bool is_mapping(JinjaCall *c, JinjaValue *out) { return answer(out, c->self->kind == JINJA_DICT); }
 static bool is_iterable(JinjaCall *c, JinjaValue *out) { return answer(out, jinja_iterable(c->self)); }
-static bool is_escaped(JinjaCall *c, JinjaValue *out) { return answer(out, c->self->kind == JINJA_STR && c->self->flag); }
+static bool is_escaped(JinjaCall *c, JinjaValue *out) {
+    return answer(out, c->self->kind == JINJA_STR && c->self->flag);
+}
 
 /* Python asks for a length and subscripts: undefined values have both, views have no subscripts. */
 static bool is_sequence(JinjaCall *c, JinjaValue *out) {
     JinjaKind k = (JinjaKind)c->self->kind;
-    return answer(out, k == JINJA_STR || k == JINJA_LIST || k == JINJA_TUPLE || k == JINJA_DICT || k == JINJA_RANGE || k == JINJA_UNDEFINED);
+    return answer(out, k == JINJA_STR || k == JINJA_LIST || k == JINJA_TUPLE || k == JINJA_DICT || k == JINJA_RANGE ||
+                           k == JINJA_UNDEFINED);
 }
 
 static bool is_callable(JinjaCall *c, JinjaValue *out) {
     JinjaKind k = (JinjaKind)c->self->kind;
-    return answer(out, k == JINJA_FUNC || k == JINJA_METHOD || k == JINJA_MACRO || k == JINJA_LOOP || k == JINJA_JOINER || k == JINJA_UNDEFINED);
+    return answer(out, k == JINJA_FUNC || k == JINJA_METHOD || k == JINJA_MACRO || k == JINJA_LOOP ||
+                           k == JINJA_JOINER || k == JINJA_UNDEFINED);
 }
 
 static bool remainder_is(JinjaCall *c, int64_t divisor, int64_t wanted, JinjaValue *out) {
     JinjaValue n = jinja_int(divisor), rest;
-    if (c->self->kind == JINJA_STR) return jinja_type_error(c->run, "not all arguments converted during string formatting");
+    if (c->self->kind == JINJA_STR)
+        return jinja_type_error(c->run, "not all arguments converted during string formatting");
     if (!jinja_binary(c->run, JINJA_MOD, c->self, &n, &rest)) return false;
     return answer(out, rest.kind == JINJA_INT ? rest.i == wanted : rest.f == (double)wanted);
 }

@@ -1,4 +1,5 @@
-/* Strings as Python sees them: a row of code points, with Python's idea of white space, case and what can be printed. */
+/* Strings as Python sees them: a row of code points, with Python's idea of white space, case and what can be
+ * printed. */
 #include "text/jinja.h"
 
 #include <string.h>
@@ -10,7 +11,8 @@ uint32_t jinja_code_point(Str s, size_t at, size_t *size) {
     *size = 1;
     if (c < 0x80) return c;
     size_t left = s.len - at;
-    utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)s.ptr + at, left < 4 ? (utf8proc_ssize_t)left : 4, &cp);
+    utf8proc_ssize_t n =
+        utf8proc_iterate((const utf8proc_uint8_t *)s.ptr + at, left < 4 ? (utf8proc_ssize_t)left : 4, &cp);
     if (n <= 0) return 0xFFFD;
     *size = (size_t)n;
     return (uint32_t)cp;
@@ -37,8 +39,8 @@ bool jinja_is_printable(uint32_t cp) {
 
 bool jinja_is_letter(uint32_t cp) {
     utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
-    return c == UTF8PROC_CATEGORY_LU || c == UTF8PROC_CATEGORY_LL || c == UTF8PROC_CATEGORY_LT || c == UTF8PROC_CATEGORY_LM ||
-           c == UTF8PROC_CATEGORY_LO;
+    return c == UTF8PROC_CATEGORY_LU || c == UTF8PROC_CATEGORY_LL || c == UTF8PROC_CATEGORY_LT ||
+           c == UTF8PROC_CATEGORY_LM || c == UTF8PROC_CATEGORY_LO;
 }
 
 bool jinja_is_word(uint32_t cp) {
@@ -100,7 +102,8 @@ Str jinja_strip(Str s, const Str *chars, bool left, bool right) {
 }
 
 static bool is_cased(uint32_t cp) {
-    return utf8proc_toupper((utf8proc_int32_t)cp) != (utf8proc_int32_t)cp || utf8proc_tolower((utf8proc_int32_t)cp) != (utf8proc_int32_t)cp;
+    return utf8proc_toupper((utf8proc_int32_t)cp) != (utf8proc_int32_t)cp ||
+           utf8proc_tolower((utf8proc_int32_t)cp) != (utf8proc_int32_t)cp;
 }
 
 /* A capital sigma at the end of a word becomes the final form. */
@@ -124,7 +127,8 @@ void jinja_put_case(Buf *b, Str s, JinjaCase how) {
             buf_puts(b, is_final(s, i, size) ? "\xCF\x82" : "\xCF\x83");
         } else {
             utf8proc_int32_t c = (utf8proc_int32_t)cp;
-            buf_put(b, out, jinja_put_utf8((uint32_t)(how == JINJA_UPPER ? utf8proc_toupper(c) : utf8proc_tolower(c)), out));
+            buf_put(b, out,
+                    jinja_put_utf8((uint32_t)(how == JINJA_UPPER ? utf8proc_toupper(c) : utf8proc_tolower(c)), out));
         }
     }
 }

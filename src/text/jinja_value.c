@@ -1,4 +1,5 @@
-/* Values as Python has them: truth, equality, order, length, walking over them; lists and dicts that keep their order. */
+/* Values as Python has them: truth, equality, order, length, walking over them; lists and dicts that keep their
+ * order. */
 #include "text/jinja.h"
 
 #include <math.h>
@@ -46,12 +47,14 @@ bool jinja_enter(JinjaRun *r) {
 }
 
 static bool too_much(JinjaRun *r) {
-    return jinja_fail(r, ERR_MEMORY, "the template needs more than %llu MiB for one prompt", (unsigned long long)(r->max_memory >> 20));
+    return jinja_fail(r, ERR_MEMORY, "the template needs more than %llu MiB for one prompt",
+                      (unsigned long long)(r->max_memory >> 20));
 }
 
 void *jinja_alloc(JinjaRun *r, size_t count, size_t size) {
     uint64_t bytes;
-    if (!mul_u64(count, size, &bytes) || bytes > r->max_memory || r->arena.total > r->max_memory - bytes) return too_much(r), (void *)NULL;
+    if (!mul_u64(count, size, &bytes) || bytes > r->max_memory || r->arena.total > r->max_memory - bytes)
+        return too_much(r), (void *)NULL;
     void *p = arena_alloc(&r->arena, bytes ? (size_t)bytes : 1, 16);
     if (!p) jinja_fail(r, ERR_MEMORY, "out of memory while rendering a chat template");
     return p;
@@ -65,7 +68,9 @@ bool jinja_emit(JinjaRun *r, Str text) {
 
 /* ---- making values ---- */
 
-JinjaValue jinja_undefined(Str name) { return (JinjaValue){.kind = JINJA_UNDEFINED, .flag = JINJA_WHY_NAME, .s = name}; }
+JinjaValue jinja_undefined(Str name) {
+    return (JinjaValue){.kind = JINJA_UNDEFINED, .flag = JINJA_WHY_NAME, .s = name};
+}
 
 bool jinja_undefined_because(JinjaRun *r, JinjaValue *out, const char *fmt, ...) {
     char text[256];
@@ -80,8 +85,10 @@ bool jinja_undefined_because(JinjaRun *r, JinjaValue *out, const char *fmt, ...)
 }
 
 static const char *const type_names[JINJA_N_KINDS] = {
-    "missing", "Undefined", "NoneType", "bool", "int", "int", "float", "str", "list", "tuple", "dict", "range", "dict_view", "generator",
-    "Namespace", "Macro", "function", "builtin_function_or_method", "LoopContext", "Cycler", "Joiner"};
+    "missing",     "Undefined", "NoneType",  "bool",  "int",      "int",
+    "float",       "str",       "list",      "tuple", "dict",     "range",
+    "dict_view",   "generator", "Namespace", "Macro", "function", "builtin_function_or_method",
+    "LoopContext", "Cycler",    "Joiner"};
 
 const char *jinja_type(const JinjaValue *v) { return type_names[v->kind]; }
 
@@ -103,7 +110,8 @@ bool jinja_copy_str(JinjaRun *r, const char *bytes, size_t len, JinjaValue *out)
 }
 
 bool jinja_take_buf(JinjaRun *r, Buf *b, JinjaValue *out) {
-    bool ok = b->failed ? jinja_fail(r, ERR_MEMORY, "out of memory while rendering a chat template") : jinja_copy_str(r, b->ptr, b->len, out);
+    bool ok = b->failed ? jinja_fail(r, ERR_MEMORY, "out of memory while rendering a chat template")
+                        : jinja_copy_str(r, b->ptr, b->len, out);
     buf_free(b);
     return ok;
 }
@@ -152,13 +160,15 @@ bool jinja_from_json(JinjaRun *r, const json_t *j, JinjaValue *out) {
     }
     case JSON_ARRAY:
         ok = jinja_new_list(r, JINJA_LIST, json_array_size(j), out);
-        for (size_t i = 0; ok && i < json_array_size(j); i++) ok = jinja_from_json(r, json_array_get(j, i), &out->list->items[i]);
+        for (size_t i = 0; ok && i < json_array_size(j); i++)
+            ok = jinja_from_json(r, json_array_get(j, i), &out->list->items[i]);
         if (ok) out->list->n = json_array_size(j);
         break;
     case JSON_STRING: {
         Str s = str_make(json_string_value(j), json_string_length(j));
         *out = jinja_str(s);
-        if (s.len > 1 && s.ptr[0] == '\xFF') *out = (JinjaValue){.kind = JINJA_BIG, .s = str_make(s.ptr + 1, s.len - 1)};
+        if (s.len > 1 && s.ptr[0] == '\xFF')
+            *out = (JinjaValue){.kind = JINJA_BIG, .s = str_make(s.ptr + 1, s.len - 1)};
         break;
     }
     case JSON_INTEGER: *out = jinja_int(json_integer_value(j)); break;
@@ -191,7 +201,10 @@ static bool hash(JinjaRun *r, const JinjaValue *v, uint64_t *h) {
         }
         jinja_leave(r);
         return true;
-    case JINJA_LIST: case JINJA_DICT: case JINJA_VIEW: return jinja_type_error(r, "unhashable type: '%s'", jinja_type(v));
+    case JINJA_LIST:
+    case JINJA_DICT:
+    case JINJA_VIEW:
+        return jinja_type_error(r, "unhashable type: '%s'", jinja_type(v));
     default: return true;
     }
 }
@@ -291,7 +304,9 @@ bool jinja_truth(const JinjaValue *v) {
     }
 }
 
-bool jinja_is_number(const JinjaValue *v) { return v->kind == JINJA_BOOL || v->kind == JINJA_INT || v->kind == JINJA_FLOAT; }
+bool jinja_is_number(const JinjaValue *v) {
+    return v->kind == JINJA_BOOL || v->kind == JINJA_INT || v->kind == JINJA_FLOAT;
+}
 
 static bool is_numeric(const JinjaValue *v) { return jinja_is_number(v) || v->kind == JINJA_BIG; }
 
@@ -361,8 +376,9 @@ bool jinja_equal(JinjaRun *r, const JinjaValue *a, const JinjaValue *b, bool *eq
     case JINJA_LIST: case JINJA_TUPLE: ok = equal_lists(r, a->list, b->list, equal); break;
     case JINJA_DICT: ok = equal_dicts(r, a->dict, b->dict, equal); break;
     case JINJA_RANGE:
-        *equal = a->range->n == b->range->n && (a->range->n == 0 || (a->range->start == b->range->start &&
-                                                                    (a->range->n == 1 || a->range->step == b->range->step)));
+        *equal = a->range->n == b->range->n &&
+                 (a->range->n == 0 ||
+                  (a->range->start == b->range->start && (a->range->n == 1 || a->range->step == b->range->step)));
         break;
     default: *equal = a->list == b->list; /* the same object */
     }
@@ -374,7 +390,9 @@ static bool holds(JinjaOp op, int c) {
     return op == JINJA_LT ? c < 0 : op == JINJA_LE ? c <= 0 : op == JINJA_GT ? c > 0 : c >= 0;
 }
 
-static const char *op_text(JinjaOp op) { return op == JINJA_LT ? "<" : op == JINJA_LE ? "<=" : op == JINJA_GT ? ">" : ">="; }
+static const char *op_text(JinjaOp op) {
+    return op == JINJA_LT ? "<" : op == JINJA_LE ? "<=" : op == JINJA_GT ? ">" : ">=";
+}
 
 bool jinja_order(JinjaRun *r, JinjaOp op, const JinjaValue *a, const JinjaValue *b, bool *result) {
     if (is_numeric(a) && is_numeric(b)) {
@@ -391,7 +409,8 @@ bool jinja_order(JinjaRun *r, JinjaOp op, const JinjaValue *a, const JinjaValue 
     if (a->kind == JINJA_UNDEFINED) return jinja_fail_undefined(r, a);
     if (b->kind == JINJA_UNDEFINED) return jinja_fail_undefined(r, b);
     if (a->kind != b->kind || (a->kind != JINJA_LIST && a->kind != JINJA_TUPLE))
-        return jinja_type_error(r, "'%s' not supported between instances of '%s' and '%s'", op_text(op), jinja_type(a), jinja_type(b));
+        return jinja_type_error(r, "'%s' not supported between instances of '%s' and '%s'", op_text(op), jinja_type(a),
+                                jinja_type(b));
     if (!jinja_enter(r)) return false;
     size_t i = 0;
     bool equal = true;
@@ -422,7 +441,13 @@ bool jinja_length(JinjaRun *r, const JinjaValue *v, int64_t *n) {
 
 bool jinja_iterable(const JinjaValue *v) {
     switch (v->kind) {
-    case JINJA_UNDEFINED: case JINJA_STR: case JINJA_LIST: case JINJA_TUPLE: case JINJA_DICT: case JINJA_RANGE: case JINJA_VIEW:
+    case JINJA_UNDEFINED:
+    case JINJA_STR:
+    case JINJA_LIST:
+    case JINJA_TUPLE:
+    case JINJA_DICT:
+    case JINJA_RANGE:
+    case JINJA_VIEW:
     case JINJA_ITER: case JINJA_LOOP: return true;
     default: return false;
     }
@@ -467,7 +492,9 @@ bool jinja_next(JinjaIter *it, JinjaValue *out) {
 bool jinja_to_list(JinjaRun *r, const JinjaValue *v, JinjaKind kind, JinjaValue *out) {
     JinjaIter it;
     JinjaValue item, in = *v;
-    if (!jinja_iterate(r, &in, &it) || !jinja_charge(r, (uint64_t)it.left) || !jinja_new_list(r, kind, (size_t)it.left, out)) return false;
+    if (!jinja_iterate(r, &in, &it) || !jinja_charge(r, (uint64_t)it.left) ||
+        !jinja_new_list(r, kind, (size_t)it.left, out))
+        return false;
     while (jinja_next(&it, &item))
         if (!jinja_append(r, out->list, &item)) return false;
     return true;

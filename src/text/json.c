@@ -1,8 +1,9 @@
 /* JSON with integers of any size.
  *
- * jansson holds 64 bits. A longer integer becomes a string value that no JSON text can spell: the byte 0xFF and the digits. To get
- * there the literal is first written as a string that begins with U+F8FF and a colon; a string of the text that begins with U+F8FF
- * itself gets a second one, so the two cannot be confused. Most texts have neither and are parsed as they are. */
+ * jansson holds 64 bits. A longer integer becomes a string value that no JSON text can spell: the byte 0xFF and the
+ * digits. To get there the literal is first written as a string that begins with U+F8FF and a colon; a string of the
+ * text that begins with U+F8FF itself gets a second one, so the two cannot be confused. Most texts have neither and
+ * are parsed as they are. */
 #include "text/text.h"
 
 #include <string.h>
@@ -11,6 +12,7 @@
 
 enum { MAX_DIGITS_64 = 18 }; /* integers of so many digits always fit */
 
+static bool is_one_of(char c, const char *set) { return c != 0 && strchr(set, c) != NULL; }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /* The end of the string that begins at i, behind its quote. */
@@ -35,7 +37,7 @@ static bool too_long(const char *s, size_t len, size_t i, size_t *end) {
     *end = last;
     bool integer = last == len || (s[last] != '.' && s[last] != 'e' && s[last] != 'E');
     if (!integer) {
-        while (*end < len && (is_digit(s[*end]) || memchr("+-.eE", s[*end], 5))) ++*end;
+        while (*end < len && (is_digit(s[*end]) || is_one_of(s[*end], "+-.eE"))) ++*end;
         return false;
     }
     if (last - first <= MAX_DIGITS_64 || s[first] == '0') return false;
@@ -54,7 +56,7 @@ static void rewrite(const char *s, size_t len, Buf *out, bool *changed) {
         if (s[i] == '"') {
             end = string_end(s, len, i);
             size_t next = end;
-            while (next < len && memchr(" \t\r\n", s[next], 4)) next++;
+            while (next < len && is_one_of(s[next], " \t\r\n")) next++;
             bool key = next < len && s[next] == ':';
             if (!key && begins_with_mark(s, len, i)) {
                 buf_put(out, s + done, i + 1 - done);
@@ -105,7 +107,8 @@ static bool restore(json_t *j) {
     } else if (json_is_object(j)) {
         for (void *it = json_object_iter(j); it; it = json_object_iter_next(j, it)) {
             item = json_object_iter_value(it);
-            if (!(is_rewritten(item) ? json_object_iter_set_new(j, it, restored(item)) == 0 : restore(item))) return false;
+            if (!(is_rewritten(item) ? json_object_iter_set_new(j, it, restored(item)) == 0 : restore(item)))
+                return false;
         }
     }
     return true;

@@ -1,5 +1,5 @@
-/* Chat templates: every recorded render of the reference byte for byte, each construct by itself, hostile templates, failing memory.
- * The expected texts of the small cases are those of jinja2 3.1.6 in the sandbox transformers uses. */
+/* Chat templates: every recorded render of the reference byte for byte, each construct by itself, hostile templates,
+ * failing memory. The expected texts of the small cases are those of jinja2 3.1.6 in the sandbox transformers uses. */
 #include "support/support.h"
 
 #include "text/text.h"
@@ -63,8 +63,8 @@ static ErrCode code_of(const char *source, const char *vars) {
 /* ---- the reference's own renders ---- */
 
 /* One recorded conversation; `error`: it must fail, with this message when `exact`. */
-static void check_render(const char *where, const char *source, size_t source_len, json_t *request, bool chat, const json_t *expected,
-                         const json_t *error, bool exact) {
+static void check_render(const char *where, const char *source, size_t source_len, json_t *request, bool chat,
+                         const json_t *expected, const json_t *error, bool exact) {
     Err err = {0};
     Buf out = {0};
     Template *t = text_template_new(source, source_len, &err);
@@ -124,7 +124,8 @@ static void check_more(int n, json_t *line) {
     char where[200], path[200];
     size_t len;
     const char *name = json_string_value(json_object_get(line, "template"));
-    snprintf(where, sizeof where, "vectors.jsonl, line %d (%s, %s)", n, name, json_string_value(json_object_get(line, "case")));
+    snprintf(where, sizeof where, "vectors.jsonl, line %d (%s, %s)", n, name,
+             json_string_value(json_object_get(line, "case")));
     snprintf(path, sizeof path, "data/templates/more/%s", name);
     char *source = read_file(shared_path(path), &len);
     json_t *vars = json_object();
@@ -174,8 +175,10 @@ static void tiny_tales_speaks(void **state) {
     json_t *config = load(text);
     const char *source = json_string_value(json_object_get(config, "chat_template"));
     assert_non_null(source);
-    assert_string_equal(render(source, "{\"messages\": [{\"role\": \"user\", \"content\": \" Hi \"}], \"add_generation_prompt\": true}"),
-                        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n");
+    assert_string_equal(
+        render(source,
+               "{\"messages\": [{\"role\": \"user\", \"content\": \" Hi \"}], \"add_generation_prompt\": true}"),
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n");
     assert_string_equal(render(source, "{\"messages\": [{\"role\": \"bard\", \"content\": \"x\"}]}"),
                         "!tiny-tales knows the roles system (first), user, assistant and tool, not bard");
     json_decref(config);
@@ -198,10 +201,13 @@ static void check_case(int n, json_t *line) {
     Template *t = text_template_new(json_string_value(source), json_string_length(source), &err);
     if (t) text_template_render(t, case_vars, &out, &err);
     bool ok = err.code == ERR_OK;
-    if (ok && !expected) fail_msg("line %d: %s rendered as \"%s\", Jinja refuses it", n, json_string_value(source), out.ptr);
+    if (ok && !expected)
+        fail_msg("line %d: %s rendered as \"%s\", Jinja refuses it", n, json_string_value(source), out.ptr);
     if (!ok && expected) fail_msg("line %d: %s: %s", n, json_string_value(source), err.text);
-    if (ok && (out.len != json_string_length(expected) || (out.len && memcmp(out.ptr, json_string_value(expected), out.len) != 0)))
-        fail_msg("line %d: %s rendered as \"%s\" instead of \"%s\"", n, json_string_value(source), out.ptr, json_string_value(expected));
+    if (ok && (out.len != json_string_length(expected) ||
+               (out.len && memcmp(out.ptr, json_string_value(expected), out.len) != 0)))
+        fail_msg("line %d: %s rendered as \"%s\" instead of \"%s\"", n, json_string_value(source), out.ptr,
+                 json_string_value(expected));
     text_template_free(t);
     buf_free(&out);
 }
@@ -217,11 +223,13 @@ static void constructs_render_as_in_jinja(void **state) {
 
 static void errors_name_the_construct_and_its_line(void **state) {
     (void)state;
-    static const struct { const char *source, *error; } cases[] = {
+    static const struct { const char *source, *error;
+    } cases[] = {
         {"a\nb {{ x|frobnicate }}", "!line 2: no filter named 'frobnicate'"},
         {"{{ x|urlize }}", "!line 1: the filter 'urlize' is not supported"},
         {"\n\n{{ x is odious }}", "!line 3: no test named 'odious'"},
-        {"{% if 0 %}{{ x|frobnicate }}{% endif %}", "!line 1: no filter named 'frobnicate'"}, /* even where it would not run */
+        {"{% if 0 %}{{ x|frobnicate }}{% endif %}",
+         "!line 1: no filter named 'frobnicate'"}, /* even where it would not run */
         {"{# #}\n{% include 'x' %}", "!line 2: the tag {% include %} is not supported"},
         {"{% do l.append(1) %}", "!line 1: the tag {% do %} is not supported"},
         {"{% frob %}", "!line 1: unknown tag \"frob\""},
@@ -251,7 +259,8 @@ static void errors_name_the_construct_and_its_line(void **state) {
         {"{{ raise_exception('my own ' ~ 'words') }}", "!my own words"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++)
-        assert_string_equal(render(cases[i].source, "{\"d\": {\"a\": 1}, \"l\": [\"x\"], \"x\": \"y\"}"), cases[i].error);
+        assert_string_equal(render(cases[i].source, "{\"d\": {\"a\": 1}, \"l\": [\"x\"], \"x\": \"y\"}"),
+                            cases[i].error);
     assert_int_equal(code_of("{{ raise_exception('no') }}", "{}"), ERR_RANGE);
     assert_int_equal(code_of("{{ x|frobnicate }}", "{}"), ERR_UNSUPPORTED);
     assert_int_equal(code_of("{{ x.y }}", "{}"), ERR_STATE);
@@ -278,18 +287,36 @@ static char *repeat(const char *before, const char *repeated, size_t times, cons
 
 static void deep_sources_are_refused(void **state) {
     (void)state;
-    static const struct { const char *before, *repeated, *behind; } cases[] = {
-        {"{{ ", "(", "1"}, {"{{ ", "[", "]"}, {"{{ ", "not ", "1 }}"}, {"{{ ", "- ", "1 }}"}, {"{{ a", ".b", " }}"}, {"{{ a", "|abs", " }}"},
-        {"{{ a", "()", " }}"}, {"{{ a", "[0]", " }}"}, {"{{ 1", "-1", " }}"}, {"{{ 1", " and 1", " }}"}, {"{{ 1", " or 1", " }}"},
-        {"{{ 1", " < 1", " }}"}, {"{{ ", "1 if 1 else ", "1 }}"}, {"", "{% if 1 %}", ""}, {"", "{% for i in [1] %}", ""},
-        {"", "{% macro m() %}", ""}, {"", "{% set x %}", ""}, {"", "{{", ""}, {"", "{%", ""}, {"", "{#", ""}, {"{% raw %}", "{%", ""}};
+    static const struct { const char *before, *repeated, *behind;
+    } cases[] = {{"{{ ", "(", "1"},
+                 {"{{ ", "[", "]"},
+                 {"{{ ", "not ", "1 }}"},
+                 {"{{ ", "- ", "1 }}"},
+                 {"{{ a", ".b", " }}"},
+                 {"{{ a", "|abs", " }}"},
+                 {"{{ a", "()", " }}"},
+                 {"{{ a", "[0]", " }}"},
+                 {"{{ 1", "-1", " }}"},
+                 {"{{ 1", " and 1", " }}"},
+                 {"{{ 1", " or 1", " }}"},
+                 {"{{ 1", " < 1", " }}"},
+                 {"{{ ", "1 if 1 else ", "1 }}"},
+                 {"", "{% if 1 %}", ""},
+                 {"", "{% for i in [1] %}", ""},
+                 {"", "{% macro m() %}", ""},
+                 {"", "{% set x %}", ""},
+                 {"", "{{", ""},
+                 {"", "{%", ""},
+                 {"", "{#", ""},
+                 {"{% raw %}", "{%", ""}};
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char *source = repeat(cases[i].before, cases[i].repeated, 20000, cases[i].behind);
         const char *text = render(source, "{\"a\": 1}");
         if (text[0] != '!') fail_msg("%s%s%s... was accepted", cases[i].before, cases[i].repeated, cases[i].repeated);
         mem_free(source);
     }
-    char *long_sum = repeat("{{ 1", " + 1", 20000, " }}"), *elifs = repeat("{% if 0 %}", "{% elif 0 %}", 20000, "{% endif %}x");
+    char *long_sum = repeat("{{ 1", " + 1", 20000, " }}"),
+         *elifs = repeat("{% if 0 %}", "{% elif 0 %}", 20000, "{% endif %}x");
     assert_string_equal(render(long_sum, "{}"), "20001"); /* long is not deep */
     assert_string_equal(render(elifs, "{}"), "x");
     mem_free(long_sum);
@@ -298,14 +325,18 @@ static void deep_sources_are_refused(void **state) {
 
 static void renders_that_never_end_are_ended(void **state) {
     (void)state;
-    static const struct { const char *source, *error; } cases[] = {
+    static const struct { const char *source, *error;
+    } cases[] = {
         {"{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", "steps"},
         {"{% set s = 'x' * 1000000 %}{% for a in range(100000) %}{% if s|length %}{% endif %}{% endfor %}", "steps"},
-        {"{% for a in range(100000) %}{% for b in range(100000) %}xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx{% endfor %}{% endfor %}", "MiB"},
+        {"{% for a in range(100000) %}{% for b in range(100000) %}xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx{% endfor "
+         "%}{% endfor %}",
+         "MiB"},
         {"{% set n = namespace(s='ab') %}{% for a in range(99) %}{% set n.s = n.s + n.s %}{% endfor %}", "MiB"},
         {"{% set n = namespace(s='ab') %}{% for a in range(99) %}{% set n.s = n.s ~ n.s %}{% endfor %}", "MiB"},
         {"{% set n = namespace(s=[1]) %}{% for a in range(99) %}{% set n.s = n.s + n.s %}{% endfor %}", "MiB"},
-        {"{% set n = namespace(s='aa') %}{% for a in range(99) %}{% set n.s = n.s.replace('a', 'aaa') %}{% endfor %}", "MiB"},
+        {"{% set n = namespace(s='aa') %}{% for a in range(99) %}{% set n.s = n.s.replace('a', 'aaa') %}{% endfor %}",
+         "MiB"},
         {"{{ 'x' * 999999999999999 }}", "MiB"},
         {"{{ [1] * 999999999999999 }}", "MiB"},
         {"{{ range(999999999999) }}", "Range too big"},
@@ -316,7 +347,8 @@ static void renders_that_never_end_are_ended(void **state) {
         {"{% set l = [] %}{% set _ = l.append(l) %}{{ l }}", "levels"},
         {"{% set l = [] %}{% set _ = l.append(l) %}{{ l|tojson }}", "levels"},
         {"{% set l = [] %}{% set _ = l.append(l) %}{% set k = [] %}{% set _ = k.append(k) %}{{ l == k }}", "levels"},
-        {"{% set n = namespace(t=()) %}{% for i in range(9999) %}{% set n.t = (n.t,) %}{% endfor %}{{ {n.t: 1} }}", "levels"},
+        {"{% set n = namespace(t=()) %}{% for i in range(9999) %}{% set n.t = (n.t,) %}{% endfor %}{{ {n.t: 1} }}",
+         "levels"},
         {"{{ 'a'|center(999999999) }}", "width"},
         {"{{ 'a\\nb'|indent(999999999) }}", "indentation"},
         {"{{ 99 ** 99 }}", "64 bits"},
@@ -325,18 +357,27 @@ static void renders_that_never_end_are_ended(void **state) {
         const char *text = render(cases[i].source, "{}");
         if (text[0] != '!' || !strstr(text, cases[i].error)) fail_msg("%s: %.200s", cases[i].source, text);
     }
-    assert_string_equal(render("{{ [3, 1, 2][::9223372036854775807] }}{{ 'ab'[-9223372036854775808:] }}{{ 'ab'[:99999999999999999999] }}", "{}"), "[3]abab");
+    assert_string_equal(
+        render(
+            "{{ [3, 1, 2][::9223372036854775807] }}{{ 'ab'[-9223372036854775808:] }}{{ 'ab'[:99999999999999999999] }}",
+            "{}"),
+        "[3]abab");
 }
 
 static void failed_allocations_are_errors(void **state) {
     (void)state;
-    const char *source = "{% set ns = namespace(n=0, l=[]) %}{% macro m(x, y=2) %}{{ x ~ y }}{{ caller() if caller }}{% endmacro %}"
-                         "{% for k, v in d|items if v %}{% set ns.n = ns.n + v %}{{ loop.index }}{{ m(k, y=v) }}{% endfor %}"
-                         "{% set z %}{{ [1, (2, 3), {'a': 1.5}] | tojson(indent=2) }}{% endset %}{{ z|upper|trim|replace('A', 'b') }}"
-                         "{% call m(1) %}{{ 'x,y'.split(',')|join('-') }}{% endcall %}{{ d|dictsort }}{{ ['b', 'a']|sort|map('upper')|list }}"
-                         "{{ 'a' + d|string + '\\n' }}{{ 'abc'[::-1] }}{{ '%s' % 1 }}{{ -12345678901234567890 }}{% set _ = ns.l.append(1) %}"
-                         "{% filter lower %}Q{% endfilter %}{% with q = 1 %}{{ q }}{% endwith %}{{ d.nope }}{{ 'x'|d('e')|indent(1, true) }}";
-    json_t *vars = load("{\"d\": {\"a\": 1, \"b\": 2, \"c\": 3, \"e\": 4, \"f\": 5, \"g\": 6, \"h\": 7, \"i\": 8, \"j\": 9, \"k\": 10}}");
+    const char *source =
+        "{% set ns = namespace(n=0, l=[]) %}{% macro m(x, y=2) %}{{ x ~ y }}{{ caller() if caller }}{% endmacro %}"
+        "{% for k, v in d|items if v %}{% set ns.n = ns.n + v %}{{ loop.index }}{{ m(k, y=v) }}{% endfor %}"
+        "{% set z %}{{ [1, (2, 3), {'a': 1.5}] | tojson(indent=2) }}{% endset %}{{ z|upper|trim|replace('A', 'b') }}"
+        "{% call m(1) %}{{ 'x,y'.split(',')|join('-') }}{% endcall %}{{ d|dictsort }}{{ ['b', "
+        "'a']|sort|map('upper')|list }}"
+        "{{ 'a' + d|string + '\\n' }}{{ 'abc'[::-1] }}{{ '%s' % 1 }}{{ -12345678901234567890 }}{% set _ = "
+        "ns.l.append(1) %}"
+        "{% filter lower %}Q{% endfilter %}{% with q = 1 %}{{ q }}{% endwith %}{{ d.nope }}{{ 'x'|d('e')|indent(1, "
+        "true) }}";
+    json_t *vars = load("{\"d\": {\"a\": 1, \"b\": 2, \"c\": 3, \"e\": 4, \"f\": 5, \"g\": 6, \"h\": 7, \"i\": 8, "
+                        "\"j\": 9, \"k\": 10}}");
     for (uint64_t n = 1;; n++) {
         Err err = {0};
         Buf out = {0};
@@ -369,19 +410,34 @@ static void failed_allocations_are_errors(void **state) {
 
 static void json_keeps_what_python_keeps(void **state) {
     (void)state;
-    static const struct { const char *vars, *printed; } cases[] = {
-        {"3", "3"}, {"3.0", "3.0"}, {"-0", "0"}, {"-0.0", "-0.0"}, {"1e5", "100000.0"}, {"1e-7", "1e-07"}, {"1E+22", "1e+22"},
-        {"9223372036854775807", "9223372036854775807"}, {"9223372036854775808", "9223372036854775808"},
-        {"-9223372036854775808", "-9223372036854775808"}, {"-9223372036854775809", "-9223372036854775809"},
-        {"123456789012345678901234567890", "123456789012345678901234567890"}, {"[1, -99999999999999999999, 2]", "[1, -99999999999999999999, 2]"},
-        {"{\"z\": 99999999999999999999, \"a\": 1}", "{\"z\": 99999999999999999999, \"a\": 1}"}, {"12345678901234567890.5", "1.2345678901234567e+19"},
-        {"12345678901234567890e2", "1.2345678901234568e+21"}, {"\"99999999999999999999\"", "\"99999999999999999999\""},
-        {"\"a\\\"99999999999999999999\"", "\"a\\\"99999999999999999999\""}, {"\"\\u0000x\"", "\"\\u0000x\""},
-        {"\"\\ud83d\\ude00\"", "\"\xF0\x9F\x98\x80\""}, {"[\"\\\\\", 99999999999999999999]", "[\"\\\\\", 99999999999999999999]"},
+    static const struct { const char *vars, *printed;
+    } cases[] = {
+        {"3", "3"},
+        {"3.0", "3.0"},
+        {"-0", "0"},
+        {"-0.0", "-0.0"},
+        {"1e5", "100000.0"},
+        {"1e-7", "1e-07"},
+        {"1E+22", "1e+22"},
+        {"9223372036854775807", "9223372036854775807"},
+        {"9223372036854775808", "9223372036854775808"},
+        {"-9223372036854775808", "-9223372036854775808"},
+        {"-9223372036854775809", "-9223372036854775809"},
+        {"123456789012345678901234567890", "123456789012345678901234567890"},
+        {"[1, -99999999999999999999, 2]", "[1, -99999999999999999999, 2]"},
+        {"{\"z\": 99999999999999999999, \"a\": 1}", "{\"z\": 99999999999999999999, \"a\": 1}"},
+        {"12345678901234567890.5", "1.2345678901234567e+19"},
+        {"12345678901234567890e2", "1.2345678901234568e+21"},
+        {"\"99999999999999999999\"", "\"99999999999999999999\""},
+        {"\"a\\\"99999999999999999999\"", "\"a\\\"99999999999999999999\""},
+        {"\"\\u0000x\"", "\"\\u0000x\""},
+        {"\"\\ud83d\\ude00\"", "\"\xF0\x9F\x98\x80\""},
+        {"[\"\\\\\", 99999999999999999999]", "[\"\\\\\", 99999999999999999999]"},
         /* a string cannot pass for an integer, however it is written, and survives beside one */
         {"[\"\xEF\xA3\xBF:12\", 99999999999999999999]", "[\"\xEF\xA3\xBF:12\", 99999999999999999999]"},
         {"[\"\\uf8ff:12\", 99999999999999999999]", "[\"\xEF\xA3\xBF:12\", 99999999999999999999]"},
-        {"[\"\\uF8fF\xEF\xA3\xBF:12\"]", "[\"\xEF\xA3\xBF\xEF\xA3\xBF:12\"]"}, {"\"\xEF\xA3\xBF:12\"", "\"\xEF\xA3\xBF:12\""},
+        {"[\"\\uF8fF\xEF\xA3\xBF:12\"]", "[\"\xEF\xA3\xBF\xEF\xA3\xBF:12\"]"},
+        {"\"\xEF\xA3\xBF:12\"", "\"\xEF\xA3\xBF:12\""},
         {"{\"\xEF\xA3\xBF:1\": 99999999999999999999}", "{\"\xEF\xA3\xBF:1\": 99999999999999999999}"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -390,9 +446,10 @@ static void json_keeps_what_python_keeps(void **state) {
         assert_string_equal(render("{{ v|tojson }}", vars.ptr), cases[i].printed);
         buf_free(&vars);
     }
-    assert_string_equal(render("{{ v }}{{ v is integer }}{{ v is string }}{{ v == 99999999999999999999 }}{{ -v }}{{ v > 5 }}{{ [v] }}",
-                               "{\"v\": 99999999999999999999}"),
-                        "99999999999999999999TrueFalseTrue-99999999999999999999True[99999999999999999999]");
+    assert_string_equal(
+        render("{{ v }}{{ v is integer }}{{ v is string }}{{ v == 99999999999999999999 }}{{ -v }}{{ v > 5 }}{{ [v] }}",
+               "{\"v\": 99999999999999999999}"),
+        "99999999999999999999TrueFalseTrue-99999999999999999999True[99999999999999999999]");
     Err err = {0};
     json_t *whole = text_json_load("99999999999999999999", 20, &err);
     assert_non_null(whole);
@@ -402,8 +459,26 @@ static void json_keeps_what_python_keeps(void **state) {
 
 static void json_refuses_what_is_none(void **state) {
     (void)state;
-    const char *bad[] = {"", "{", "[1,]", "{\"a\": 1, \"a\": 2}", "NaN", "Infinity", "-Infinity", "1e999", "01", "'a'", "\"\\ud800\"", "\"\\ude00\"",
-                         "\"\xFF\"", "\"\xED\xA0\x80\"", "[1] 2", "\"a\nb\"", "-", "[-99999999999999999999x]", "99999999999999999999 1", "{\"\\u0000\": 1}"};
+    const char *bad[] = {"",
+                         "{",
+                         "[1,]",
+                         "{\"a\": 1, \"a\": 2}",
+                         "NaN",
+                         "Infinity",
+                         "-Infinity",
+                         "1e999",
+                         "01",
+                         "'a'",
+                         "\"\\ud800\"",
+                         "\"\\ude00\"",
+                         "\"\xFF\"",
+                         "\"\xED\xA0\x80\"",
+                         "[1] 2",
+                         "\"a\nb\"",
+                         "-",
+                         "[-99999999999999999999x]",
+                         "99999999999999999999 1",
+                         "{\"\\u0000\": 1}"};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         Err err = {0};
         json_t *j = text_json_load(bad[i], strlen(bad[i]), &err);
@@ -438,28 +513,38 @@ static const char *chat(const char *source, const char *request) {
 static void requests_are_prepared_as_transformers_does(void **state) {
     (void)state;
     const char *reasoning = "{% for m in messages %}[{{ m.reasoning_content }}]{% endfor %}";
-    assert_string_equal(chat(reasoning, "{\"messages\": [{\"thinking\": \"a\"}, {\"reasoning\": \"b\"}, {\"reasoning\": \"b\", \"thinking\": \"a\"},"
-                                        "{\"reasoning_content\": null, \"reasoning\": \"b\"}, {\"reasoning_content\": \"\", \"reasoning\": \"b\"},"
-                                        "{\"thinking\": null, \"reasoning\": \"b\"}, {}, {\"reasoning_content\": null}]}"),
-                        "[a][b][a][b][][b][][None]");
+    assert_string_equal(
+        chat(reasoning,
+             "{\"messages\": [{\"thinking\": \"a\"}, {\"reasoning\": \"b\"}, {\"reasoning\": \"b\", \"thinking\": "
+             "\"a\"},"
+             "{\"reasoning_content\": null, \"reasoning\": \"b\"}, {\"reasoning_content\": \"\", \"reasoning\": \"b\"},"
+             "{\"thinking\": null, \"reasoning\": \"b\"}, {}, {\"reasoning_content\": null}]}"),
+        "[a][b][a][b][][b][][None]");
     const char *defaults = "{{ tools }} {{ documents }} {{ add_generation_prompt }} {{ x is defined }}";
     assert_string_equal(chat(defaults, "{\"messages\": []}"), "None None False False");
-    assert_string_equal(chat(defaults, "{\"messages\": [], \"tools\": null, \"kwargs\": null}"), "None None False False");
-    assert_string_equal(chat(defaults, "{\"messages\": [], \"tools\": [1], \"kwargs\": {\"add_generation_prompt\": true, \"x\": 1}}"),
-                        "[1] None True True");
+    assert_string_equal(chat(defaults, "{\"messages\": [], \"tools\": null, \"kwargs\": null}"),
+                        "None None False False");
+    assert_string_equal(
+        chat(defaults, "{\"messages\": [], \"tools\": [1], \"kwargs\": {\"add_generation_prompt\": true, \"x\": 1}}"),
+        "[1] None True True");
     assert_string_equal(chat("", "[]"), "!a chat request must be a JSON object with \"messages\"");
     assert_string_equal(chat("", "{}"), "!\"messages\" of a chat request must be an array");
-    assert_string_equal(chat("", "{\"messages\": [], \"tools\": {}}"), "!\"tools\" of a chat request must be an array or null");
-    assert_string_equal(chat("", "{\"messages\": [], \"kwargs\": []}"), "!\"kwargs\" of a chat request must be an object");
+    assert_string_equal(chat("", "{\"messages\": [], \"tools\": {}}"),
+                        "!\"tools\" of a chat request must be an array or null");
+    assert_string_equal(chat("", "{\"messages\": [], \"kwargs\": []}"),
+                        "!\"kwargs\" of a chat request must be an object");
 }
 
 static void string_arguments_become_objects_on_request(void **state) {
     (void)state;
-    const char *source = "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ (c.function or c).arguments|tojson }};{% endfor %}{% endfor %}";
-    const char *request = "{\"messages\": [{\"role\": \"user\"}, {\"tool_calls\": null}, {\"tool_calls\": ["
-                          "{\"function\": {\"name\": \"f\", \"arguments\": \"{\\\"b\\\": 99999999999999999999, \\\"a\\\": 1.0}\"}},"
-                          "{\"name\": \"g\", \"arguments\": \"\"}, {\"function\": {\"arguments\": \"{broken\"}},"
-                          "{\"function\": {\"arguments\": \"[1]\"}}, {\"function\": {\"arguments\": {\"k\": 1}}}, {\"function\": {}}, 5]}]}";
+    const char *source = "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ (c.function or "
+                         "c).arguments|tojson }};{% endfor %}{% endfor %}";
+    const char *request =
+        "{\"messages\": [{\"role\": \"user\"}, {\"tool_calls\": null}, {\"tool_calls\": ["
+        "{\"function\": {\"name\": \"f\", \"arguments\": \"{\\\"b\\\": 99999999999999999999, \\\"a\\\": 1.0}\"}},"
+        "{\"name\": \"g\", \"arguments\": \"\"}, {\"function\": {\"arguments\": \"{broken\"}},"
+        "{\"function\": {\"arguments\": \"[1]\"}}, {\"function\": {\"arguments\": {\"k\": 1}}}, {\"function\": {}}, "
+        "5]}]}";
     json_t *r = load(request);
     Err err = {0};
     Buf out = {0};
