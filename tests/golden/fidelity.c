@@ -172,7 +172,8 @@ static void print_head(void) {
         if (strncmp(line, "model name", 10) == 0 && strchr(line, ':')) snprintf(cpu, sizeof cpu, "%.100s", strchr(line, ':') + 2);
     if (f) fclose(f);
     cpu[strcspn(cpu, "\n")] = 0;
-    printf("# Fidelity\n\nPrinted by `make fidelity` on %s (%s, kernels %s).\n\n", date, cpu, kernels_get(KERNELS_RUNG_COUNT)->name);
+    const char *rung = kernels_get(KERNELS_RUNG_COUNT)->name;
+    printf("# Fidelity\n\nPrinted by `make fidelity` on %s (%s, kernels %s).\n\n", date, cpu, rung);
 }
 
 int main(void) {
