@@ -195,9 +195,10 @@ int main(void) {
     quality_table("nano-shakespeare, F32", shared_path("data/models/nano-shakespeare/model.f32.gguf"),
                   shared_path("data/text/tinyshakespeare.val.txt"), 128, 300, true, 2);
     printf("\n## Reading\n\n"
-           "- The default differs from `--precise` only where weights are block-quantised: it then rounds activations to 8 bits per block of\n"
-           "  32. BF16, F16 and F32 weights are multiplied in f32 either way. The largest KL are single tokens whose routing flips.\n"
-           "- `--experts` below the model's own number is lossy. Judge it by KL: the perplexity of this text happens to fall with 3 of 4\n"
-           "  experts, while one first choice in twenty changes.\n");
+           "- The default differs from `--precise` only where weights are block-quantised: it then rounds activations to\n"
+           "  8 bits per block of 32. BF16, F16 and F32 weights are multiplied in f32 either way. The largest KL are single\n"
+           "  tokens whose routing flips.\n"
+           "- `--experts` below the model's own number is lossy. Judge it by KL: the perplexity of this text happens to fall\n"
+           "  with 3 of 4 experts, while one first choice in twenty changes.\n");
     return 0;
 }
