@@ -76,6 +76,7 @@ typedef struct sluice_options {
     int experts;              /* experts per token; 0: the model's own (anything else is lossy) */
     int sessions;             /* sessions that may be open at once; 0: one. Planned for, so that the budget holds */
     int cache_slots;          /* experts kept in memory; 0: as many as the budget allows */
+    uint64_t text_bytes;      /* memory kept for tokenising one text, see sluice_text_memory; 0: enough for ordinary prompts */
     bool precise;             /* f32 activations everywhere; slower, for checks */
     const char *cpu;          /* "auto", "scalar", "avx2", "avx512" */
     const char *io;           /* "auto" (= threads), "threads", "uring" */
@@ -103,7 +104,7 @@ typedef struct sluice_plan {
     uint64_t cache_bytes;   /* expert slots */
     uint32_t cache_slots, experts_total;
     uint64_t slot_bytes;
-    uint64_t reserve_bytes; /* left for stacks, the allocator and the C library */
+    uint64_t reserve_bytes; /* left for tokenising a text, for stacks, the allocator and the C library */
     uint64_t free_bytes;    /* what is left of the budget when every expert has its slot */
 } sluice_plan;
 
@@ -124,6 +125,8 @@ void sluice_get_info(const sluice_model *model, sluice_info *info);
 enum { SLUICE_NO_SPECIAL = 1 }; /* read special tokens in the text as ordinary characters */
 /* *ids is allocated (at least one element) and freed with sluice_free. */
 int sluice_tokenize(const sluice_model *model, const char *text, size_t len, unsigned flags, int32_t **ids, size_t *n, sluice_error *err);
+/* Memory that tokenising this text may take at the most. sluice_tokenize refuses what the plan has no room for. */
+uint64_t sluice_text_memory(const char *text, size_t len);
 /* The bytes of one token (may be part of a UTF-8 character); returns their number, at most size are written. */
 size_t sluice_token_text(const sluice_model *model, int32_t id, char *out, size_t size);
 bool sluice_is_stop(const sluice_model *model, int32_t id);

@@ -188,7 +188,8 @@ ErrCode input_ids(const char *text_or_path, int32_t **ids, size_t *n, Err *err) 
     *ids = NULL;
     *n = 0;
     const char *dot = strrchr(text_or_path, '.');
-    if (!dot || strcmp(dot, ".safetensors") != 0) return input_parse_ids(text_or_path, strlen(text_or_path), ids, n, err);
+    if (!os_exists(text_or_path) && (!dot || strcmp(dot, ".safetensors") != 0))
+        return input_parse_ids(text_or_path, strlen(text_or_path), ids, n, err);
     FormatModel *m = format_open_safetensors_file(text_or_path, err);
     if (!m) return err ? err->code : ERR_FORMAT;
     const FormatTensor *t = format_tensor(m, "input_ids");

@@ -105,15 +105,6 @@ static ErrCode continue_greedily(Logits *l, Err *err) {
     return code;
 }
 
-static ErrCode read_ids(const Options *o, Logits *l, Err *err) {
-    Buf text = {0};
-    ErrCode code = input_text(o, &text, err);
-    unsigned flags = opt_on(o, OPT_NO_SPECIAL) ? SLUICE_NO_SPECIAL : 0;
-    if (!code) code = opened_tokenize(&l->e, text.ptr, text.len, flags, &l->ids, &l->n_ids, err);
-    buf_free(&text);
-    return code;
-}
-
 static void print_summary(const Options *o, const Logits *l) {
     const char *path = opt_text(o, OPT_OUT, "-");
     if (opt_on(o, OPT_JSON) && l->file.path && path[0] != '-') {
@@ -127,9 +118,10 @@ static void print_summary(const Options *o, const Logits *l) {
     if (opt_on(o, OPT_STATS)) opened_print_stats(&l->e, &l->time);
 }
 
-static ErrCode work(const Options *o, Logits *l, Err *err) {
+static ErrCode work(const Options *o, Logits *l, const Buf *text, Err *err) {
     if (!l->ids) {
-        ErrCode code = read_ids(o, l, err);
+        unsigned flags = opt_on(o, OPT_NO_SPECIAL) ? SLUICE_NO_SPECIAL : 0;
+        ErrCode code = opened_tokenize(&l->e, text->ptr, text->len, flags, &l->ids, &l->n_ids, err);
         if (code) return code;
     }
     uint64_t need = l->n_ids + (l->n_greedy ? (uint64_t)l->n_greedy - 1 : 0);
@@ -162,9 +154,12 @@ ErrCode logits_command(const Options *o, Err *err) {
         ctx = (int)l.n_ids + l.n_greedy;
         if (!l.ids) return err_set(err, ERR_USAGE, "--ids is empty");
     }
-    ErrCode code = opened_open(o, ctx, &l.e, err);
-    if (!code) code = work(o, &l, err);
+    Buf text = {0};
+    ErrCode code = opt_given(o, OPT_IDS) ? ERR_OK : input_text(o, &text, err);
+    if (!code) code = opened_open(o, ctx, sluice_text_memory(text.ptr, text.len), &l.e, err);
+    if (!code) code = work(o, &l, &text, err);
     opened_close(&l.e);
+    buf_free(&text);
     mem_free(l.ids);
     return code;
 }

@@ -76,19 +76,20 @@ static void say_what_was_chosen(const Options *o, const sluice_info *info) {
     if (!opt_given(o, OPT_MODEL)) log_note("no -m: the small story model inside sluice answers");
     if (!opt_given(o, OPT_RAM)) log_note("memory: up to %s (measured; --ram sets it)", format_size(info->plan.ram_bytes, size));
     if (opt_given(o, OPT_EXPERTS)) warn_fewer_experts(o);
-    if (opt_given(o, OPT_CTX) && info->ctx > info->ctx_train)
-        log_warn("--ctx %d: the model was made for %d positions; what comes after them may make little sense", info->ctx,
+    if (info->ctx > info->ctx_train)
+        log_warn("a context of %d: the model was made for %d positions; what comes after them may make little sense", info->ctx,
                  info->ctx_train);
     log_debug("%s: %u of %u experts fit into the cache of %s; %s, %d threads, reads by %s%s, chunk %d, context %d", info->arch,
               info->plan.cache_slots, info->plan.experts_total, format_size(info->plan.cache_bytes, cache), info->cpu, info->threads,
               info->io, info->direct ? " (direct)" : "", info->chunk, info->ctx);
 }
 
-ErrCode opened_open(const Options *o, int ctx_needed, Opened *e, Err *err) {
+ErrCode opened_open(const Options *o, int ctx_needed, uint64_t text_bytes, Opened *e, Err *err) {
     memset(e, 0, sizeof *e);
     sluice_options options;
     ErrCode code = fill(o, ctx_needed, e, &options, err);
     if (code) return code;
+    options.text_bytes = text_bytes;
     uint64_t start = os_now_ns();
     sluice_error failure = {0};
     e->model = sluice_open(&options, &failure);

@@ -19,9 +19,9 @@ typedef struct Opened {
     bool no_prefill_bar; /* the command draws its own */
 } Opened;
 
-/* ctx_needed: what the command itself asks for where no --ctx is given; 0: the engine's default. The address of *e must not change
- * while the model is open. */
-ErrCode opened_open(const Options *o, int ctx_needed, Opened *e, Err *err);
+/* ctx_needed: what the command itself asks for where no --ctx is given; 0: the engine's default. text_bytes: memory that handling
+ * its text will take (sluice_text_memory), for the plan. The address of *e must not change while the model is open. */
+ErrCode opened_open(const Options *o, int ctx_needed, uint64_t text_bytes, Opened *e, Err *err);
 void opened_close(Opened *e);
 ErrCode opened_error(const sluice_error *from, Err *err); /* the engine's error as ours */
 

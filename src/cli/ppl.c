@@ -114,7 +114,7 @@ ErrCode ppl_command(const Options *o, Err *err) {
     if (p.first + 1 >= p.window) return err_set(err, ERR_USAGE, "-c %d leaves nothing to score; --score half wants at least 3", p.window);
     Buf text = {0};
     ErrCode code = input_text(o, &text, err);
-    if (!code) code = opened_open(o, p.window, &p.e, err);
+    if (!code) code = opened_open(o, p.window, sluice_text_memory(text.ptr, text.len), &p.e, err);
     p.e.no_prefill_bar = true;
     if (!code) code = work(o, &p, &text, err);
     opened_close(&p.e);

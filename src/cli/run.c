@@ -181,7 +181,9 @@ ErrCode run_command(const Options *o, Err *err) {
         code = err_set(err, ERR_USAGE, "the prompt is empty; give -p TEXT, -f FILE or a text on standard input");
     static Run r; /* its address is the engine's user pointer */
     r.o = o;
-    if (!code) code = opened_open(o, 0, &r.e, err);
+    /* beside tokenising, ten times the text: a chat template holds it as JSON, as values and as the rendered prompt */
+    uint64_t text_bytes = sluice_text_memory(text.ptr, text.len) + (opt_on(o, OPT_RAW) ? 0 : 10 * (uint64_t)text.len);
+    if (!code) code = opened_open(o, 0, text_bytes, &r.e, err);
     if (!code) code = make_prompt(&r, &text, err);
     if (!code) {
         sluice_sampling sampling = choose_sampling(&r);

@@ -25,12 +25,7 @@ static ErrCode open_file(TensorFile *f, Err *err) {
         return f->fd >= 0 ? ERR_OK : err_set(err, ERR_IO, "cannot make a temporary file: %s", strerror(errno));
     }
     if (os_is_dir(f->path)) return err_set(err, ERR_IO, "%s: is a folder; -o wants a file name", f->path);
-    Buf name = {0};
-    buf_printf(&name, "%s.tmp", f->path);
-    if (name.failed) return err_no_memory(err, strlen(f->path) + 5, "a file name");
-    f->temporary = name.ptr;
-    f->fd = open(f->temporary, O_RDWR | O_CREAT | O_TRUNC, 0666);
-    return f->fd >= 0 ? ERR_OK : err_set(err, ERR_IO, "%s: cannot create: %s", f->temporary, strerror(errno));
+    return os_create_beside(f->path, &f->temporary, &f->fd, err);
 }
 
 static void put_at(TensorFile *f, uint64_t offset, const void *data, uint64_t bytes) {

@@ -18,6 +18,7 @@ typedef struct EnginePlanInput {
     uint64_t base_bytes;    /* resident before anything of the plan is allocated */
     uint64_t peak_bytes;    /* most that was ever resident until now */
     uint64_t dense_bytes, state_bytes, kv_bytes, buffers_bytes;
+    uint64_t text_bytes;    /* for tokenising */
     uint64_t slot_bytes;
     uint32_t experts_total;
     uint32_t slots_wanted;  /* 0: as many as fit */
@@ -45,7 +46,7 @@ typedef struct EngineSampler {
 EngineSampler *engine_sampler_new(uint32_t vocab, uint64_t seed, Err *err);
 void engine_sampler_free(EngineSampler *s);
 uint64_t engine_sampler_bytes(uint32_t vocab);
-/* logits [vocab] are not changed; history [n] are the tokens so far. */
+/* logits [vocab], all finite, are not changed; history [n] are the tokens so far. */
 int32_t engine_sampler_draw(EngineSampler *s, const float *logits, const int32_t *history, size_t n, const sluice_sampling *how);
 
 #endif

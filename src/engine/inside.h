@@ -30,6 +30,7 @@ struct sluice_model {
     uint32_t ctx, chunk, top_k;
     int open_sessions, max_sessions;
     uint64_t snapshot_bytes; /* of all snapshots alive */
+    uint64_t text_bytes;     /* the plan's room for tokenising */
     sluice_plan plan;
     sluice_stats stats;     /* the parts that the engine counts itself */
 };

@@ -129,6 +129,7 @@ static ErrCode make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
         .base_bytes = os_rss_now(),
         .peak_bytes = os_rss_peak(),
         .dense_bytes = m->model->dense_bytes,
+        .text_bytes = m->text_bytes,
         .slot_bytes = slot_bytes,
         .experts_total = s->n_layers * s->n_experts,
         .slots_wanted = (uint32_t)o->cache_slots,
@@ -199,6 +200,9 @@ static ErrCode open_model(sluice_model *m, Err *err) {
     m->ctx = o->ctx ? (uint32_t)o->ctx : s->ctx_train && s->ctx_train < DEFAULT_CTX ? s->ctx_train : DEFAULT_CTX;
     m->top_k = o->experts ? (uint32_t)o->experts : s->top_k;
     m->max_sessions = o->sessions ? o->sessions : 1;
+    /* a prompt of some 100 KB, or of 12 KB beside a model that is itself tiny */
+    m->text_bytes = m->model->dense_bytes < (UINT64_C(64) << 20) ? UINT64_C(512) << 10 : UINT64_C(4) << 20;
+    if (o->text_bytes > m->text_bytes) m->text_bytes = o->text_bytes;
     forward.model = m->model;
     forward.pool = m->pool;
     forward.ctx = m->ctx;

@@ -6,7 +6,7 @@
 /* Stacks of our threads and the disk's, page tables of the heap, code that is touched later, the allocator's slack. */
 static uint64_t reserve_for(const EnginePlanInput *in) {
     uint64_t reserve = (UINT64_C(3) << 20) + (uint64_t)in->threads * (128 << 10);
-    return reserve + in->dense_bytes / 256;
+    return reserve + in->dense_bytes / 256 + in->text_bytes;
 }
 
 ErrCode engine_plan(const EnginePlanInput *in, sluice_plan *plan, Err *err) {
@@ -25,15 +25,16 @@ ErrCode engine_plan(const EnginePlanInput *in, sluice_plan *plan, Err *err) {
     uint64_t least = fixed + min_slots * in->slot_bytes;
     if (least < in->peak_bytes) least = in->peak_bytes;
     if (least > in->ram_bytes) {
-        char a[32], b[32], c[32], d[32], e[32], f[32];
-        return err_set(
-            err, ERR_MEMORY,
-            "%s of memory are not enough: this model needs at least --ram %lluM (dense weights %s, keys and values at "
-            "this --ctx %s, "
-            "recurrent state %s, buffers at this --chunk %s, %llu expert slots %s, the process itself the rest)",
-            format_size(in->ram_bytes, a), (unsigned long long)((least >> 20) + 1), format_size(in->dense_bytes, b),
-            format_size(in->kv_bytes, c), format_size(in->state_bytes, d), format_size(in->buffers_bytes, e),
-            (unsigned long long)min_slots, format_size(min_slots * in->slot_bytes, f));
+        char a[32], b[32], c[32], d[32], e[32], f[32], g[32];
+        /* a megabyte to spare: what a process holds when it starts varies a little from run to run */
+        uint64_t megabytes = (least >> 20) + 2;
+        return err_set(err, ERR_MEMORY,
+                       "%s of memory are not enough: this model needs at least --ram %lluM (dense weights %s, keys and values "
+                       "at this --ctx %s, recurrent state %s, buffers at this --chunk %s, %llu expert slots %s, tokenising %s, "
+                       "the process itself the rest)",
+                       format_size(in->ram_bytes, a), (unsigned long long)megabytes, format_size(in->dense_bytes, b),
+                       format_size(in->kv_bytes, c), format_size(in->state_bytes, d), format_size(in->buffers_bytes, e),
+                       (unsigned long long)min_slots, format_size(min_slots * in->slot_bytes, f), format_size(in->text_bytes, g));
     }
     uint64_t slots = in->slot_bytes ? (in->ram_bytes - fixed) / in->slot_bytes : 0;
     if (in->slots_wanted) slots = in->slots_wanted;

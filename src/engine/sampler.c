@@ -112,7 +112,7 @@ static double weight(Candidate c, float best, float temperature) { return exp(((
 int32_t engine_sampler_draw(EngineSampler *s, const float *logits, const int32_t *history, size_t n, const sluice_sampling *how) {
     Candidate *heap = s->heap;
     uint32_t vocab = s->vocab;
-    for (uint32_t i = 0; i < vocab; i++) heap[i] = (Candidate){isnan(logits[i]) ? -INFINITY : logits[i], (int32_t)i};
+    for (uint32_t i = 0; i < vocab; i++) heap[i] = (Candidate){logits[i], (int32_t)i};
     penalise(s, history, n, how);
     if (!(how->temperature > 0)) return greedy(s);
 

@@ -8,12 +8,36 @@ static ErrCode need_tokenizer(const sluice_model *m, Err *err) {
     return m->model->tokenizer ? ERR_OK : err_set(err, ERR_UNSUPPORTED, "this model file has no tokenizer; give token ids");
 }
 
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+/* 12 bytes per byte for ids while their array grows, and 28 per byte of the longest word while its pairs are merged. A word is never
+ * longer than a run of white space and the run of other bytes behind it. */
+uint64_t sluice_text_memory(const char *text, size_t len) {
+    uint64_t longest[2] = {0, 0}, run = 0;
+    for (size_t i = 0; i < len; i++) {
+        bool space = is_space(text[i]);
+        run = i > 0 && space == is_space(text[i - 1]) ? run + 1 : 1;
+        if (run > longest[space]) longest[space] = run;
+    }
+    return 12 * (uint64_t)len + 28 * (longest[0] + longest[1]);
+}
+
+static ErrCode need_room(const sluice_model *m, const char *text, size_t len, Err *err) {
+    uint64_t need = sluice_text_memory(text, len), room = m->text_bytes + m->plan.free_bytes - m->snapshot_bytes;
+    char a[32], b[32], c[32];
+    if (need <= room) return ERR_OK;
+    return err_set(err, ERR_MEMORY,
+                   "tokenising %s of text may take %s, and the memory plan keeps %s for it; give less text at once, or plan for "
+                   "it (options.text_bytes)",
+                   format_size(len, a), format_size(need, b), format_size(room, c));
+}
+
 int sluice_tokenize(const sluice_model *m, const char *text, size_t len, unsigned flags, int32_t **ids, size_t *n, sluice_error *error) {
     Err err = {0};
     TextIds out = {0};
     *ids = NULL;
     *n = 0;
-    if (need_tokenizer(m, &err) ||
+    if (need_tokenizer(m, &err) || need_room(m, text, len, &err) ||
         text_encode(m->model->tokenizer, text, len, flags & SLUICE_NO_SPECIAL ? TEXT_NO_SPECIAL : 0, &out, &err)) {
         text_ids_free(&out);
         return engine_fail(error, &err);

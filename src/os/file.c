@@ -104,23 +104,38 @@ static ErrCode write_all(int fd, const char *path, const char *p, size_t len, Er
     return ERR_OK;
 }
 
-ErrCode os_write_file(const char *path, const void *bytes, size_t len, Err *err) {
-    Buf tmp = {0};
-    buf_printf(&tmp, "%s.tmp", path);
-    if (tmp.failed) return err_no_memory(err, strlen(path) + 5, "a file name");
-    int fd = open(tmp.ptr, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    ErrCode code;
-    if (fd < 0) {
-        code = err_set(err, ERR_IO, "%s: cannot create: %s", tmp.ptr, strerror(errno));
-        buf_free(&tmp);
-        return code;
+ErrCode os_create_beside(const char *path, char **name, int *fd, Err *err) {
+    Buf b = {0};
+    *name = NULL;
+    *fd = -1;
+    for (int i = 0; i < 100; i++) {
+        buf_clear(&b);
+        buf_printf(&b, "%s.%ld-%d.tmp", path, (long)getpid(), i);
+        if (b.failed) return err_no_memory(err, strlen(path) + 32, "a file name");
+        *fd = open(b.ptr, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (*fd >= 0) {
+            *name = b.ptr;
+            return ERR_OK;
+        }
+        if (errno != EEXIST) break;
     }
-    code = write_all(fd, tmp.ptr, bytes, len, err);
-    if (!code && fsync(fd) != 0) code = err_set(err, ERR_IO, "%s: cannot sync: %s", tmp.ptr, strerror(errno));
-    if (close(fd) != 0 && !code) code = err_set(err, ERR_IO, "%s: cannot close: %s", tmp.ptr, strerror(errno));
-    if (!code && rename(tmp.ptr, path) != 0) code = err_set(err, ERR_IO, "%s: cannot rename to %s: %s", tmp.ptr, path, strerror(errno));
-    if (code) unlink(tmp.ptr);
-    buf_free(&tmp);
+    err_set(err, ERR_IO, "%s: cannot create: %s", b.ptr, strerror(errno));
+    buf_free(&b);
+    return ERR_IO;
+}
+
+ErrCode os_write_file(const char *path, const void *bytes, size_t len, Err *err) {
+    char *name;
+    int fd;
+    ErrCode code = os_create_beside(path, &name, &fd, err);
+    if (code) return code;
+    code = write_all(fd, name, bytes, len, err);
+    if (!code && fsync(fd) != 0) code = err_set(err, ERR_IO, "%s: cannot sync: %s", name, strerror(errno));
+    if (close(fd) != 0 && !code) code = err_set(err, ERR_IO, "%s: cannot close: %s", name, strerror(errno));
+    if (!code && rename(name, path) != 0)
+        code = err_set(err, ERR_IO, "%s: cannot rename to %s: %s", name, path, strerror(errno));
+    if (code) unlink(name);
+    mem_free(name);
     return code;
 }
 

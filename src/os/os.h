@@ -28,7 +28,10 @@ ErrCode os_pread(const OsFile *f, const char *path, void *dst, uint64_t bytes, u
 void os_drop_cache(const OsFile *f, uint64_t offset, uint64_t bytes);
 /* A whole (small) file as bytes; refuses more than max_bytes. */
 ErrCode os_read_file(const char *path, uint64_t max_bytes, Buf *out, Err *err);
-/* Writes path.tmp, syncs, renames: a file that exists is whole. */
+/* Creates a file beside `path` under a name that nothing has yet, to be renamed to path when it is whole. *name: the caller's,
+ * freed with mem_free. */
+ErrCode os_create_beside(const char *path, char **name, int *fd, Err *err);
+/* Writes such a file, syncs, renames: a file that exists is whole. */
 ErrCode os_write_file(const char *path, const void *bytes, size_t len, Err *err);
 bool os_is_dir(const char *path);
 bool os_exists(const char *path);

@@ -185,7 +185,7 @@ static void control_c_ends_with_130_and_what_there_is(void **state) {
     assert_string_equal(json_string_value(json_object_get(o, "finish_reason")), "interrupted");
     json_decref(o);
     interrupt("logits -o $T/never -f $T/long --ctx 40000");
-    shell_expect(0, "! test -e $T/never && ! test -e $T/never.tmp");
+    shell_expect(0, "! ls $T | grep never");
 }
 
 static void a_reader_that_goes_away_ends_it(void **state) {
@@ -269,7 +269,7 @@ static void ids_from_a_file_and_text_to_standard_output(void **state) {
     shell_expect(0, "printf 'Once upon a time' | $S logits -o $T/c.safetensors --precise=off");
     shell_expect(0, "cmp $T/a.safetensors $T/b.safetensors && cmp $T/a.safetensors $T/c.safetensors");
     expect_text(shell_expect(1, "$S logits --ids 1,2 --last 3 -o $T/d")->err, "there are only 2 rows");
-    expect_text(shell_expect(1, "$S logits --ids 1,2 -o /nonexistent/d")->err, "/nonexistent/d.tmp: cannot create");
+    expect_text(shell_expect(1, "$S logits --ids 1,2 -o /nonexistent/d")->err, "cannot create: No such file");
     expect_text(shell_expect(1, "$S logits --ids $T/none.safetensors -o $T/d")->err, "none.safetensors");
 }
 

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "support/support.h"
 
 #include "os/os.h"
@@ -6,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static void files_are_read_whole_or_refused(void **state) {
     (void)state;
@@ -25,6 +28,37 @@ static void files_are_read_whole_or_refused(void **state) {
     assert_int_equal(os_open(&f, temp_dir(), false, &err), ERR_IO);
     assert_int_equal(os_open(&f, "/nonexistent/x", false, &err), ERR_IO);
     assert_non_null(strstr(err.text, "/nonexistent/x"));
+}
+
+/* The temporary name of a file being written must not be somebody's file or link already. */
+static void writing_touches_nothing_else(void **state) {
+    (void)state;
+    char path[128], tmp[192], victim[128];
+    Err err = {0};
+    snprintf(path, sizeof path, "%s/out", temp_dir());
+    snprintf(victim, sizeof victim, "%s/victim", temp_dir());
+    assert_int_equal(os_write_file(victim, "keep", 4, &err), ERR_OK);
+    snprintf(tmp, sizeof tmp, "%s.%ld-0.tmp", path, (long)getpid());
+    assert_int_equal(symlink(victim, tmp), 0);
+    assert_int_equal(os_write_file(path, "new", 3, &err), ERR_OK);
+    Buf got = {0};
+    assert_int_equal(os_read_file(victim, 100, &got, &err), ERR_OK);
+    assert_string_equal(got.ptr, "keep");
+    assert_int_equal(os_read_file(path, 100, &got, &err), ERR_OK);
+    assert_string_equal(got.ptr, "new");
+    buf_free(&got);
+}
+
+/* A FIFO that nobody writes to is refused, not waited for. */
+static void a_fifo_does_not_hang(void **state) {
+    (void)state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/fifo", temp_dir());
+    assert_int_equal(mkfifo(path, 0600), 0);
+    OsFile f;
+    Err err = {0};
+    assert_int_equal(os_open(&f, path, false, &err), ERR_IO);
+    assert_non_null(strstr(err.text, "not a regular file"));
 }
 
 typedef struct Count {
@@ -75,6 +109,8 @@ static void memory_is_known(void **state) {
 int main(void) {
     const struct CMUnitTest os[] = {
         cmocka_unit_test(files_are_read_whole_or_refused),
+        cmocka_unit_test(writing_touches_nothing_else),
+        cmocka_unit_test(a_fifo_does_not_hang),
         cmocka_unit_test(pool_runs_each_task_once),
         cmocka_unit_test(memory_is_known),
     };
