@@ -111,7 +111,11 @@ ErrCode os_create_beside(const char *path, char **name, int *fd, Err *err) {
     for (int i = 0; i < 100; i++) {
         buf_clear(&b);
         buf_printf(&b, "%s.%ld-%d.tmp", path, (long)getpid(), i);
-        if (b.failed) return err_no_memory(err, strlen(path) + 32, "a file name");
+        if (b.failed) {
+            buf_free(&b);
+            err_no_memory(err, strlen(path) + 32, "a file name");
+            return ERR_MEMORY;
+        }
         *fd = open(b.ptr, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (*fd >= 0) {
             *name = b.ptr;
