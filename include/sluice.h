@@ -25,8 +25,9 @@
  *             if (sluice_feed(session, ids, n, &err)) return fprintf(stderr, "%s\n", err.message), 1;
  *             int32_t next = sluice_sample(session, &sampling);
  *             if (sluice_is_stop(model, next)) break;
- *             char piece[256];
- *             fwrite(piece, 1, sluice_token_text(model, next, piece, sizeof piece), stdout);
+ *             char piece[1024];
+ *             size_t len = sluice_token_text(model, next, piece, sizeof piece);
+ *             fwrite(piece, 1, len < sizeof piece ? len : sizeof piece, stdout);
  *             ids[0] = next, n = 1;
  *         }
  *         sluice_free(ids);
@@ -127,7 +128,8 @@ enum { SLUICE_NO_SPECIAL = 1 }; /* read special tokens in the text as ordinary c
 int sluice_tokenize(const sluice_model *model, const char *text, size_t len, unsigned flags, int32_t **ids, size_t *n, sluice_error *err);
 /* Memory that tokenising this text may take at the most. sluice_tokenize refuses what the plan has no room for. */
 uint64_t sluice_text_memory(const char *text, size_t len);
-/* The bytes of one token (may be part of a UTF-8 character); returns their number, at most size are written. */
+/* The bytes of one token (may be part of a UTF-8 character). Returns how many there are; at most size of them are written, so a
+ * result above size asks for a larger buffer. */
 size_t sluice_token_text(const sluice_model *model, int32_t id, char *out, size_t size);
 bool sluice_is_stop(const sluice_model *model, int32_t id);
 /* Renders {"messages":[...],"tools":[...],"kwargs":{...}} (JSON text) with the model's chat template; free with sluice_free. */

@@ -55,10 +55,10 @@ size_t sluice_token_text(const sluice_model *m, int32_t id, char *out, size_t si
         buf_free(&b);
         return 0;
     }
-    size_t n = b.len < size ? b.len : size;
+    size_t len = b.len, n = len < size ? len : size;
     if (n) memcpy(out, b.ptr, n);
     buf_free(&b);
-    return n;
+    return len;
 }
 
 bool sluice_is_stop(const sluice_model *m, int32_t id) {
