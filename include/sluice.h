@@ -83,6 +83,11 @@ typedef struct sluice_options {
     const char *io;           /* "auto" (= threads), "threads", "uring" */
     const char *direct;       /* "auto", "on", "off" */
     const char *kv;           /* "f32" (default), "f16" */
+    const char *mirror;       /* folder with copies of the model's files on another drive; NULL: none */
+    const char *policy;       /* which expert leaves memory first: "auto", "lru", "lfu", "hybrid", "clock", "s3fifo" */
+    const char *lookahead;    /* read what the next layer will probably want: "auto" (as long as it pays), "on", "off" */
+    bool mlock;               /* lock the dense weights in memory */
+    const char *state_dir;    /* folder that remembers what was measured of disks and machine; NULL: nothing is kept */
     uint64_t seed;
     /* Called now and then, at least once per layer; stage is "load" (in bytes), "prefill" or "decode" (in tokens). Returning false
      * interrupts with SLUICE_INTERRUPTED. */
@@ -158,6 +163,9 @@ typedef struct sluice_probe {
     void (*hidden)(void *user, int layer, int position, int n, const float *hidden);
     /* chosen experts of one token, best first, and their weights: [k] */
     void (*routing)(void *user, int layer, int position, int k, const int32_t *experts, const float *weights);
+    /* what a layer of one step wanted of the store, after it was computed: n_wanted experts for n tokens from position; hit [n_wanted]:
+     * 1 where the expert was in memory; wait_ns: how long the step stood still for them */
+    void (*fetch)(void *user, int layer, int position, int n, int n_wanted, const int32_t *experts, const uint8_t *hit, uint64_t wait_ns);
 } sluice_probe;
 void sluice_set_probe(sluice_session *session, const sluice_probe *probe); /* copied; NULL: none */
 
@@ -194,6 +202,11 @@ typedef struct sluice_stats {
     uint64_t experts_wanted, hits, misses, evictions;
     uint64_t bytes_read;        /* expert records, without alignment */
     uint64_t wait_ns;           /* time the step waited for the disk */
+    uint64_t dense_ns;          /* time in dense weights: mixers, routers, shared experts, head */
+    uint64_t expert_ns;         /* time in routed experts that were there */
+    uint64_t store_ns;          /* time in the bookkeeping of store and disk, waiting not counted */
+    uint64_t hinted, hints_used;      /* experts read ahead, and those of them that were wanted */
+    uint64_t hint_bytes, hint_bytes_used;
     uint64_t rss_bytes, rss_peak_bytes;
 } sluice_stats;
 void sluice_get_stats(const sluice_model *model, sluice_stats *stats);

@@ -30,6 +30,13 @@ ErrCode detokenize_command(const Options *o, Err *err);
 ErrCode render_command(const Options *o, Err *err);
 ErrCode logits_command(const Options *o, Err *err);
 ErrCode ppl_command(const Options *o, Err *err);
+ErrCode plan_command(const Options *o, Err *err);
+ErrCode doctor_command(const Options *o, Err *err);
+ErrCode bench_command(const Options *o, Err *err);
+ErrCode trace_command(const Options *o, Err *err);
+ErrCode simulate_command(const Options *o, Err *err);
+ErrCode plot_command(const Options *o, Err *err);
+ErrCode synth_command(const Options *o, Err *err);
 
 /* help.c and completion.c: what is generated from the two tables, appended to out */
 bool help_lists(const OptionSpec *spec, unsigned command); /* the help of a command lists what does something there */

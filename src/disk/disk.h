@@ -50,6 +50,9 @@ const char *disk_file_path(const Disk *d, uint32_t file);
 uint64_t disk_file_bytes(const Disk *d, uint32_t file); /* when it was opened */
 uint32_t disk_files(const Disk *d);                     /* how many there are */
 
+/* A hint is read only while no demand waits, few at a time, so that it never delays one. */
+typedef enum DiskUrgency { DISK_DEMAND, DISK_HINT } DiskUrgency;
+
 typedef struct DiskRead {
     uint32_t file;
     uint32_t need;    /* bytes from `offset` that must arrive; `bytes` may reach past the end of the file, `need` may not */
@@ -57,6 +60,7 @@ typedef struct DiskRead {
     uint32_t bytes;   /* multiple of the alignment */
     void *dst;        /* aligned memory of `bytes` bytes */
     uint64_t tag;     /* the caller's own */
+    DiskUrgency urgency;
 } DiskRead;
 
 typedef struct DiskDone {

@@ -29,6 +29,45 @@ typedef struct EnginePlanInput {
 /* A pure function: the plan, or a refusal with the smallest budget that would do. */
 ErrCode engine_plan(const EnginePlanInput *in, sluice_plan *plan, Err *err);
 
+/* ---- the prediction ---- */
+
+/* What a machine can do: measured by lab/, or described by the user. Rates are of all threads together. */
+typedef struct EngineMachine {
+    double disk_bytes_per_s;      /* reads of the store's own size and depth, at offsets never read before */
+    double disk_read_s;           /* one such read alone, from submission to arrival */
+    double dram_bytes_per_s;      /* reading memory that no cache holds */
+    double dense_weights_per_s;   /* weights multiplied with one token's activations by our kernels, operands in cache */
+    double expert_weights_per_s;  /* the same with the number format of the experts */
+    double batched_weights_per_s; /* weights times tokens per second with the experts' format and many tokens */
+    int threads;
+} EngineMachine;
+
+/* What a model costs, from its headers alone. */
+typedef struct EngineWork {
+    uint32_t layers, experts, experts_per_token, hidden;
+    uint64_t record_bytes;        /* one expert on disk, mean */
+    uint64_t record_weights;
+    uint64_t dense_bytes;         /* read per decoded token: all dense weights but the embedding table */
+    uint64_t dense_weights;
+    uint64_t state_bytes;         /* recurrent state, read and written once per token */
+    uint64_t kv_bytes_per_position;
+} EngineWork;
+
+typedef struct EnginePrediction {
+    double hit_rate;              /* what was assumed */
+    double bytes_per_token_cold, bytes_per_token;
+    double disk_s, dram_s, compute_s; /* each term of one decoded token alone */
+    double bound_tok_s;           /* everything overlapped: 1 / max(disk, dram, compute) */
+    double bound_serial_tok_s;    /* per layer: dense compute, then the slower of miss reads and hit compute */
+    double decode_tok_s;          /* what we expect */
+    double prefill_tok_s;
+    const char *bound_by;         /* "disk", "dram", "compute" */
+} EnginePrediction;
+
+/* A pure function. hit_rate < 0: derive it from the cache's share of all experts (uniform routing, the worst case). */
+void engine_predict(const EngineWork *work, const EngineMachine *machine, const sluice_plan *plan, uint32_t chunk, uint32_t position,
+                    double hit_rate, EnginePrediction *out);
+
 /* ---- the sampler ---- */
 
 typedef struct EngineRandom {

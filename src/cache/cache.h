@@ -1,0 +1,70 @@
+/* cache: which records stay in memory. It decides; it holds no bytes and reads nothing.
+ *
+ * What this is    a table of slots and the policy that chooses which of them is given away. Keys are record numbers,
+ *                 group * per_group + member: a group is a layer, a member an expert. The store drives it with real reads, the
+ *                 simulator with a recorded trace; so what `simulate` prints is what the engine would do.
+ * Who owns what   a Cache owns its tables, all of them allocated by cache_new.
+ * What may fail   memory, in cache_new. Nothing afterwards.
+ * Threads         one thread at a time.
+ * Promise         a pinned slot is never given away; a slot is given to a record of another group only while its own group keeps
+ *                 more than its floor. The same calls give the same decisions. No allocation after cache_new.
+ *                 Checked by tests/unit/test_cache.c.
+ */
+#ifndef CACHE_CACHE_H
+#define CACHE_CACHE_H
+
+#include "base/base.h"
+
+enum { CACHE_NONE = -1 };
+
+typedef enum CachePolicy {
+    CACHE_LRU,    /* least recently used */
+    CACHE_LFU,    /* least frequently used, counts decay with the steps */
+    CACHE_HYBRID, /* recency and frequency together */
+    CACHE_CLOCK,  /* second chance */
+    CACHE_S3FIFO, /* small, main and ghost queue */
+    CACHE_POLICIES
+} CachePolicy;
+const char *cache_policy_name(CachePolicy policy); /* "lru" */
+bool cache_policy_from_name(const char *name, CachePolicy *policy);
+CachePolicy cache_policy_default(void); /* the one that wins on recorded traces: docs/experiments.md */
+
+typedef struct CacheConfig {
+    CachePolicy policy;
+    uint32_t n_slots;
+    uint32_t n_groups, per_group;
+    uint32_t floor;    /* slots that a group keeps against the others once it has them; lowered to n_slots / n_groups */
+} CacheConfig;
+
+typedef struct Cache Cache;
+uint64_t cache_bytes(const CacheConfig *config); /* of the tables: a pure function */
+Cache *cache_new(const CacheConfig *config, Err *err);
+void cache_free(Cache *c);
+
+/* The slot that belongs to a record; CACHE_NONE: none does. Changes nothing. */
+int32_t cache_find(const Cache *c, int32_t record);
+/* The record a slot belongs to; CACHE_NONE: it is free. */
+int32_t cache_record(const Cache *c, int32_t slot);
+/* A slot for a record that has none, pinned once. What was in it is forgotten; *evicted is that record or CACHE_NONE. The result is
+ * CACHE_NONE when every slot is pinned. uses: tokens of the step that want the record; 0: a guess, nobody has wanted it yet. */
+int32_t cache_take(Cache *c, int32_t record, uint32_t uses, int32_t *evicted);
+/* The record in this slot was wanted by `uses` tokens of the step. */
+void cache_use(Cache *c, int32_t slot, uint32_t uses);
+void cache_pin(Cache *c, int32_t slot);
+void cache_unpin(Cache *c, int32_t slot);
+/* The record is not there after all (its read failed or was cancelled); pins go too. The slot is free, and the next to be taken. */
+void cache_drop(Cache *c, int32_t slot);
+/* A step of the network is over: counts age. */
+void cache_step(Cache *c, uint32_t n_tokens);
+
+/* From now on at most n slots (>= 1) are used. Slots beyond that are given up as soon as they are not pinned; which ones is the
+ * cache's choice. given_up is called for each slot that is out of use, back_in_use for each that comes back. */
+typedef struct CacheLimit {
+    void *user;
+    void (*given_up)(void *user, int32_t slot);
+    void (*back_in_use)(void *user, int32_t slot);
+} CacheLimit;
+void cache_limit(Cache *c, uint32_t n, const CacheLimit *told);
+uint32_t cache_slots_in_use(const Cache *c); /* not more than the limit, but for pins */
+
+#endif
