@@ -260,7 +260,9 @@ void sluice_get_info(const sluice_model *m, sluice_info *info) {
 
 void sluice_get_stats(const sluice_model *m, sluice_stats *stats) {
     StoreStats store;
+    ForwardTimes times;
     store_stats(m->store, &store);
+    forward_times(m->forward, &times);
     *stats = m->stats;
     stats->experts_wanted = store.wanted;
     stats->hits = store.hits;
@@ -268,6 +270,9 @@ void sluice_get_stats(const sluice_model *m, sluice_stats *stats) {
     stats->evictions = store.evictions;
     stats->bytes_read = store.bytes_read;
     stats->wait_ns = store.wait_ns;
+    stats->dense_ns = times.dense_ns;
+    stats->expert_ns = times.expert_ns;
+    stats->store_ns = times.store_ns > store.wait_ns ? times.store_ns - store.wait_ns : 0;
     stats->rss_bytes = os_rss_now();
     stats->rss_peak_bytes = os_rss_peak();
 }
@@ -275,4 +280,5 @@ void sluice_get_stats(const sluice_model *m, sluice_stats *stats) {
 void sluice_reset_stats(sluice_model *m) {
     memset(&m->stats, 0, sizeof m->stats);
     store_stats_reset(m->store);
+    forward_times_reset(m->forward);
 }

@@ -92,6 +92,12 @@ static void on_routing(void *user, uint32_t layer, uint32_t position, uint32_t k
     p->routing(p->user, (int)layer, (int)position, (int)k, experts, weights);
 }
 
+static void on_fetch(void *user, uint32_t layer, uint32_t position, uint32_t n, uint32_t n_wanted, const int32_t *experts,
+                     const uint8_t *hit, uint64_t wait_ns) {
+    const sluice_probe *p = &((const Feeding *)user)->session->probe;
+    p->fetch(p->user, (int)layer, (int)position, (int)n, (int)n_wanted, experts, hit, wait_ns);
+}
+
 static void give_all_logits(sluice_session *s, uint32_t position, uint32_t n) {
     sluice_model *m = s->model;
     uint32_t vocab = m->model->shape.vocab;
@@ -122,7 +128,7 @@ int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *e
     uint64_t start = os_now_ns();
     Feeding feeding = {s, n > 1 ? "prefill" : "decode", 0, n};
     ForwardProbe probe = {.user = &feeding, .keep_going = keep_going, .hidden = s->probe.hidden ? on_hidden : NULL,
-                          .routing = s->probe.routing ? on_routing : NULL};
+                          .routing = s->probe.routing ? on_routing : NULL, .fetch = s->probe.fetch ? on_fetch : NULL};
     s->has_logits = false;
     for (size_t at = 0; at < n;) {
         uint32_t chunk = n - at < m->chunk ? (uint32_t)(n - at) : m->chunk;

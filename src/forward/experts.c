@@ -116,8 +116,10 @@ static ErrCode not_finite(Err *err, const char *who) {
 ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_index, uint32_t n_wanted, Err *err) {
     uint32_t hidden = f->s->hidden;
     bool single = f->n == 1;
+    forward_enter(f, SECTION_STORE);
     ErrCode code = store_want(f->c.store, (int)layer_index, f->wanted, (int)n_wanted, single ? STORE_ANY : STORE_ASCENDING, err);
     if (code) return code;
+    forward_enter(f, SECTION_DENSE);
     memset(f->mix, 0, (uint64_t)f->n * hidden * sizeof *f->mix);
     if (f->s->shared_inner) run_shared(f, layer, f->shared_out);
     if (atomic_load(&f->not_finite)) {
@@ -126,13 +128,16 @@ ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_inde
     }
     for (uint32_t i = 0; i < n_wanted; i++) {
         StoreLease lease;
+        forward_enter(f, SECTION_STORE);
         code = store_next(f->c.store, &lease, err);
         if (code) {
             store_drop(f->c.store);
             return code;
         }
         float *out = single ? f->out + (uint64_t)rank_of(f, n_wanted, lease.expert) * hidden : f->out;
+        forward_enter(f, SECTION_EXPERT);
         run_routed(f, layer, &lease, out, !single);
+        forward_enter(f, SECTION_STORE);
         store_put(f->c.store, &lease);
         if (atomic_load(&f->not_finite)) {
             char who[32];
@@ -141,11 +146,13 @@ ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_inde
             return not_finite(err, who);
         }
     }
+    forward_enter(f, SECTION_EXPERT);
     if (single)
         for (uint32_t i = 0; i < n_wanted; i++)
             f->c.kernels->axpy(f->mix, f->out + (uint64_t)i * hidden, f->picks[f->pick_at[f->wanted[i]]].weight, hidden);
     if (f->s->shared_inner)
         for (uint32_t t = 0; t < f->n; t++)
             f->c.kernels->axpy(f->mix + (uint64_t)t * hidden, f->shared_out + (uint64_t)t * hidden, f->shared_w[t], hidden);
+    forward_enter(f, SECTION_DENSE);
     return ERR_OK;
 }

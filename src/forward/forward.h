@@ -45,6 +45,10 @@ typedef struct ForwardProbe {
     void *user;
     void (*hidden)(void *user, uint32_t layer, uint32_t position, uint32_t n, const float *x); /* [n][hidden] after the layer */
     void (*routing)(void *user, uint32_t layer, uint32_t position, uint32_t k, const int32_t *experts, const float *weights);
+    /* what a layer wanted of the store, after it was computed: n_wanted experts, ascending, for n tokens; hit [n_wanted]: 1 where the
+     * expert was there; wait_ns: how long the step stood still for them */
+    void (*fetch)(void *user, uint32_t layer, uint32_t position, uint32_t n, uint32_t n_wanted, const int32_t *experts,
+                  const uint8_t *hit, uint64_t wait_ns);
     bool (*keep_going)(void *user); /* asked before every layer; false interrupts the step */
 } ForwardProbe;
 
@@ -67,5 +71,14 @@ void forward_state_restore(ForwardState *s, const void *bytes, uint32_t position
 ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, const ForwardProbe *probe, Err *err);
 /* Logits of tokens [first, first + n) of the last step: out [n][vocab]. */
 void forward_logits(Forward *f, uint32_t first, uint32_t n, float *out);
+
+/* Where the time of steps and logits went since the last reset; probes are not counted. */
+typedef struct ForwardTimes {
+    uint64_t dense_ns;  /* mixers, norms, routers, shared experts, head */
+    uint64_t expert_ns; /* routed experts */
+    uint64_t store_ns;  /* in the store's door: its bookkeeping, and waiting for the disk (StoreStats.wait_ns of it) */
+} ForwardTimes;
+void forward_times(const Forward *f, ForwardTimes *times);
+void forward_times_reset(Forward *f);
 
 #endif

@@ -23,6 +23,9 @@ typedef struct Pick {
     float weight;
 } Pick;
 
+/* What the calling thread is doing; the time goes to one of these. */
+typedef enum Section { SECTION_OUTSIDE, SECTION_DENSE, SECTION_EXPERT, SECTION_STORE, SECTIONS } Section;
+
 struct Forward {
     ForwardConfig c;
     const ModelShape *s;
@@ -62,6 +65,10 @@ struct Forward {
     _Atomic int not_finite; /* set by a task that saw NaN or infinity */
 
     uint32_t n;          /* tokens of the current step */
+
+    Section section;
+    uint64_t section_since;
+    uint64_t section_ns[SECTIONS];
 };
 
 struct ForwardState {
@@ -93,6 +100,16 @@ static inline uint64_t forward_keys_bytes(const ForwardConfig *c) {
     return (uint64_t)s->n_kv_heads * c->ctx * s->head_dim * quant_traits(c->kv_type)->block_bytes;
 }
 static inline float *forward_scratch(Forward *f, int worker) { return f->scratch + (uint64_t)worker * f->scratch_floats; }
+
+/* From here on the time belongs to another section: one reading of the clock, a handful per expert. Returns the section before. */
+static inline Section forward_enter(Forward *f, Section section) {
+    uint64_t now = os_now_ns();
+    Section before = f->section;
+    f->section_ns[before] += now - f->section_since;
+    f->section_since = now;
+    f->section = section;
+    return before;
+}
 
 /* y[t][r] = row r of w . acts[t], for n tokens; rows are spread over the pool. */
 void forward_matmul(Forward *f, const ModelMat *w, const KernelsActs *acts, uint32_t n, float *y, uint64_t y_stride);

@@ -1,6 +1,8 @@
 /* One step of the network: the file to read first. Arrays are [tokens of the step][...], and a weight is read once per step. */
 #include "forward/inside.h"
 
+#include <string.h>
+
 static void embed(Forward *f, const int32_t *ids) {
     const ModelMat *e = &f->c.model->embedding;
     for (uint32_t t = 0; t < f->n; t++)
@@ -17,10 +19,36 @@ static void add_mix_task(void *arg, int task, int worker) {
 /* x += mix */
 static void add_mix(Forward *f) { os_pool_run(f->c.pool, (int)f->n, add_mix_task, f); }
 
-static void report_routing(const Forward *f, const ForwardProbe *probe, uint32_t layer, uint32_t position) {
+static void report_routing(Forward *f, const ForwardProbe *probe, uint32_t layer, uint32_t position) {
     uint32_t k = f->c.top_k;
+    Section section = forward_enter(f, SECTION_OUTSIDE);
     for (uint32_t t = 0; t < f->n; t++)
         probe->routing(probe->user, layer, position + t, k, f->top_ids + (uint64_t)t * k, f->top_w + (uint64_t)t * k);
+    forward_enter(f, section);
+}
+
+static void report_hidden(Forward *f, const ForwardProbe *probe, uint32_t layer, uint32_t position) {
+    Section section = forward_enter(f, SECTION_OUTSIDE);
+    probe->hidden(probe->user, layer, position, f->n, f->x);
+    forward_enter(f, section);
+}
+
+static uint64_t waited(const Forward *f) {
+    StoreStats stats;
+    store_stats(f->c.store, &stats);
+    return stats.wait_ns;
+}
+
+/* The experts, and the probe's report of what they cost. */
+static ErrCode run_experts(Forward *f, const ForwardState *s, const ForwardProbe *probe, uint32_t l, uint32_t n_wanted, Err *err) {
+    bool report = probe && probe->fetch;
+    uint64_t before = report ? waited(f) : 0;
+    ErrCode code = forward_experts(f, &f->c.model->layers[l], l, n_wanted, err);
+    if (code || !report) return code;
+    Section section = forward_enter(f, SECTION_OUTSIDE);
+    probe->fetch(probe->user, l, s->position, f->n, n_wanted, f->wanted, store_last_hits(f->c.store), waited(f) - before);
+    forward_enter(f, section);
+    return code;
 }
 
 static ErrCode run_layers(Forward *f, ForwardState *s, const ForwardProbe *probe, Err *err) {
@@ -38,12 +66,12 @@ static ErrCode run_layers(Forward *f, ForwardState *s, const ForwardProbe *probe
         uint32_t n_wanted;
         ErrCode code = forward_route(f, layer, &n_wanted, err);
         if (!code && probe && probe->routing) report_routing(f, probe, l, s->position);
-        if (!code) code = forward_experts(f, layer, l, n_wanted, err);
+        if (!code) code = run_experts(f, s, probe, l, n_wanted, err);
         if (code == ERR_RANGE) err_prefix(err, "layer %u", l); /* a failed read already names layer and expert */
         if (code) return code;
         add_mix(f);
 
-        if (probe && probe->hidden) probe->hidden(probe->user, l, s->position, f->n, f->x);
+        if (probe && probe->hidden) report_hidden(f, probe, l, s->position);
     }
     return ERR_OK;
 }
@@ -66,9 +94,11 @@ ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n
     if (code) return code;
     f->n = n;
     s->broken = true; /* until the step is through */
+    forward_enter(f, SECTION_DENSE);
     embed(f, ids);
     forward_rope_table(f, s->position);
     code = run_layers(f, s, probe, err);
+    forward_enter(f, SECTION_OUTSIDE);
     if (code) return code;
     s->position += n;
     s->broken = false;
@@ -77,10 +107,20 @@ ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n
 
 void forward_logits(Forward *f, uint32_t first, uint32_t n, float *out) {
     const Model *m = f->c.model;
+    forward_enter(f, SECTION_DENSE);
     for (uint32_t t = first; t < first + n; t++) {
         uint64_t at = (uint64_t)t * f->s->hidden;
         f->c.kernels->rms_norm(f->in.x + at, f->x + at, m->norm_out, f->s->eps, f->s->hidden);
         forward_row_ready(f, &f->in, t);
     }
     forward_matmul(f, &m->head, f->in.acts + first, n, out, f->s->vocab);
+    forward_enter(f, SECTION_OUTSIDE);
 }
+
+void forward_times(const Forward *f, ForwardTimes *times) {
+    *times = (ForwardTimes){.dense_ns = f->section_ns[SECTION_DENSE],
+                            .expert_ns = f->section_ns[SECTION_EXPERT],
+                            .store_ns = f->section_ns[SECTION_STORE]};
+}
+
+void forward_times_reset(Forward *f) { memset(f->section_ns, 0, sizeof f->section_ns); }

@@ -33,6 +33,7 @@ typedef struct Want {
     Entry *entries; /* [n_experts], n in use */
     int *ready;     /* [n_experts], STORE_ANY: entries in the order in which they became ready */
     int n_ready;    /* in all; the first `taken` of them are gone */
+    uint8_t *hit;   /* [n_experts], n in use: 1 where the expert was there */
     ErrCode code;   /* of the first read that failed; then nothing more is started */
     Err err;
 } Want;
@@ -114,8 +115,9 @@ static ErrCode set_up(Store *s, const StoreConfig *config, Err *err) {
     }
     s->want.entries = MEM_NEW(Entry, (size_t)config->n_experts);
     s->want.ready = MEM_NEW(int, (size_t)config->n_experts);
-    if (!s->want.entries || !s->want.ready)
-        return err_no_memory(err, (uint64_t)config->n_experts * (sizeof(Entry) + sizeof(int)), "the expert store");
+    s->want.hit = MEM_NEW(uint8_t, (size_t)config->n_experts);
+    if (!s->want.entries || !s->want.ready || !s->want.hit)
+        return err_no_memory(err, (uint64_t)config->n_experts * (sizeof(Entry) + sizeof(int) + 1), "the expert store");
     return make_slab(s, n_records, err);
 }
 
@@ -137,6 +139,7 @@ void store_free(Store *s) {
     os_pages_free(s->slab, s->slab_bytes);
     mem_free(s->want.entries);
     mem_free(s->want.ready);
+    mem_free(s->want.hit);
     mem_free(s);
 }
 
@@ -289,7 +292,8 @@ ErrCode store_want(Store *s, int layer, const int32_t *experts, int n, StoreOrde
     int hits = 0;
     for (int i = 0; i < n; i++) {
         w->entries[i] = (Entry){experts[i], slots_pin(&s->slots, record_of(s, experts[i])), ENTRY_WAITING};
-        if (w->entries[i].slot == SLOT_NONE) continue;
+        w->hit[i] = w->entries[i].slot != SLOT_NONE;
+        if (!w->hit[i]) continue;
         entry_ready(w, i);
         hits++;
     }
@@ -320,6 +324,7 @@ static bool give_up_a_hit(Store *s) {
         slots_unpin(&s->slots, e->slot);
         e->state = ENTRY_WAITING;
         e->slot = SLOT_NONE;
+        w->hit[i] = 0;
         s->stats.hits--;
         s->stats.misses++;
         return true;
@@ -374,6 +379,8 @@ void store_drop(Store *s) {
     w->n = w->taken = w->next_start = w->n_ready = 0;
     w->code = ERR_OK;
 }
+
+const uint8_t *store_last_hits(const Store *s) { return s->want.hit; }
 
 void store_stats(const Store *s, StoreStats *stats) { *stats = s->stats; }
 

@@ -65,6 +65,8 @@ ErrCode store_next(Store *s, StoreLease *lease, Err *err);
 void store_put(Store *s, const StoreLease *lease);
 /* Gives up what is left of the current want (after an error or an interrupt); waits for reads in flight. */
 void store_drop(Store *s);
+/* [n of the last want], in the order of its experts: 1 where the expert was there. Good until the next want. */
+const uint8_t *store_last_hits(const Store *s);
 
 typedef struct StoreStats {
     uint64_t wanted, hits, misses;  /* experts, once per want; hits + misses = wanted */
