@@ -212,6 +212,14 @@ typedef struct sluice_stats {
 void sluice_get_stats(const sluice_model *model, sluice_stats *stats);
 void sluice_reset_stats(sluice_model *model);
 
+/* How the process lies in memory. Walks page tables: for reports, not for every token. */
+typedef struct sluice_memory {
+    uint64_t rss_bytes, rss_peak_bytes;
+    uint64_t huge_bytes;       /* of the process in huge pages */
+    uint64_t dense_huge_bytes; /* of them dense weights */
+} sluice_memory;
+void sluice_get_memory(const sluice_model *model, sluice_memory *memory);
+
 #ifdef __cplusplus
 }
 #endif

@@ -104,7 +104,7 @@ const OptionSpec option_table[] = {
     "guess the next layer's experts and read them while the disk is idle; auto: as long as it pays",
     "looking ahead is not in this version yet"},
 {OPT_MLOCK, 0, "mlock", KIND_FLAG, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, NULL, 0, 0,
-    "lock the dense weights in memory, so that nothing can push them out", "locking memory is not in this version yet"},
+    "lock the dense weights in memory, so that nothing can push them out; refused where the memlock limit is too small", NULL},
 {OPT_TRACE, 0, "trace", KIND_TEXT, GROUP_MODEL, CMD_ALL, CMD_ENGINE, true, "FILE", 0, 0,
     "record routing and cache events", "recording traces is not in this version yet"},
 

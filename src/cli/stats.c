@@ -59,4 +59,9 @@ void opened_print_stats(const Opened *e, const Timings *t) {
             (double)s.wait_ns * 1e-9, total_ns ? 100.0 * (double)s.wait_ns / (double)total_ns : 0.0);
     fprintf(stderr, "  memory   %s at the most, %s allowed\n", format_size(s.rss_peak_bytes, a),
             format_size(e->info.plan.ram_bytes, b));
+    sluice_memory memory;
+    sluice_get_memory(e->model, &memory);
+    fprintf(stderr, "           in huge pages: %s of %s dense weights", format_size(memory.dense_huge_bytes, a),
+            format_size(e->info.plan.dense_bytes, b));
+    fprintf(stderr, ", %s of %s in all\n", format_size(memory.huge_bytes, a), format_size(memory.rss_bytes, b));
 }

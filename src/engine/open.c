@@ -161,9 +161,23 @@ static bool load_progress(void *user, uint64_t done, uint64_t total) {
     return !o->progress || o->progress(o->user, "load", done, total);
 }
 
+/* Memory is promised lazily: what a budget promises beyond the machine would end the process in the middle of an answer. */
+static void warn_of_overcommit(const sluice_model *m) {
+    OsMemory memory;
+    os_memory(&memory);
+    uint64_t planned = m->plan.ram_bytes - m->plan.free_bytes;
+    char a[32], b[32];
+    if (planned > memory.budget)
+        log_warn("the plan takes %s, but only %s are left now: the system may swap or end this process; lower --ram",
+                 format_size(planned, a), format_size(memory.budget, b));
+}
+
 static ErrCode allocate(sluice_model *m, ForwardConfig *forward, Err *err) {
+    warn_of_overcommit(m);
     m->dense = os_pages_new(m->plan.dense_bytes, err);
     if (!m->dense) return err->code;
+    /* before a byte is read, so that a limit that is too small shows at once */
+    if (m->options.mlock && os_pages_lock(m->dense, m->plan.dense_bytes, err)) return err_prefix(err, "--mlock");
     ErrCode code = model_load_dense(m->model, m->dense, load_progress, &m->options, err);
     if (code) return code;
     StoreConfig store = {.n_layers = (int)m->model->shape.n_layers, .n_experts = (int)m->model->shape.n_experts, .parts = m->parts,
@@ -275,6 +289,11 @@ void sluice_get_stats(const sluice_model *m, sluice_stats *stats) {
     stats->store_ns = times.store_ns > store.wait_ns ? times.store_ns - store.wait_ns : 0;
     stats->rss_bytes = os_rss_now();
     stats->rss_peak_bytes = os_rss_peak();
+}
+
+void sluice_get_memory(const sluice_model *m, sluice_memory *memory) {
+    *memory = (sluice_memory){.rss_bytes = os_rss_now(), .rss_peak_bytes = os_rss_peak(), .huge_bytes = os_huge_bytes(NULL, 0),
+                              .dense_huge_bytes = os_huge_bytes(m->dense, m->plan.dense_bytes)};
 }
 
 void sluice_reset_stats(sluice_model *m) {

@@ -41,15 +41,23 @@ bool os_exists(const char *path);
 /* Anonymous, zeroed, page-aligned memory outside the heap; huge pages are asked for where it is large. NULL + err on refusal. */
 void *os_pages_new(uint64_t bytes, Err *err);
 void os_pages_free(void *pages, uint64_t bytes);
+/* Makes them resident and keeps the kernel from taking them; refused in a sentence with the limit and how to raise it. */
+ErrCode os_pages_lock(void *pages, uint64_t bytes, Err *err);
+/* How many bytes of these pages lie in huge pages; NULL: of the whole process. Walks page tables: for reports, not for every token. */
+uint64_t os_huge_bytes(const void *pages, uint64_t bytes);
+/* Tests only: the n-th os_pages_new from now (1 = the next) and all later ones fail; 0 switches this off. */
+void os_pages_fail_after(uint64_t n);
 
 typedef struct OsMemory {
     uint64_t total;         /* bytes of the machine */
     uint64_t available;     /* MemAvailable: what could be had without swapping */
-    uint64_t cgroup_limit;  /* UINT64_MAX: none (v1 and v2, the tightest of all ancestors) */
+    uint64_t cgroup_limit;  /* UINT64_MAX: none (v1 and v2, max and high, the tightest of all ancestors) */
     uint64_t cgroup_used;   /* in that same group, page cache that can be dropped not counted */
     uint64_t budget;        /* the least of what all of them leave for a new user of memory, this process's own pages included */
 } OsMemory;
 void os_memory(OsMemory *m);
+/* The same of the machine whose /proc and /sys begin with a prefix: "" is this one, a test makes others. */
+void os_memory_of(const char *prefix, OsMemory *m);
 uint64_t os_rss_now(void);  /* resident bytes of this process */
 uint64_t os_rss_peak(void); /* VmHWM */
 
