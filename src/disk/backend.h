@@ -11,7 +11,9 @@
 
 enum {
     DISK_QUEUE = 1024,        /* reads that may be submitted and not yet reaped */
+    DISK_HINTS = 256,         /* of them hints: the rest is always there for demands */
     DISK_DEPTH_MAX = 256,
+    DISK_HINT_DEPTH_DEFAULT = 4,
     DISK_RETRIES_DEFAULT = 3
 };
 
@@ -24,6 +26,9 @@ typedef struct DiskFile {
 
 /* ---- one read on its way ------------------------------------------------------------------------------------------- */
 
+#define NO_REQUEST UINT32_MAX
+typedef enum RequestPlace { REQUEST_WAITING, REQUEST_RUNNING, REQUEST_LANDED } RequestPlace;
+
 typedef struct Request {
     DiskRead read;
     const DiskFile *file;
@@ -32,6 +37,9 @@ typedef struct Request {
     int tries;         /* attempts that brought nothing */
     int again;         /* attempts beyond the first */
     int error;         /* errno of the latest attempt that brought nothing; 0: it came short */
+    RequestPlace place;
+    uint32_t next, prev; /* in the list of its place */
+    uint32_t hint_at;    /* where it stands in Disk.hints, if it is a hint */
 } Request;
 
 typedef enum RequestState { REQUEST_AGAIN, REQUEST_DONE, REQUEST_FAILED } RequestState;
@@ -55,7 +63,9 @@ typedef struct Backend {
     void (*stop)(Disk *d); /* waits for the attempts that run, forgets the rest; also after a start that failed half-way */
     void (*push)(Disk *d, const uint32_t *numbers, size_t n);                /* there is always room */
     size_t (*pull)(Disk *d, uint32_t *numbers, size_t max, bool wait);       /* finished ones; each is DONE or FAILED */
-    uint64_t (*busy_ns)(const Disk *d);
+    size_t (*cancel)(Disk *d, uint32_t *numbers, size_t n);         /* hints: those that had not started come first; how many */
+    void (*promote)(Disk *d, const uint32_t *numbers, size_t n);    /* hints: those that have not landed become demands */
+    void (*count)(const Disk *d, DiskInfo *info);                   /* fills in the times */
 } Backend;
 
 /* One attempt: bytes that arrived, or -errno. Called from the threads of the thread backend. */
@@ -72,13 +82,20 @@ struct Disk {
     Request *requests;      /* [DISK_QUEUE] */
     uint32_t *free_numbers; /* [n_free] of at most DISK_QUEUE */
     uint32_t n_free;
+    uint32_t hints[DISK_HINTS]; /* [n_hints] numbers: hints that were submitted and neither reaped, cancelled nor promoted */
+    uint32_t n_hints;
     uint64_t n_submitted;
-    uint64_t reads, bytes, retries;
+    uint64_t reads, bytes, retries, hint_reads, hint_bytes, cancelled;
 };
 
 extern const Backend backend_threads, backend_uring;
 int64_t read_plain(const Disk *d, const Request *r); /* threads.c: pread */
 int64_t read_fake(const Disk *d, const Request *r);  /* fake.c: pread, and the faults of d->config.faults */
+
+/* ---- hints: hints.c ------------------------------------------------------------------------------------------------ */
+
+void hints_add(Disk *d, uint32_t number);
+void hints_remove(Disk *d, uint32_t number);
 
 /* ---- direct I/O ---------------------------------------------------------------------------------------------------- */
 

@@ -23,6 +23,10 @@ static ErrCode configure(Disk *d, const DiskConfig *config, Err *err) {
     if (d->config.retries < 0) d->config.retries = DISK_RETRIES_DEFAULT;
     if (d->config.depth < 0 || d->config.depth > DISK_DEPTH_MAX)
         return err_set(err, ERR_RANGE, "%d reads at a time: the disk takes 1 to %d", config->depth, DISK_DEPTH_MAX);
+    if (d->config.hint_depth <= 0) { /* half the depth: a demand that comes finds a thread that does not read a hint */
+        int half = d->config.depth > 1 ? d->config.depth / 2 : 1;
+        d->config.hint_depth = half < DISK_HINT_DEPTH_DEFAULT ? half : DISK_HINT_DEPTH_DEFAULT;
+    }
     return ERR_OK;
 }
 
@@ -145,16 +149,22 @@ static ErrCode check_read(const Disk *d, const DiskRead *r, Err *err) {
 
 ErrCode disk_submit(Disk *d, const DiskRead *reads, size_t n, Err *err) {
     if (n > d->n_free) return err_set(err, ERR_STATE, "%zu reads at once, but the disk's queue has room for %u", n, d->n_free);
+    size_t hints = 0;
     for (size_t i = 0; i < n; i++) {
         ErrCode code = check_read(d, &reads[i], err);
         if (code) return code;
+        hints += reads[i].urgency == DISK_HINT;
     }
+    if (hints > disk_hint_room(d))
+        return err_set(err, ERR_STATE, "%zu hints at once, but the disk's queue has room for %zu", hints, disk_hint_room(d));
     const uint32_t *numbers = d->free_numbers + d->n_free - n; /* [n], the top of the free stack */
     for (size_t i = 0; i < n; i++) {
         Request *r = &d->requests[numbers[i]];
         *r = (Request){.read = reads[i], .file = d->files[reads[i].file], .sequence = d->n_submitted++};
     }
     d->n_free -= (uint32_t)n;
+    for (size_t i = 0; hints > 0 && i < n; i++)
+        if (reads[i].urgency == DISK_HINT) hints_add(d, numbers[i]);
     d->backend->push(d, numbers, n);
     return ERR_OK;
 }
@@ -193,6 +203,11 @@ size_t disk_reap(Disk *d, DiskDone *done, size_t max, bool wait) {
         if (r->got < r->read.need) done[i].code = failure(r, &done[i].err);
         d->reads++;
         d->bytes += r->got;
+        if (r->read.urgency == DISK_HINT) {
+            hints_remove(d, numbers[i]);
+            d->hint_reads++;
+            d->hint_bytes += r->got;
+        }
         d->retries += (uint64_t)r->again;
     }
     return n;
@@ -204,7 +219,10 @@ void disk_info(const Disk *d, DiskInfo *info) {
                        .depth = d->config.depth,
                        .reads = d->reads,
                        .bytes = d->bytes,
-                       .retries = d->retries,
-                       .busy_ns = d->backend->busy_ns(d)};
+                       .hint_reads = d->hint_reads,
+                       .hint_bytes = d->hint_bytes,
+                       .cancelled = d->cancelled,
+                       .retries = d->retries};
+    d->backend->count(d, info);
     for (uint32_t i = 0; i < d->n_files; i++) info->direct = info->direct && d->files[i]->direct;
 }

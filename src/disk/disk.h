@@ -21,12 +21,27 @@ typedef struct Disk Disk;
 typedef enum DiskBackend { DISK_THREADS, DISK_FAKE, DISK_URING } DiskBackend;
 typedef enum DiskDirect { DISK_DIRECT_AUTO, DISK_DIRECT_ON, DISK_DIRECT_OFF } DiskDirect;
 
+/* A hint is read only while no demand waits, few at a time, so that it never delays one. */
+typedef enum DiskUrgency { DISK_DEMAND, DISK_HINT } DiskUrgency;
+
+typedef struct DiskRead {
+    uint32_t file;
+    uint32_t need;    /* bytes from `offset` that must arrive; `bytes` may reach past the end of the file, `need` may not */
+    uint64_t offset;  /* multiple of the alignment */
+    uint32_t bytes;   /* multiple of the alignment */
+    void *dst;        /* aligned memory of `bytes` bytes */
+    uint64_t tag;     /* the caller's own */
+    DiskUrgency urgency;
+} DiskRead;
+
 /* What the fake does; rates are per million reads, decided by a generator seeded with `seed` (the same run fails the same way). */
 typedef struct DiskFaults {
     uint32_t error_ppm;    /* EIO */
     uint32_t short_ppm;    /* fewer bytes than asked */
     uint32_t delay_ppm;    /* completes delay_ms later, so completions come out of order */
     uint32_t delay_ms;
+    void (*pause)(void *user, const DiskRead *read, uint32_t ms); /* called by a reading thread in place of sleeping; NULL: sleeps */
+    void *user;
     int64_t fail_file;     /* reads that touch this file and offset always fail; -1: none */
     uint64_t fail_offset;
     uint64_t seed;
@@ -36,6 +51,7 @@ typedef struct DiskConfig {
     DiskBackend backend;
     DiskDirect direct;   /* ON: refuse to open what cannot be read directly; AUTO: fall back to buffered and say so once */
     int depth;           /* reads in flight, and threads of the thread backend; 0: default (8 threads, 32 for io_uring) */
+    int hint_depth;      /* a hint starts only while fewer reads than this run; 0: default (4, at most half the depth) */
     int retries;         /* per read, after the first try; < 0: default (3) */
     DiskFaults faults;   /* DISK_FAKE only */
 } DiskConfig;
@@ -50,19 +66,6 @@ const char *disk_file_path(const Disk *d, uint32_t file);
 uint64_t disk_file_bytes(const Disk *d, uint32_t file); /* when it was opened */
 uint32_t disk_files(const Disk *d);                     /* how many there are */
 
-/* A hint is read only while no demand waits, few at a time, so that it never delays one. */
-typedef enum DiskUrgency { DISK_DEMAND, DISK_HINT } DiskUrgency;
-
-typedef struct DiskRead {
-    uint32_t file;
-    uint32_t need;    /* bytes from `offset` that must arrive; `bytes` may reach past the end of the file, `need` may not */
-    uint64_t offset;  /* multiple of the alignment */
-    uint32_t bytes;   /* multiple of the alignment */
-    void *dst;        /* aligned memory of `bytes` bytes */
-    uint64_t tag;     /* the caller's own */
-    DiskUrgency urgency;
-} DiskRead;
-
 typedef struct DiskDone {
     uint64_t tag;
     ErrCode code;
@@ -74,15 +77,25 @@ ErrCode disk_submit(Disk *d, const DiskRead *reads, size_t n, Err *err);
 /* Takes finished reads; wait: blocks until there is at least one, if any is in flight. Returns how many. */
 size_t disk_reap(Disk *d, DiskDone *done, size_t max, bool wait);
 size_t disk_in_flight(const Disk *d); /* submitted and not yet reaped */
-size_t disk_room(const Disk *d);      /* reads that can be submitted now */
+size_t disk_room(const Disk *d);      /* demands that can be submitted now; hints never take the last three quarters of it */
+size_t disk_hint_room(const Disk *d); /* hints that can be submitted now */
+
+/* Takes back the hints with this tag that have not started: they will never be reaped and nothing is written for them. Returns
+ * how many. Those that have started are reaped as always. */
+size_t disk_cancel(Disk *d, uint64_t tag);
+/* The hints with this tag are wanted now: those that wait stand in line as demands, those that are being read count as such. */
+void disk_promote(Disk *d, uint64_t tag);
 
 typedef struct DiskInfo {
     const char *backend;     /* "threads", "uring", "fake" */
     bool direct;             /* every file is read directly, and there is one */
     int depth;               /* reads that run at the same time */
     uint64_t reads, bytes;   /* reaped so far; bytes as they arrived, alignment included */
+    uint64_t hint_reads, hint_bytes; /* of them those that were hints to the end */
+    uint64_t cancelled;      /* hints that were taken back */
     uint64_t retries;        /* attempts beyond the first: a read that failed, or the rest of one that came short */
     uint64_t busy_ns;        /* time during which at least one read was in flight (io_uring: and not yet reaped) */
+    uint64_t demand_busy_ns; /* the same, of demands alone */
 } DiskInfo;
 void disk_info(const Disk *d, DiskInfo *info);
 

@@ -30,14 +30,18 @@ static int64_t fail_with_rubbish(const Range *range) {
     return -EIO;
 }
 
+static void take_time(const DiskFaults *f, const Request *r, uint32_t ms) {
+    struct timespec rest = {ms / 1000, (long)(ms % 1000) * 1000000};
+    if (f->pause) f->pause(f->user, &r->read, ms);
+    else
+        while (nanosleep(&rest, &rest) != 0 && errno == EINTR) {}
+}
+
 int64_t read_fake(const Disk *d, const Request *r) {
     enum { ERROR, SHORT, DELAY, LENGTH };
     const DiskFaults *f = &d->config.faults;
     Range range = request_range(r);
-    if (happens(draw(d, r, DELAY), f->delay_ppm)) {
-        struct timespec pause = {f->delay_ms / 1000, (long)(f->delay_ms % 1000) * 1000000};
-        while (nanosleep(&pause, &pause) != 0 && errno == EINTR) {}
-    }
+    if (happens(draw(d, r, DELAY), f->delay_ppm)) take_time(f, r, f->delay_ms);
     bool poisoned = f->fail_file == (int64_t)r->read.file && f->fail_offset >= r->read.offset &&
                     f->fail_offset - r->read.offset < r->read.bytes;
     if (poisoned || happens(draw(d, r, ERROR), f->error_ppm)) return fail_with_rubbish(&range);

@@ -1,10 +1,10 @@
 /* The thread backend: a pool of threads that each carry one read to its end with pread.
  *
- * Two rings of request numbers under one lock: what is to do, and what has landed. Reads take far longer than the lock is
- * held, so one lock for all is enough. The rings can hold every request of the table: a push never waits.
+ * One lock around the queue of all: reads take far longer than it is held. The queue can hold every request of the table, so a push
+ * never waits.
  */
 #define _POSIX_C_SOURCE 200809L
-#include "disk/ring.h"
+#include "disk/queue.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -18,9 +18,7 @@ typedef struct Threads {
     pthread_mutex_t lock;
     pthread_cond_t filled; /* there is something to do, or stop */
     pthread_cond_t landed;
-    Ring todo, done;
-    uint32_t unfinished; /* pushed, and not yet in `done` */
-    uint64_t busy_since, busy_ns;
+    Queue queue;
     bool stop;
     int n_threads;
     pthread_t threads[DISK_DEPTH_MAX]; /* [n_threads] */
@@ -38,17 +36,16 @@ static void *worker_main(void *arg) {
     Threads *t = d->backend_state;
     pthread_mutex_lock(&t->lock);
     for (;;) {
-        while (t->todo.count == 0 && !t->stop) pthread_cond_wait(&t->filled, &t->lock);
+        uint32_t number = 0;
+        while (!t->stop && !queue_take(&t->queue, d, &number)) pthread_cond_wait(&t->filled, &t->lock);
         if (t->stop) break;
-        uint32_t number = ring_take(&t->todo);
         pthread_mutex_unlock(&t->lock);
 
         Request *r = &d->requests[number];
         while (request_step(r, d->read_once(d, r), d->config.retries) == REQUEST_AGAIN) {}
 
         pthread_mutex_lock(&t->lock);
-        ring_put(&t->done, number);
-        if (--t->unfinished == 0) t->busy_ns += os_now_ns() - t->busy_since;
+        queue_land(&t->queue, d, number);
         pthread_cond_signal(&t->landed);
     }
     pthread_mutex_unlock(&t->lock);
@@ -91,6 +88,7 @@ static int start_threads(Disk *d, Threads *t) {
 static ErrCode threads_start(Disk *d, Err *err) {
     Threads *t = MEM_NEW(Threads, 1);
     if (!t) return err_no_memory(err, sizeof *t, "the disk's threads");
+    queue_start(&t->queue);
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->filled, NULL);
     pthread_cond_init(&t->landed, NULL);
@@ -107,9 +105,7 @@ static void threads_push(Disk *d, const uint32_t *numbers, size_t n) {
     Threads *t = d->backend_state;
     if (n == 0) return;
     pthread_mutex_lock(&t->lock);
-    if (t->unfinished == 0) t->busy_since = os_now_ns();
-    t->unfinished += (uint32_t)n;
-    for (size_t i = 0; i < n; i++) ring_put(&t->todo, numbers[i]);
+    queue_put(&t->queue, d, numbers, n);
     if (n == 1) pthread_cond_signal(&t->filled);
     else pthread_cond_broadcast(&t->filled);
     pthread_mutex_unlock(&t->lock);
@@ -117,20 +113,36 @@ static void threads_push(Disk *d, const uint32_t *numbers, size_t n) {
 
 static size_t threads_pull(Disk *d, uint32_t *numbers, size_t max, bool wait) {
     Threads *t = d->backend_state;
-    size_t n = 0;
     pthread_mutex_lock(&t->lock);
-    while (wait && t->done.count == 0 && t->unfinished > 0) pthread_cond_wait(&t->landed, &t->lock);
-    while (n < max && t->done.count > 0) numbers[n++] = ring_take(&t->done);
+    while (wait && t->queue.done.count == 0 && t->queue.unfinished > 0) pthread_cond_wait(&t->landed, &t->lock);
+    size_t n = queue_pull(&t->queue, d, numbers, max);
     pthread_mutex_unlock(&t->lock);
     return n;
 }
 
-static uint64_t threads_busy_ns(const Disk *d) {
+static size_t threads_cancel(Disk *d, uint32_t *numbers, size_t n) {
     Threads *t = d->backend_state;
     pthread_mutex_lock(&t->lock);
-    uint64_t ns = t->busy_ns + (t->unfinished > 0 ? os_now_ns() - t->busy_since : 0);
+    n = queue_cancel(&t->queue, d, numbers, n);
     pthread_mutex_unlock(&t->lock);
-    return ns;
+    return n;
 }
 
-const Backend backend_threads = {"threads", 8, threads_start, threads_stop, threads_push, threads_pull, threads_busy_ns};
+static void threads_promote(Disk *d, const uint32_t *numbers, size_t n) {
+    Threads *t = d->backend_state;
+    pthread_mutex_lock(&t->lock);
+    queue_promote(&t->queue, d, numbers, n);
+    pthread_cond_broadcast(&t->filled); /* threads that sleep because a hint may not start yet may take a demand */
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void threads_count(const Disk *d, DiskInfo *info) {
+    Threads *t = d->backend_state;
+    pthread_mutex_lock(&t->lock);
+    queue_count(&t->queue, info);
+    pthread_mutex_unlock(&t->lock);
+}
+
+const Backend backend_threads = {.name = "threads", .default_depth = 8, .start = threads_start, .stop = threads_stop,
+                                 .push = threads_push, .pull = threads_pull, .cancel = threads_cancel, .promote = threads_promote,
+                                 .count = threads_count};
