@@ -19,6 +19,8 @@ typedef struct EnginePlanInput {
     uint64_t peak_bytes;    /* most that was ever resident until now */
     uint64_t dense_bytes, state_bytes, kv_bytes, buffers_bytes;
     uint64_t text_bytes;    /* for tokenising */
+    uint32_t ctx;           /* positions that were asked for; 0: nobody can choose fewer */
+    uint64_t position_bytes; /* what each of them takes of kv_bytes and buffers_bytes */
     uint64_t slot_bytes;
     uint32_t experts_total;
     uint32_t slots_wanted;  /* 0: as many as fit */
@@ -26,8 +28,10 @@ typedef struct EnginePlanInput {
     int threads;
 } EnginePlanInput;
 
-/* A pure function: the plan, or a refusal with the smallest budget that would do. */
+/* A pure function: the plan, or a refusal with the smallest budget that would do and, where one would, the largest context. */
 ErrCode engine_plan(const EnginePlanInput *in, sluice_plan *plan, Err *err);
+/* The budget of somebody who names none, of what the machine and its control groups leave (OsMemory.budget). */
+uint64_t engine_default_budget(uint64_t left_bytes);
 
 /* ---- the prediction ---- */
 

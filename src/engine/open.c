@@ -78,13 +78,10 @@ static ErrCode check_numbers(const sluice_model *m, Err *err) {
 
 /* ---- the plan ---- */
 
-/* Without --ram: what the machine and its control groups leave, less a sixteenth (at least 256 MiB) for everybody else. */
 static uint64_t measured_budget(void) {
     OsMemory memory;
     os_memory(&memory);
-    uint64_t reserve = memory.budget / 16;
-    if (reserve < (UINT64_C(256) << 20)) reserve = UINT64_C(256) << 20;
-    return memory.budget > 2 * reserve ? memory.budget - reserve : memory.budget / 2;
+    return engine_default_budget(memory.budget);
 }
 
 static ErrCode describe_records(sluice_model *m, uint64_t *slot_bytes, Err *err) {
@@ -135,6 +132,7 @@ static ErrCode make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
         .slots_wanted = (uint32_t)o->cache_slots,
         .slots_min = MIN_SLOTS,
         .threads = os_pool_threads(m->pool),
+        .ctx = forward->ctx,
     };
     if (in.slots_wanted > in.experts_total) in.slots_wanted = in.experts_total;
     if (in.slots_wanted == 1) in.slots_wanted = MIN_SLOTS;
@@ -144,6 +142,7 @@ static ErrCode make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
         in.buffers_bytes = sizes.buffers + logits_bytes(m) + sessions * session_bytes(m);
         in.state_bytes = sizes.state * sessions;
         in.kv_bytes = sizes.kv * sessions;
+        in.position_bytes = (sizes.kv / forward->ctx + sizeof(int32_t)) * sessions;
         bool fixed = o->chunk || forward->chunk <= LEAST_CHUNK;
         if (!fixed && in.buffers_bytes > in.ram_bytes / 8) continue;
         code = engine_plan(&in, &m->plan, err);

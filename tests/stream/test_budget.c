@@ -134,6 +134,26 @@ static void the_smallest_budget_holds(void **state) {
     }
 }
 
+/* A context that is too large is refused with one that is not. */
+static void the_context_that_a_refusal_names_fits(void **state) {
+    const char *model = *state;
+    REQUIRE_PATH(model);
+    sluice_options o = check_options(model);
+    o.ctx = 1 << 22;
+    o.ram_bytes = os_rss_peak() + (UINT64_C(24) << 20);
+    sluice_error err = {0};
+    assert_null(sluice_open(&o, &err));
+    assert_int_equal(err.code, SLUICE_MEMORY);
+    const char *at = strstr(err.message, "--ctx of ");
+    assert_non_null(at);
+    o.ctx = atoi(at + 9);
+    sluice_model *m = open_or_fail(&o);
+    sluice_info info;
+    sluice_get_info(m, &info);
+    assert_true(info.ctx == o.ctx && o.ctx > 100);
+    sluice_close(m);
+}
+
 static void nothing_is_allocated_per_token(void **state) {
     const char *model = *state;
     REQUIRE_PATH(model);
@@ -178,6 +198,7 @@ int main(void) {
         {"tiny-tales: the smallest budget holds", the_smallest_budget_holds, NULL, NULL, tales},
         {"q35-a: the smallest budget holds", the_smallest_budget_holds, NULL, NULL, golden},
         {"a text beyond the plan is refused", a_text_beyond_the_plan_is_refused, NULL, NULL, tales},
+        {"the context that a refusal names fits", the_context_that_a_refusal_names_fits, NULL, NULL, tales},
         {"nothing is allocated per token", nothing_is_allocated_per_token, NULL, NULL, tales},
     };
     return RUN_TESTS(budget);
