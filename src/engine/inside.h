@@ -45,6 +45,12 @@ struct sluice_session {
     sluice_probe probe;
 };
 
+/* Options as values. */
+ErrCode engine_choose_kernels(sluice_model *m, const char *name, Err *err);
+ErrCode engine_choose_kv(const char *name, QuantType *type, Err *err);
+ErrCode engine_open_disk(sluice_model *m, Err *err);
+ErrCode engine_check_numbers(const sluice_model *m, Err *err);
+
 int engine_fail(sluice_error *out, const Err *err); /* copies, returns the code */
 
 #endif

@@ -1,9 +1,7 @@
 /* Opening a model: headers, plan, then the large allocations, in this order. */
-#define _GNU_SOURCE
 #include "engine/inside.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SAME_CODE(a, b) _Static_assert((int)a == (int)b, "sluice_code follows ErrCode")
@@ -12,7 +10,7 @@ SAME_CODE(SLUICE_MEMORY, ERR_MEMORY);
 SAME_CODE(SLUICE_STATE, ERR_STATE);
 SAME_CODE(SLUICE_INTERRUPTED, ERR_INTERRUPTED);
 
-enum { DEFAULT_CTX = 4096, DEFAULT_CHUNK = 512, LEAST_CHUNK = 16, MAX_CHUNK = 1 << 16, MIN_SLOTS = 2 };
+enum { DEFAULT_CTX = 4096, DEFAULT_CHUNK = 512, LEAST_CHUNK = 16, MIN_SLOTS = 2 };
 
 int engine_fail(sluice_error *out, const Err *err) {
     if (out) {
@@ -23,58 +21,6 @@ int engine_fail(sluice_error *out, const Err *err) {
 }
 
 void sluice_options_init(sluice_options *o) { memset(o, 0, sizeof *o); }
-
-/* ---- reading the options ---- */
-
-static ErrCode choose_kernels(sluice_model *m, const char *name, Err *err) {
-    KernelsRung rung;
-    if (!kernels_rung_from_name(name ? name : "auto", &rung))
-        return err_set(err, ERR_USAGE, "--cpu %s: no such instruction set; choose auto, scalar, avx2 or avx512", name);
-    m->kernels = kernels_get(rung);
-    if (!m->kernels)
-        return err_set(err, ERR_UNSUPPORTED, "--cpu %s: this CPU or this build has no such kernels; --cpu auto takes %s", name,
-                       kernels_get(KERNELS_RUNG_COUNT)->name);
-    return ERR_OK;
-}
-
-static ErrCode open_disk(sluice_model *m, Err *err) {
-    const char *io = m->options.io ? m->options.io : "auto", *direct = m->options.direct ? m->options.direct : "auto";
-    DiskConfig config = {.backend = DISK_THREADS, .retries = -1};
-    if (strcmp(io, "uring") == 0) config.backend = DISK_URING;
-    else if (strcmp(io, "mmap") == 0) return err_set(err, ERR_UNSUPPORTED, "--io mmap: not in this version; choose auto, threads or uring");
-    else if (strcmp(io, "auto") != 0 && strcmp(io, "threads") != 0)
-        return err_set(err, ERR_USAGE, "--io %s: choose auto, threads or uring", io);
-    if (strcmp(direct, "auto") == 0) config.direct = DISK_DIRECT_AUTO;
-    else if (strcmp(direct, "on") == 0) config.direct = DISK_DIRECT_ON;
-    else if (strcmp(direct, "off") == 0) config.direct = DISK_DIRECT_OFF;
-    else return err_set(err, ERR_USAGE, "--direct %s: choose auto, on or off", direct);
-    m->disk = disk_new(&config, err);
-    return m->disk ? ERR_OK : err->code;
-}
-
-static ErrCode choose_kv(const char *name, QuantType *type, Err *err) {
-    if (!name || strcmp(name, "f32") == 0) *type = QUANT_F32;
-    else if (strcmp(name, "f16") == 0) *type = QUANT_F16;
-    else if (strcmp(name, "q8_0") == 0) return err_set(err, ERR_UNSUPPORTED, "--kv q8_0: not in this version; choose f32 or f16");
-    else return err_set(err, ERR_USAGE, "--kv %s: choose f32 or f16", name);
-    return ERR_OK;
-}
-
-static ErrCode in_range(const char *flag, int value, int64_t most, const char *of_what, Err *err) {
-    if (value >= 0 && value <= most) return ERR_OK;
-    return err_set(err, ERR_USAGE, "%s %d: must be from 1 to %lld%s", flag, value, (long long)most, of_what);
-}
-
-static ErrCode check_numbers(const sluice_model *m, Err *err) {
-    const sluice_options *o = &m->options;
-    ErrCode code = in_range("--threads", o->threads, 1024, "", err);
-    if (!code) code = in_range("--ctx", o->ctx, 1 << 24, "", err);
-    if (!code) code = in_range("--chunk", o->chunk, MAX_CHUNK, "", err);
-    if (!code) code = in_range("--experts", o->experts, m->model->shape.n_experts, ", the number of experts of this model", err);
-    if (!code) code = in_range("sessions", o->sessions, 1024, "", err);
-    if (!code) code = in_range("cache slots", o->cache_slots, INT32_MAX, "", err);
-    return code;
-}
 
 /* ---- the plan ---- */
 
@@ -194,18 +140,18 @@ static ErrCode allocate(sluice_model *m, ForwardConfig *forward, Err *err) {
 static ErrCode open_model(sluice_model *m, Err *err) {
     const sluice_options *o = &m->options;
     if (!o->model) return err_set(err, ERR_USAGE, "no model was named; give a GGUF file or a model folder");
-    ErrCode code = choose_kernels(m, o->cpu, err);
+    ErrCode code = engine_choose_kernels(m, o->cpu, err);
     if (code) return code;
     ForwardConfig forward = {.kernels = m->kernels, .precise = o->precise};
-    code = choose_kv(o->kv, &forward.kv_type, err);
-    if (!code) code = open_disk(m, err);
+    code = engine_choose_kv(o->kv, &forward.kv_type, err);
+    if (!code) code = engine_open_disk(m, err);
     if (code) return code;
     m->format = o->embedded_bytes ? format_open_embedded(o->model, o->embedded_offset, o->embedded_bytes, err) : format_open(o->model, err);
     if (!m->format) return err->code;
     m->model = model_new(m->format, err);
     if (!m->model) return err->code;
     format_drop_metadata(m->format); /* tens of megabytes that the plan would have to count */
-    code = check_numbers(m, err);
+    code = engine_check_numbers(m, err);
     if (code) return code;
     m->pool = os_pool_new(o->threads, err);
     if (!m->pool) return err->code;
@@ -256,47 +202,4 @@ void sluice_close(sluice_model *m) {
     if (m->format) format_close(m->format);
     mem_free(m->parts);
     mem_free(m);
-}
-
-void sluice_get_info(const sluice_model *m, sluice_info *info) {
-    const ModelShape *s = &m->model->shape;
-    DiskInfo disk;
-    disk_info(m->disk, &disk);
-    *info = (sluice_info){
-        .arch = model_arch_name(s->arch), .layers = (int)s->n_layers, .hidden = (int)s->hidden, .vocab = (int)s->vocab,
-        .experts = (int)s->n_experts, .experts_per_token = (int)m->top_k, .ctx = (int)m->ctx, .ctx_train = (int)s->ctx_train,
-        .cpu = m->kernels->name, .io = disk.backend, .direct = disk.direct, .threads = os_pool_threads(m->pool),
-        .chunk = (int)m->chunk, .has_chat_template = m->model->chat != NULL, .chat_template_error = m->model->chat_error,
-        .plan = m->plan,
-    };
-}
-
-void sluice_get_stats(const sluice_model *m, sluice_stats *stats) {
-    StoreStats store;
-    ForwardTimes times;
-    store_stats(m->store, &store);
-    forward_times(m->forward, &times);
-    *stats = m->stats;
-    stats->experts_wanted = store.wanted;
-    stats->hits = store.hits;
-    stats->misses = store.misses;
-    stats->evictions = store.evictions;
-    stats->bytes_read = store.bytes_read;
-    stats->wait_ns = store.wait_ns;
-    stats->dense_ns = times.dense_ns;
-    stats->expert_ns = times.expert_ns;
-    stats->store_ns = times.store_ns > store.wait_ns ? times.store_ns - store.wait_ns : 0;
-    stats->rss_bytes = os_rss_now();
-    stats->rss_peak_bytes = os_rss_peak();
-}
-
-void sluice_get_memory(const sluice_model *m, sluice_memory *memory) {
-    *memory = (sluice_memory){.rss_bytes = os_rss_now(), .rss_peak_bytes = os_rss_peak(), .huge_bytes = os_huge_bytes(NULL, 0),
-                              .dense_huge_bytes = os_huge_bytes(m->dense, m->plan.dense_bytes)};
-}
-
-void sluice_reset_stats(sluice_model *m) {
-    memset(&m->stats, 0, sizeof m->stats);
-    store_stats_reset(m->store);
-    forward_times_reset(m->forward);
 }

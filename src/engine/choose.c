@@ -1,0 +1,57 @@
+/* What the caller wrote becomes what the rooms below take: names become kernels, a disk, number formats; a name or a number that
+ * cannot be is refused here, with the flag and the choices. */
+#include "engine/inside.h"
+
+#include <string.h>
+
+enum { MAX_CHUNK = 1 << 16 };
+
+ErrCode engine_choose_kernels(sluice_model *m, const char *name, Err *err) {
+    KernelsRung rung;
+    if (!kernels_rung_from_name(name ? name : "auto", &rung))
+        return err_set(err, ERR_USAGE, "--cpu %s: no such instruction set; choose auto, scalar, avx2 or avx512", name);
+    m->kernels = kernels_get(rung);
+    if (!m->kernels)
+        return err_set(err, ERR_UNSUPPORTED, "--cpu %s: this CPU or this build has no such kernels; --cpu auto takes %s", name,
+                       kernels_get(KERNELS_RUNG_COUNT)->name);
+    return ERR_OK;
+}
+
+ErrCode engine_open_disk(sluice_model *m, Err *err) {
+    const char *io = m->options.io ? m->options.io : "auto", *direct = m->options.direct ? m->options.direct : "auto";
+    DiskConfig config = {.backend = DISK_THREADS, .retries = -1};
+    if (strcmp(io, "uring") == 0) config.backend = DISK_URING;
+    else if (strcmp(io, "mmap") == 0) return err_set(err, ERR_UNSUPPORTED, "--io mmap: not in this version; choose auto, threads or uring");
+    else if (strcmp(io, "auto") != 0 && strcmp(io, "threads") != 0)
+        return err_set(err, ERR_USAGE, "--io %s: choose auto, threads or uring", io);
+    if (strcmp(direct, "auto") == 0) config.direct = DISK_DIRECT_AUTO;
+    else if (strcmp(direct, "on") == 0) config.direct = DISK_DIRECT_ON;
+    else if (strcmp(direct, "off") == 0) config.direct = DISK_DIRECT_OFF;
+    else return err_set(err, ERR_USAGE, "--direct %s: choose auto, on or off", direct);
+    m->disk = disk_new(&config, err);
+    return m->disk ? ERR_OK : err->code;
+}
+
+ErrCode engine_choose_kv(const char *name, QuantType *type, Err *err) {
+    if (!name || strcmp(name, "f32") == 0) *type = QUANT_F32;
+    else if (strcmp(name, "f16") == 0) *type = QUANT_F16;
+    else if (strcmp(name, "q8_0") == 0) return err_set(err, ERR_UNSUPPORTED, "--kv q8_0: not in this version; choose f32 or f16");
+    else return err_set(err, ERR_USAGE, "--kv %s: choose f32 or f16", name);
+    return ERR_OK;
+}
+
+static ErrCode in_range(const char *flag, int value, int64_t most, const char *of_what, Err *err) {
+    if (value >= 0 && value <= most) return ERR_OK;
+    return err_set(err, ERR_USAGE, "%s %d: must be from 1 to %lld%s", flag, value, (long long)most, of_what);
+}
+
+ErrCode engine_check_numbers(const sluice_model *m, Err *err) {
+    const sluice_options *o = &m->options;
+    ErrCode code = in_range("--threads", o->threads, 1024, "", err);
+    if (!code) code = in_range("--ctx", o->ctx, 1 << 24, "", err);
+    if (!code) code = in_range("--chunk", o->chunk, MAX_CHUNK, "", err);
+    if (!code) code = in_range("--experts", o->experts, m->model->shape.n_experts, ", the number of experts of this model", err);
+    if (!code) code = in_range("sessions", o->sessions, 1024, "", err);
+    if (!code) code = in_range("cache slots", o->cache_slots, INT32_MAX, "", err);
+    return code;
+}

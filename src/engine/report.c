@@ -1,0 +1,47 @@
+/* What a model says about itself: what is in force, and how it went. */
+#include "engine/inside.h"
+
+#include <string.h>
+
+void sluice_get_info(const sluice_model *m, sluice_info *info) {
+    const ModelShape *s = &m->model->shape;
+    DiskInfo disk;
+    disk_info(m->disk, &disk);
+    *info = (sluice_info){
+        .arch = model_arch_name(s->arch), .layers = (int)s->n_layers, .hidden = (int)s->hidden, .vocab = (int)s->vocab,
+        .experts = (int)s->n_experts, .experts_per_token = (int)m->top_k, .ctx = (int)m->ctx, .ctx_train = (int)s->ctx_train,
+        .cpu = m->kernels->name, .io = disk.backend, .direct = disk.direct, .threads = os_pool_threads(m->pool),
+        .chunk = (int)m->chunk, .has_chat_template = m->model->chat != NULL, .chat_template_error = m->model->chat_error,
+        .plan = m->plan,
+    };
+}
+
+void sluice_get_stats(const sluice_model *m, sluice_stats *stats) {
+    StoreStats store;
+    ForwardTimes times;
+    store_stats(m->store, &store);
+    forward_times(m->forward, &times);
+    *stats = m->stats;
+    stats->experts_wanted = store.wanted;
+    stats->hits = store.hits;
+    stats->misses = store.misses;
+    stats->evictions = store.evictions;
+    stats->bytes_read = store.bytes_read;
+    stats->wait_ns = store.wait_ns;
+    stats->dense_ns = times.dense_ns;
+    stats->expert_ns = times.expert_ns;
+    stats->store_ns = times.store_ns > store.wait_ns ? times.store_ns - store.wait_ns : 0;
+    stats->rss_bytes = os_rss_now();
+    stats->rss_peak_bytes = os_rss_peak();
+}
+
+void sluice_get_memory(const sluice_model *m, sluice_memory *memory) {
+    *memory = (sluice_memory){.rss_bytes = os_rss_now(), .rss_peak_bytes = os_rss_peak(), .huge_bytes = os_huge_bytes(NULL, 0),
+                              .dense_huge_bytes = os_huge_bytes(m->dense, m->plan.dense_bytes)};
+}
+
+void sluice_reset_stats(sluice_model *m) {
+    memset(&m->stats, 0, sizeof m->stats);
+    store_stats_reset(m->store);
+    forward_times_reset(m->forward);
+}
