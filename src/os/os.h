@@ -36,6 +36,25 @@ ErrCode os_write_file(const char *path, const void *bytes, size_t len, Err *err)
 bool os_is_dir(const char *path);
 bool os_exists(const char *path);
 
+/* ---- facts about the machine --------------------------------------------------------------------------------------- */
+
+/* What a small text file of /proc or /sys says, without the newline at its end; false: absent or empty. root: "" or, for tests, a
+ * folder in which such a tree was built. What does not fit is cut off. */
+bool os_fact(const char *root, const char *path, char *out, size_t size);
+/* The number behind `key` on a line of such a file ("" for the first line); false: absent, or not a number. */
+bool os_fact_number(const char *root, const char *path, const char *key, uint64_t *value);
+void os_kernel(char out[128]); /* "Linux 6.1.0 x86_64" */
+
+/* Where a file or folder lives. */
+typedef struct OsPlace {
+    char file_system[32];    /* "ext4", "overlay"; "" where /proc does not tell */
+    unsigned major, minor;   /* of the device, as in /sys/dev/block */
+    uint64_t total_bytes, free_bytes; /* free: for users */
+} OsPlace;
+ErrCode os_place(const char *path, OsPlace *place, Err *err);
+/* How much of these bytes of a file the page cache holds, 0..1, from samples; negative: the kernel does not tell us. */
+double os_cached_share(const char *path, uint64_t offset, uint64_t bytes);
+
 /* ---- memory -------------------------------------------------------------------------------------------------------- */
 
 /* Anonymous, zeroed, page-aligned memory outside the heap; huge pages are asked for where it is large. NULL + err on refusal. */

@@ -1,0 +1,127 @@
+/* lab: measuring. What a machine can do, how fast a model runs on it, and what stands in the way.
+ *
+ * What this is    probes of memory, arithmetic and disk as the engine uses them (machine*.c), the profile of a machine that is kept in
+ *                 the state folder, the checks of `doctor` (doctor*.c) and the measurement of `bench` (bench*.c).
+ * Who owns what   a probe owns its memory and threads from _new to _free, so that a memory plan made in between counts them.
+ *                 Strings that are passed in are borrowed for the call.
+ * What may fail   memory and threads for the probes, reads of the file that is measured, the state folder. A fact that the kernel does
+ *                 not tell is absent in the result, never guessed.
+ * Threads         one thread calls; probes spread their work over a pool of their own.
+ * Promise         a rate is of bytes that were really read or weights that were really multiplied: no offset is read twice before
+ *                 all were read once, and what a cache could have answered is said. Checked by tests/unit/test_lab_machine.c,
+ *                 test_lab_doctor.c and tests/cli/test_bench.c.
+ */
+#ifndef LAB_LAB_H
+#define LAB_LAB_H
+
+#include "disk/disk.h"
+#include "engine/engine.h"
+#include "kernels/kernels.h"
+#include "model/model.h"
+#include "os/os.h"
+#include "quant/quant.h"
+
+/* ---- the machine: memory and arithmetic (machine.c) --------------------------------------------------------------------- */
+
+typedef struct LabMix {
+    QuantType type;
+    uint64_t weights;
+} LabMix;
+
+/* The number formats of a model, by how many weights each has in one decoded token. */
+typedef struct LabFormats {
+    LabMix dense[QUANT_TYPE_COUNT], expert[QUANT_TYPE_COUNT];
+    int n_dense, n_expert;
+} LabFormats;
+void lab_formats(const Model *model, LabFormats *out); /* NULL: Q8_0 dense weights and Q4_K experts */
+
+typedef struct LabProbeConfig {
+    const Kernels *kernels;
+    LabFormats formats;
+    bool precise;        /* f32 activations, as --precise */
+    int threads;         /* 0: one per usable CPU */
+    uint64_t dram_bytes; /* memory that the probe of memory streams through; 0: four times the last cache, within reason */
+} LabProbeConfig;
+
+typedef struct LabProbe LabProbe;
+LabProbe *lab_probe_new(const LabProbeConfig *config, Err *err);
+void lab_probe_free(LabProbe *p);
+int lab_probe_threads(const LabProbe *p);
+uint64_t lab_probe_bytes(const LabProbe *p);      /* what the probe of memory streams through */
+bool lab_probe_in_cache(const LabProbe *p);       /* that is too little: the last cache may have answered */
+double lab_probe_dram(LabProbe *p);               /* bytes per second, the best of a few passes */
+/* Weights per second, operands in cache: one token with the dense formats, one token and 64 tokens with the experts' formats. */
+double lab_probe_dense(LabProbe *p);
+double lab_probe_expert(LabProbe *p);
+double lab_probe_batched(LabProbe *p);
+
+uint64_t lab_cache_bytes(int level); /* of one core's cache of this level, 0: the last level; a guess where the kernel is silent */
+void lab_cpu_name(const char *root, char *out, size_t size);
+
+/* ---- the machine: disk (machine_disk.c) --------------------------------------------------------------------------------- */
+
+typedef struct LabDiskConfig {
+    const char *const *paths; /* [n_paths] files to read, in turn */
+    const uint64_t *begins;   /* [n_paths] first byte that may be read; NULL: 0 */
+    uint32_t n_paths;
+    DiskBackend backend;
+    DiskDirect direct;
+    int depth;                /* most reads in flight that will be asked for; 0: the backend's default */
+    uint64_t buffer_bytes;    /* memory for reads: at least one request; less than depth requests lowers the depth */
+    uint64_t seed;
+} LabDiskConfig;
+
+typedef struct LabDiskRate {
+    double bytes_per_s;
+    double read_s;      /* mean time of one read, from submission to arrival */
+    uint64_t bytes;
+    int depth;          /* reads that were in flight together */
+    bool repeated;      /* the files are too small: some offsets were read more than once */
+} LabDiskRate;
+
+typedef struct LabDisk LabDisk;
+LabDisk *lab_disk_new(const LabDiskConfig *config, Err *err);
+void lab_disk_free(LabDisk *d);
+void lab_disk_info(const LabDisk *d, DiskInfo *info);
+/* Reads requests of this size at offsets not read before, depth (0: the backend's own) at a time, for about so many seconds. */
+ErrCode lab_disk_rate(LabDisk *d, uint32_t request_bytes, int depth, double seconds, LabDiskRate *out, Err *err);
+/* A file of random bytes to measure where there is no model; the caller removes it. */
+ErrCode lab_scratch_file(const char *path, uint64_t bytes, Err *err);
+
+/* ---- the machine: all of it, and its profile (machine_profile.c) ---------------------------------------------------------- */
+
+typedef struct LabProfile {
+    EngineMachine machine;
+    char date[32], kernel[128], cpu[128], rung[16], dense_types[64], expert_types[64];
+    char disk_path[512], file_system[32], io[16];
+    bool direct;
+    uint32_t request_bytes;
+    int depth;
+    uint64_t dram_probe_bytes;
+} LabProfile;
+
+typedef struct LabMeasure {
+    const Model *model;      /* NULL: measured with the usual formats, on a scratch file */
+    const char *scratch_dir; /* where that file is made and removed again; NULL: the disk is not measured (rates 0) */
+    const char *cpu;         /* as --cpu; NULL: auto */
+    bool precise;
+    int threads;
+    uint64_t dram_bytes;     /* as in LabProbeConfig */
+    DiskBackend backend;
+    DiskDirect direct;
+    bool (*progress)(void *user, const char *what, uint64_t done, uint64_t total); /* NULL, or false to interrupt */
+    void *user;
+} LabMeasure;
+enum { LAB_SCRATCH_BYTES = 256 << 20 };
+
+/* A few seconds of measuring. */
+ErrCode lab_measure(const LabMeasure *how, LabProfile *out, Err *err);
+/* The size of the reads that the store will mostly make of this model, and the mean size of a record; NULL: of a common one. */
+uint32_t lab_request_bytes(const Model *model);
+/* machine.json in the state folder (which is made if it is not there). *found false: there is none. */
+ErrCode lab_profile_save(const char *state_dir, const LabProfile *profile, Err *err);
+ErrCode lab_profile_load(const char *state_dir, LabProfile *profile, bool *found, Err *err);
+/* Was it measured on this CPU, with this kernel ladder and this number of threads? */
+bool lab_profile_fits(const LabProfile *profile, const char *rung, int threads);
+
+#endif
