@@ -7,8 +7,12 @@
  * What may fail   memory, in cache_new. Nothing afterwards.
  * Threads         one thread at a time.
  * Promise         a pinned slot is never given away; a slot is given to a record of another group only while its own group keeps
- *                 more than its floor. The same calls give the same decisions. No allocation after cache_new.
+ *                 more than its floor. The same calls give the same decisions. No allocation after cache_new. A use costs the same
+ *                 whatever the number of slots; an eviction looks at one number per group.
  *                 Checked by tests/unit/test_cache.c.
+ *
+ * A want of one layer: cache_want, then cache_find of each record; those that are there are pinned and used, all of them, before a slot
+ * is taken for any of the others. Whoever has done with a record unpins it. After the last layer: cache_step.
  */
 #ifndef CACHE_CACHE_H
 #define CACHE_CACHE_H
@@ -45,8 +49,13 @@ void cache_free(Cache *c);
 int32_t cache_find(const Cache *c, int32_t record);
 /* The record a slot belongs to; CACHE_NONE: it is free. */
 int32_t cache_record(const Cache *c, int32_t slot);
-/* A slot for a record that has none, pinned once. What was in it is forgotten; *evicted is that record or CACHE_NONE. The result is
- * CACHE_NONE when every slot is pinned. uses: tokens of the step that want the record; 0: a guess, nobody has wanted it yet. */
+/* The lookups that follow are those of one want: n different records, wanted n_uses times by the tokens of the step together. It tells
+ * the many records of a prompt from the few of one token, so that a prompt does not flush what decoding needs. */
+void cache_want(Cache *c, uint32_t n_records, uint64_t n_uses);
+/* A slot for a record that has none, pinned once. What was in it is forgotten; *evicted is that record or CACHE_NONE. Free slots are
+ * taken first, in order. The result is CACHE_NONE when every slot that may be given away is pinned. uses: tokens of the step that
+ * want the record; 0: a guess, nobody has wanted it yet. Guesses stay until their group is wanted: then those that were not used
+ * are the first to be given away. A guess takes no slot from another guess. */
 int32_t cache_take(Cache *c, int32_t record, uint32_t uses, int32_t *evicted);
 /* The record in this slot was wanted by `uses` tokens of the step. */
 void cache_use(Cache *c, int32_t slot, uint32_t uses);
@@ -57,14 +66,16 @@ void cache_drop(Cache *c, int32_t slot);
 /* A step of the network is over: counts age. */
 void cache_step(Cache *c, uint32_t n_tokens);
 
-/* From now on at most n slots (>= 1) are used. Slots beyond that are given up as soon as they are not pinned; which ones is the
- * cache's choice. given_up is called for each slot that is out of use, back_in_use for each that comes back. */
+/* From now on at most n slots (>= 1) are used. Slots beyond that are given up as soon as they are not pinned, in cache_limit or in a later
+ * cache_unpin or cache_drop; which ones is the cache's choice, free ones first. The floor is lowered to n / n_groups. given_up is called
+ * for each slot that is out of use (its record is forgotten already), back_in_use for each that comes back. told is copied; NULL: nobody
+ * is told. */
 typedef struct CacheLimit {
     void *user;
     void (*given_up)(void *user, int32_t slot);
     void (*back_in_use)(void *user, int32_t slot);
 } CacheLimit;
 void cache_limit(Cache *c, uint32_t n, const CacheLimit *told);
-uint32_t cache_slots_in_use(const Cache *c); /* not more than the limit, but for pins */
+uint32_t cache_slots_in_use(const Cache *c); /* those not given up: not more than the limit, but for pins */
 
 #endif
