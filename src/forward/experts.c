@@ -69,13 +69,16 @@ static uint32_t split_rows(const Forward *f, uint32_t rows) {
     return (uint32_t)align_up((rows + tasks - 1) / tasks, KERNELS_ACT_BLOCK);
 }
 
-static void run_expert(ExpertJob *j) {
-    Forward *f = j->f;
-    uint32_t inner = j->inner->n, hidden = f->s->hidden;
-    j->rows_per_task = split_rows(f, inner);
-    os_pool_run(f->c.pool, (int)((inner + j->rows_per_task - 1) / j->rows_per_task), gate_up_task, j);
-    j->rows_per_task = split_rows(f, hidden);
-    os_pool_run(f->c.pool, (int)((hidden + j->rows_per_task - 1) / j->rows_per_task), down_task, j);
+static void run_gate_up(ExpertJob *j) {
+    uint32_t inner = j->inner->n;
+    j->rows_per_task = split_rows(j->f, inner);
+    os_pool_run(j->f->c.pool, (int)((inner + j->rows_per_task - 1) / j->rows_per_task), gate_up_task, j);
+}
+
+static void run_down(ExpertJob *j) {
+    uint32_t hidden = j->f->s->hidden;
+    j->rows_per_task = split_rows(j->f, hidden);
+    os_pool_run(j->f->c.pool, (int)((hidden + j->rows_per_task - 1) / j->rows_per_task), down_task, j);
 }
 
 /* The shared expert, left in out and shared_w: it is added after the routed ones. */
@@ -86,12 +89,14 @@ static void run_shared(Forward *f, const ModelLayer *layer, float *out) {
         job.mat[i] = mats[i];
         job.data[i] = mats[i]->data;
     }
-    run_expert(&job);
+    run_gate_up(&job);
+    run_down(&job);
     forward_matmul(f, &layer->shared_router, f->in_f32, f->n, f->shared_w, 1);
     for (uint32_t t = 0; t < f->n; t++) f->shared_w[t] = kernels_sigmoid(f->shared_w[t]);
 }
 
-static void run_routed(Forward *f, const ModelLayer *layer, const StoreLease *lease, float *out, bool add) {
+/* Multiplication begins with gate and up, while down may still be on its way. */
+static ErrCode run_routed(Forward *f, const ModelLayer *layer, StoreLease *lease, float *out, bool add, Err *err) {
     uint32_t first = f->pick_at[lease->expert], n = f->pick_at[lease->expert + 1] - first;
     for (uint32_t i = 0; i < n; i++) f->gathered[i] = f->in.acts[f->picks[first + i].token];
     ExpertJob job = {.f = f, .acts = f->gathered, .n = n, .inner = &f->inner, .out = out, .add_to = add ? f->picks + first : NULL};
@@ -99,7 +104,15 @@ static void run_routed(Forward *f, const ModelLayer *layer, const StoreLease *le
         job.mat[i] = &layer->expert[i];
         job.data[i] = lease->part[i];
     }
-    run_expert(&job);
+    run_gate_up(&job);
+    if (!lease->whole) {
+        forward_enter(f, SECTION_STORE);
+        ErrCode code = store_finish(f->c.store, lease, err);
+        forward_enter(f, SECTION_EXPERT);
+        if (code) return code;
+    }
+    run_down(&job);
+    return ERR_OK;
 }
 
 /* Where a single token's output of this expert waits for its turn: its rank among the wanted. */
@@ -117,7 +130,7 @@ ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_inde
     uint32_t hidden = f->s->hidden;
     bool single = f->n == 1;
     forward_enter(f, SECTION_STORE);
-    ErrCode code = store_want(f->c.store, (int)layer_index, f->wanted, (int)n_wanted, single ? STORE_ANY : STORE_ASCENDING, err);
+    ErrCode code = store_want(f->c.store, (int)layer_index, f->wanted, NULL, (int)n_wanted, single ? STORE_ANY : STORE_ASCENDING, err);
     if (code) return code;
     forward_enter(f, SECTION_DENSE);
     memset(f->mix, 0, (uint64_t)f->n * hidden * sizeof *f->mix);
@@ -136,9 +149,13 @@ ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_inde
         }
         float *out = single ? f->out + (uint64_t)rank_of(f, n_wanted, lease.expert) * hidden : f->out;
         forward_enter(f, SECTION_EXPERT);
-        run_routed(f, layer, &lease, out, !single);
+        code = run_routed(f, layer, &lease, out, !single, err);
         forward_enter(f, SECTION_STORE);
         store_put(f->c.store, &lease);
+        if (code) {
+            store_drop(f->c.store);
+            return code;
+        }
         if (atomic_load(&f->not_finite)) {
             char who[32];
             snprintf(who, sizeof who, "expert %d", lease.expert);

@@ -40,6 +40,7 @@ void layout_record(Layout *l, const StorePart *parts, const Disk *disk) {
             r = &l->reads[l->n_reads++];
             *r = (LayoutRead){.file = p->file, .offset = start, .at = align_up(l->bytes, alignment > CACHE_LINE ? alignment : CACHE_LINE)};
         }
+        r->parts |= 1u << order[i];
         if (end - r->offset > r->need) r->need = end - r->offset;
         r->bytes = align_up(r->need, alignment);
         l->part_at[order[i]] = r->at + (p->offset - r->offset);

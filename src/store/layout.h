@@ -8,7 +8,8 @@
 typedef struct LayoutRead {
     uint32_t file;
     uint64_t offset, bytes, need;
-    uint64_t at; /* of the first byte, in the slot */
+    uint64_t at;   /* of the first byte, in the slot */
+    unsigned parts; /* bit p: it brings part p */
 } LayoutRead;
 
 typedef struct Layout {

@@ -47,48 +47,35 @@ void slots_free(Slots *s) {
     mem_free(s->where);
 }
 
-int32_t slots_pin(Slots *s, int32_t record) {
-    int32_t i = s->where[record];
-    if (i == SLOT_NONE) return i;
-    assert(s->slots[i].state == SLOT_READY && s->slots[i].record == record);
-    if (s->slots[i].pins++ == 0) unlink_slot(s, i);
-    return i;
-}
-
 int32_t slots_take(Slots *s, int32_t record, bool *evicted) {
     int32_t i = s->coldest;
     if (i == SLOT_NONE) return i;
     Slot *slot = &s->slots[i];
-    assert(slot->pins == 0 && slot->reads == 0 && slot->state != SLOT_READING);
-    assert(s->where[record] == SLOT_NONE);
-    *evicted = slot->state == SLOT_READY;
+    assert(slot->holds == 0 && slot->flying == 0 && s->where[record] == SLOT_NONE);
+    *evicted = slot->record != SLOT_NONE;
     if (*evicted) s->where[slot->record] = SLOT_NONE;
     unlink_slot(s, i);
-    slot->state = SLOT_READING;
-    slot->record = record;
-    slot->pins = 1;
-    slot->failed = false;
+    *slot = (Slot){.record = record, .entry = SLOT_NONE, .holds = 1, .all = 1, .colder = SLOT_NONE, .hotter = SLOT_NONE};
+    s->where[record] = i;
     return i;
 }
 
-void slots_ready(Slots *s, int32_t i) {
+void slots_hold(Slots *s, int32_t i) {
     Slot *slot = &s->slots[i];
-    assert(slot->state == SLOT_READING && slot->pins == 1 && slot->reads == 0 && !slot->failed);
-    slot->state = SLOT_READY;
-    s->where[slot->record] = i;
+    assert(slot->record != SLOT_NONE);
+    if (slot->holds++ == 0) unlink_slot(s, i);
 }
 
-void slots_fail(Slots *s, int32_t i) {
+void slots_release(Slots *s, int32_t i) {
     Slot *slot = &s->slots[i];
-    assert(slot->state == SLOT_READING && slot->pins == 1 && slot->reads == 0);
-    slot->state = SLOT_EMPTY;
+    assert(slot->holds > 0);
+    if (--slot->holds > 0) return;
+    assert(slot->flying == 0);
+    if (slot_whole(slot)) {
+        link_hottest(s, i);
+        return;
+    }
+    s->where[slot->record] = SLOT_NONE;
     slot->record = SLOT_NONE;
-    slot->pins = 0;
     link_coldest(s, i);
-}
-
-void slots_unpin(Slots *s, int32_t i) {
-    Slot *slot = &s->slots[i];
-    assert(slot->state == SLOT_READY && slot->pins > 0);
-    if (--slot->pins == 0) link_hottest(s, i);
 }

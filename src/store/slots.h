@@ -1,50 +1,48 @@
-/* Private to the store: the slots, which expert is in which, and which was used longest ago. Knows no disk. */
+/* Private to the store: the slots, which expert is in which, how much of it is there, and which was used longest ago. Knows no
+ * disk. */
 #ifndef STORE_SLOTS_H
 #define STORE_SLOTS_H
 
-#include "base/base.h"
+#include "store/store.h"
 
 enum { SLOT_NONE = -1 };
 
-typedef enum SlotState {
-    SLOT_EMPTY,
-    SLOT_READING, /* reads write into it: pinned, and not to be found */
-    SLOT_READY    /* holds the whole record of its expert */
-} SlotState;
-
+/* A record arrives by at most STORE_PARTS reads; the masks have one bit for each of them. */
 typedef struct Slot {
-    SlotState state;
     int32_t record;     /* layer * n_experts + expert; SLOT_NONE when empty */
-    uint32_t pins;      /* leases, reservations of hits, and reads; above 0 the slot is not in the list */
-    uint32_t reads;     /* in flight */
-    bool failed;        /* one of its reads failed */
-    int32_t entry;      /* while READING: which expert of the want it is for */
-    int32_t colder, hotter; /* neighbours in the list */
-    uint64_t part_at[3];    /* where each part of the record begins, in the slot */
+    int32_t entry;      /* the entry of the current want that it is for; SLOT_NONE: none */
+    uint32_t holds;     /* leases, entries of the want, and one while reads run; above 0 nobody else gets the slot */
+    uint8_t all, first; /* reads of the record; those among them that bring gate or up */
+    uint8_t landed, flying;
+    uint8_t brings[STORE_PARTS]; /* parts that each read brings */
+    bool failed;        /* a read failed since the last were started */
+    int32_t colder, hotter;        /* neighbours in the list */
+    uint64_t part_at[STORE_PARTS]; /* where each part of the record begins, in the slot */
 } Slot;
 
-/* The list holds exactly the slots that nobody uses. Its cold end is taken first: empty slots, then the one whose use ended
- * longest ago. */
+/* The list holds exactly the slots that nobody holds. Its cold end is taken first: empty slots, then the one whose use ended
+ * longest ago. A slot that nobody holds is empty or has its whole record. */
 typedef struct Slots {
     Slot *slots;     /* [n] */
-    int32_t *where;  /* [n_records] -> slot that is READY, or SLOT_NONE */
+    int32_t *where;  /* [n_records] -> the slot that has the record or is waiting for it, or SLOT_NONE */
     uint32_t n;
     int32_t coldest, hottest;
 } Slots;
 
+static inline bool slot_whole(const Slot *s) { return s->landed == s->all; }
+static inline bool slot_has_first(const Slot *s) { return (s->landed & s->first) == s->first; }
+
 ErrCode slots_init(Slots *s, uint32_t n, size_t n_records, Err *err);
 void slots_free(Slots *s);
 
-/* The READY slot of a record, pinned once more; SLOT_NONE: not here. */
-int32_t slots_pin(Slots *s, int32_t record);
-/* Takes the coldest slot out of the list for a record that is to be read; what was in it is forgotten (*evicted). SLOT_NONE when
- * every slot is in use. */
+/* The slot of a record; SLOT_NONE: it has none. */
+static inline int32_t slots_find(const Slots *s, int32_t record) { return s->where[record]; }
+/* Takes the coldest slot that nobody holds for a record that has none, and holds it once; what was in it is forgotten (*evicted).
+ * SLOT_NONE when every slot is held. */
 int32_t slots_take(Slots *s, int32_t record, bool *evicted);
-/* The record has landed whole: it can be found from now on. The pin of slots_take stays. */
-void slots_ready(Slots *s, int32_t i);
-/* The record could not be read: the slot is empty, and the first to be taken. */
-void slots_fail(Slots *s, int32_t i);
-/* Gives back one pin; the last one makes the slot the hottest of those not in use. */
-void slots_unpin(Slots *s, int32_t i);
+void slots_hold(Slots *s, int32_t i);
+/* Gives back one hold. The last one makes the slot the hottest of the free ones; or, where the record did not arrive whole, empty and
+ * the first to be taken. */
+void slots_release(Slots *s, int32_t i);
 
 #endif

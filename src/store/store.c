@@ -1,8 +1,8 @@
-/* The expert store: want, next, put.
+/* The expert store: want, next, finish, put.
  *
- * A want is a list of entries, one per expert. A hit is pinned at once; a miss waits until a slot is free, then its reads run,
- * then it is ready. store_next hands out ready entries in the order that was asked for; store_put frees slots, and whatever
- * still waits begins to be read. All memory is taken at the start.
+ * A want is a list of entries, one per expert. A hit is held at once; a miss waits until a slot is free, then its reads run
+ * (reads.c), and when gate and up have landed it is ready. store_next hands out ready entries in the order that was asked for;
+ * store_put frees slots, and whatever still waits begins to be read. All memory is taken at the start.
  */
 #include "store/store.h"
 
@@ -10,54 +10,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "store/inside.h"
 #include "store/layout.h"
-#include "store/slots.h"
-
-typedef enum EntryState {
-    ENTRY_WAITING, /* a miss without a slot */
-    ENTRY_READING,
-    ENTRY_READY,   /* its slot is pinned for it */
-    ENTRY_LEASED
-} EntryState;
-
-typedef struct Entry {
-    int32_t expert, slot;
-    EntryState state;
-} Entry;
-
-typedef struct Want {
-    int layer;
-    StoreOrder order;
-    int n, taken;
-    int next_start; /* no entry before it is WAITING */
-    Entry *entries; /* [n_experts], n in use */
-    int *ready;     /* [n_experts], STORE_ANY: entries in the order in which they became ready */
-    int n_ready;    /* in all; the first `taken` of them are gone */
-    uint8_t *hit;   /* [n_experts], n in use: 1 where the expert was there */
-    ErrCode code;   /* of the first read that failed; then nothing more is started */
-    Err err;
-} Want;
-
-enum { SUBMIT_RECORDS = 16, REAP = 16 };
-
-struct Store {
-    StoreConfig config;
-    char *slab, *base; /* base: the first aligned byte of the slab */
-    uint64_t slab_bytes, slot_bytes;
-    Slots slots;
-    Want want;
-    uint32_t reads_in_flight;
-    StoreStats stats;
-    DiskRead reads[SUBMIT_RECORDS * STORE_PARTS];
-    DiskDone done[REAP];
-};
-
-static char *slot_memory(const Store *s, int32_t slot) { return s->base + (uint64_t)slot * s->slot_bytes; }
-
-/* parts of a record: [STORE_PARTS] */
-static const StorePart *record_parts(const Store *s, int32_t record) { return s->config.parts + (size_t)record * STORE_PARTS; }
-
-static int32_t record_of(const Store *s, int32_t expert) { return s->want.layer * s->config.n_experts + expert; }
 
 /* ---- new and free -------------------------------------------------------------------------------------------------- */
 
@@ -115,9 +69,13 @@ static ErrCode set_up(Store *s, const StoreConfig *config, Err *err) {
     }
     s->want.entries = MEM_NEW(Entry, (size_t)config->n_experts);
     s->want.ready = MEM_NEW(int, (size_t)config->n_experts);
-    s->want.hit = MEM_NEW(uint8_t, (size_t)config->n_experts);
-    if (!s->want.entries || !s->want.ready || !s->want.hit)
-        return err_no_memory(err, (uint64_t)config->n_experts * (sizeof(Entry) + sizeof(int) + 1), "the expert store");
+    s->hits = MEM_NEW(uint8_t, (size_t)config->n_experts);
+    s->n_reads = (size_t)config->n_experts * STORE_PARTS < READS_MAX ? (size_t)config->n_experts * STORE_PARTS : READS_MAX;
+    s->reads = MEM_NEW(DiskRead, s->n_reads);
+    s->failed_record = SLOT_NONE;
+    if (!s->want.entries || !s->want.ready || !s->hits || !s->reads)
+        return err_no_memory(err, (uint64_t)config->n_experts * (sizeof(Entry) + sizeof(int) + 1) + s->n_reads * sizeof(DiskRead),
+                             "the expert store");
     return make_slab(s, n_records, err);
 }
 
@@ -139,126 +97,12 @@ void store_free(Store *s) {
     os_pages_free(s->slab, s->slab_bytes);
     mem_free(s->want.entries);
     mem_free(s->want.ready);
-    mem_free(s->want.hit);
+    mem_free(s->hits);
+    mem_free(s->reads);
     mem_free(s);
 }
 
 uint32_t store_slots(const Store *s) { return s->slots.n; }
-
-/* ---- reading ------------------------------------------------------------------------------------------------------- */
-
-static void poison(const Store *s, int32_t slot) {
-    if (s->config.poison) memset(slot_memory(s, slot), STORE_POISON, s->slot_bytes);
-}
-
-static void want_failed(Store *s, int32_t expert, const Err *cause) {
-    Want *w = &s->want;
-    if (w->code) return; /* the first failure is the one to tell */
-    w->err = *cause;
-    w->code = cause->code;
-    err_prefix(&w->err, "layer %d expert %d", w->layer, expert);
-}
-
-static void entry_ready(Want *w, int entry) {
-    w->entries[entry].state = ENTRY_READY;
-    if (w->order == STORE_ANY) w->ready[w->n_ready++] = entry;
-}
-
-/* All reads of a slot have come to an end. */
-static void slot_landed(Store *s, int32_t i) {
-    Slot *slot = &s->slots.slots[i];
-    Entry *e = &s->want.entries[slot->entry];
-    assert(e->state == ENTRY_READING && e->slot == i);
-    if (slot->failed) {
-        poison(s, i);
-        slots_fail(&s->slots, i);
-        e->state = ENTRY_WAITING;
-        e->slot = SLOT_NONE;
-        return;
-    }
-    slots_ready(&s->slots, i);
-    entry_ready(&s->want, slot->entry);
-    const StorePart *parts = record_parts(s, slot->record);
-    for (int p = 0; p < STORE_PARTS; p++) s->stats.bytes_read += parts[p].bytes;
-}
-
-static void land(Store *s, bool wait) {
-    if (s->reads_in_flight == 0) return;
-    size_t n = disk_reap(s->config.disk, s->done, REAP, wait);
-    for (size_t i = 0; i < n; i++) {
-        int32_t at = (int32_t)s->done[i].tag;
-        Slot *slot = &s->slots.slots[at];
-        assert(s->reads_in_flight > 0 && slot->state == SLOT_READING && slot->reads > 0);
-        s->reads_in_flight--;
-        slot->reads--;
-        if (s->done[i].code) {
-            slot->failed = true;
-            want_failed(s, s->want.entries[slot->entry].expert, &s->done[i].err);
-        }
-        if (slot->reads == 0) slot_landed(s, at);
-    }
-}
-
-/* Hands the first n of s->reads to the disk. It can refuse only what check_record should have refused; still, that must end in
- * a sentence. */
-static void submit(Store *s, size_t n) {
-    Err err = {0};
-    if (disk_submit(s->config.disk, s->reads, n, &err) == ERR_OK) {
-        s->reads_in_flight += (uint32_t)n;
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        int32_t at = (int32_t)s->reads[i].tag;
-        Slot *slot = &s->slots.slots[at];
-        if (slot->state != SLOT_READING) continue; /* an earlier read of the same record has seen to it */
-        want_failed(s, s->want.entries[slot->entry].expert, &err);
-        slot->reads = 0;
-        slot->failed = true;
-        slot_landed(s, at);
-    }
-}
-
-/* Adds the reads of a record that goes into a slot; returns how many. */
-static size_t plan_reads(Store *s, int32_t at, DiskRead *reads) {
-    Slot *slot = &s->slots.slots[at];
-    Layout l;
-    layout_record(&l, record_parts(s, slot->record), s->config.disk);
-    assert(l.bytes <= s->slot_bytes);
-    memcpy(slot->part_at, l.part_at, sizeof slot->part_at);
-    slot->reads = (uint32_t)l.n_reads;
-    for (int i = 0; i < l.n_reads; i++)
-        reads[i] = (DiskRead){.file = l.reads[i].file,
-                              .offset = l.reads[i].offset,
-                              .bytes = (uint32_t)l.reads[i].bytes,
-                              .need = (uint32_t)l.reads[i].need,
-                              .dst = slot_memory(s, at) + l.reads[i].at,
-                              .tag = (uint64_t)at};
-    return (size_t)l.n_reads;
-}
-
-/* Starts the reads of waiting experts, in ascending order, for as many as there are free slots and room in the disk's queue. */
-static void start_reads(Store *s) {
-    Want *w = &s->want;
-    size_t n = 0;
-    for (; w->next_start < w->n && !w->code; w->next_start++) {
-        Entry *e = &w->entries[w->next_start];
-        if (e->state != ENTRY_WAITING) continue;
-        if (n + STORE_PARTS > COUNT_OF(s->reads)) {
-            submit(s, n);
-            n = 0;
-        }
-        if (disk_room(s->config.disk) < n + STORE_PARTS) break;
-        bool evicted = false;
-        e->slot = slots_take(&s->slots, record_of(s, e->expert), &evicted);
-        if (e->slot == SLOT_NONE) break;
-        s->stats.evictions += evicted;
-        e->state = ENTRY_READING;
-        s->slots.slots[e->slot].entry = w->next_start;
-        poison(s, e->slot);
-        n += plan_reads(s, e->slot, s->reads + n);
-    }
-    if (n > 0) submit(s, n);
-}
 
 /* ---- want, next, put ----------------------------------------------------------------------------------------------- */
 
@@ -280,29 +124,67 @@ static ErrCode check_want(const Store *s, int layer, const int32_t *experts, int
     return ERR_OK;
 }
 
-ErrCode store_want(Store *s, int layer, const int32_t *experts, int n, StoreOrder order, Err *err) {
+/* Slots whose reads outlive their want must not be taken for slots of the next one. */
+static void end_want(Store *s) {
+    Want *w = &s->want;
+    for (int i = 0; i < w->n; i++) {
+        Entry *e = &w->entries[i];
+        if (e->slot == SLOT_NONE) continue;
+        s->slots.slots[e->slot].entry = SLOT_NONE;
+        if (e->state != ENTRY_LEASED) slots_release(&s->slots, e->slot);
+    }
+    w->n = w->taken = w->next_start = w->n_ready = 0;
+    w->code = ERR_OK;
+}
+
+static void wait_for_disk(Store *s) {
+    uint64_t start = os_now_ns();
+    store_land(s, true);
+    s->stats.wait_ns += os_now_ns() - start;
+}
+
+/* Finds an entry's slot and holds it, whatever is there of its record. */
+static void find_entry(Store *s, int i) {
+    Entry *e = &s->want.entries[i];
+    int32_t record = record_of(s, e->expert);
+    e->slot = slots_find(&s->slots, record);
+    /* one of its reads has failed while others run: let these end, then what lacks is read again */
+    while (e->slot != SLOT_NONE && s->slots.slots[e->slot].failed && s->slots.slots[e->slot].flying) {
+        wait_for_disk(s);
+        e->slot = slots_find(&s->slots, record);
+    }
+    s->hits[i] = 0;
+    if (e->slot == SLOT_NONE) return;
+    Slot *slot = &s->slots.slots[e->slot];
+    slots_hold(&s->slots, e->slot);
+    slot->entry = i;
+    s->hits[i] = slot_whole(slot);
+    if (slot_whole(slot) || (slot->flying && slot_has_first(slot))) store_entry_ready(&s->want, i);
+    else if (slot->flying) e->state = ENTRY_READING;
+}
+
+ErrCode store_want(Store *s, int layer, const int32_t *experts, const uint32_t *uses, int n, StoreOrder order, Err *err) {
     ErrCode code = check_want(s, layer, experts, n, err);
     if (code) return code;
     Want *w = &s->want;
+    end_want(s);
     w->layer = layer;
     w->order = order;
     w->n = n;
-    w->taken = w->next_start = w->n_ready = 0;
-    w->code = ERR_OK;
     int hits = 0;
+    for (int i = 0; i < n; i++) w->entries[i] = (Entry){experts[i], SLOT_NONE, uses ? uses[i] : 1, ENTRY_WAITING};
     for (int i = 0; i < n; i++) {
-        w->entries[i] = (Entry){experts[i], slots_pin(&s->slots, record_of(s, experts[i])), ENTRY_WAITING};
-        w->hit[i] = w->entries[i].slot != SLOT_NONE;
-        if (!w->hit[i]) continue;
-        entry_ready(w, i);
-        hits++;
+        find_entry(s, i);
+        hits += s->hits[i];
     }
     s->stats.wanted += (uint64_t)n;
     s->stats.hits += (uint64_t)hits;
     s->stats.misses += (uint64_t)(n - hits);
-    start_reads(s);
+    store_start_reads(s);
     return ERR_OK;
 }
+
+const uint8_t *store_last_hits(const Store *s) { return s->hits; }
 
 /* The entry to hand out now; NULL: none is ready. */
 static Entry *pick(Want *w) {
@@ -320,31 +202,24 @@ static bool give_up_a_hit(Store *s) {
     if (w->order != STORE_ASCENDING) return false;
     for (int i = w->n - 1; i > w->taken; i--) {
         Entry *e = &w->entries[i];
-        if (e->state != ENTRY_READY || s->slots.slots[e->slot].pins > 1) continue;
-        slots_unpin(&s->slots, e->slot);
+        if (e->state != ENTRY_READY || s->slots.slots[e->slot].holds > 1) continue;
+        slots_release(&s->slots, e->slot);
         e->state = ENTRY_WAITING;
         e->slot = SLOT_NONE;
-        w->hit[i] = 0;
-        s->stats.hits--;
-        s->stats.misses++;
+        if (s->hits[i]) s->stats.hits--, s->stats.misses++;
+        s->hits[i] = 0;
         return true;
     }
     return false;
-}
-
-static void wait_for_disk(Store *s) {
-    uint64_t start = os_now_ns();
-    land(s, true);
-    s->stats.wait_ns += os_now_ns() - start;
 }
 
 ErrCode store_next(Store *s, StoreLease *lease, Err *err) {
     Want *w = &s->want;
     if (w->taken >= w->n) return err_set(err, ERR_STATE, "all wanted experts of layer %d were already taken", w->layer);
     Entry *e = NULL;
-    land(s, false);
+    store_land(s, false);
     for (;;) {
-        start_reads(s);
+        store_start_reads(s);
         if (w->code) {
             if (err) *err = w->err;
             return w->code;
@@ -358,29 +233,48 @@ ErrCode store_next(Store *s, StoreLease *lease, Err *err) {
     e->state = ENTRY_LEASED;
     w->taken++;
     const Slot *slot = &s->slots.slots[e->slot];
-    assert(slot->state == SLOT_READY && slot->record == record_of(s, e->expert) && slot->pins > 0);
+    assert(slot_has_first(slot) && slot->record == record_of(s, e->expert) && slot->holds > 0);
     lease->expert = e->expert;
     lease->slot = (uint32_t)e->slot;
+    lease->whole = slot_whole(slot);
     for (int p = 0; p < STORE_PARTS; p++) lease->part[p] = slot_memory(s, e->slot) + slot->part_at[p];
     return ERR_OK;
 }
 
+static Slot *leased_slot(Store *s, const StoreLease *lease) {
+    Slot *slot = &s->slots.slots[lease->slot];
+    assert(lease->slot < s->slots.n && slot->record % s->config.n_experts == lease->expert && slot->holds > 0);
+    return slot;
+}
+
+ErrCode store_finish(Store *s, StoreLease *lease, Err *err) {
+    const Slot *slot = leased_slot(s, lease);
+    for (;;) {
+        while (!slot_whole(slot) && slot->flying) {
+            wait_for_disk(s);
+            store_start_reads(s); /* there may be room in the disk's queue again */
+        }
+        lease->whole = slot_whole(slot);
+        if (lease->whole) return ERR_OK;
+        if (s->failed_record == slot->record) break;
+        store_read_again(s, (int32_t)lease->slot); /* another read has failed since, and only one failure is remembered */
+    }
+    if (err) *err = s->failure;
+    return s->failure.code;
+}
+
 void store_put(Store *s, const StoreLease *lease) {
-    assert(lease->slot < s->slots.n && s->slots.slots[lease->slot].record % s->config.n_experts == lease->expert);
-    slots_unpin(&s->slots, (int32_t)lease->slot);
-    start_reads(s);
+    Slot *slot = leased_slot(s, lease);
+    /* when only reads hold it, their failure is nobody's any more */
+    if (slot->holds == 1u + (slot->flying != 0)) slot->entry = SLOT_NONE;
+    slots_release(&s->slots, (int32_t)lease->slot);
+    store_start_reads(s);
 }
 
 void store_drop(Store *s) {
-    Want *w = &s->want;
-    while (s->reads_in_flight > 0) land(s, true);
-    for (int i = 0; i < w->n; i++)
-        if (w->entries[i].state == ENTRY_READY) slots_unpin(&s->slots, w->entries[i].slot);
-    w->n = w->taken = w->next_start = w->n_ready = 0;
-    w->code = ERR_OK;
+    while (s->reads_in_flight > 0) store_land(s, true);
+    end_want(s);
 }
-
-const uint8_t *store_last_hits(const Store *s) { return s->want.hit; }
 
 void store_stats(const Store *s, StoreStats *stats) { *stats = s->stats; }
 

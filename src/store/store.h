@@ -1,14 +1,16 @@
 /* store: the expert store. A bounded number of slots in memory, filled from disk on demand.
  *
- * What this is    want / next / put: the step says which experts of a layer it needs, takes them as they become ready, and gives
- *                 them back. The store decides what stays (LRU for now) and keeps the statistics. It knows records (three byte
- *                 ranges per expert), never arithmetic; the step never learns files.
+ * What this is    want / next / finish / put: the step says which experts of a layer it needs, takes them as soon as gate and up
+ *                 have landed, waits for down when it gets there, and gives them back. The store decides what stays (LRU for now)
+ *                 and keeps the statistics. It knows records (three byte ranges per expert), never arithmetic; the step never
+ *                 learns files.
  * Who owns what   the store takes one slab of slab_bytes from the kernel and cuts it into slots once; its pages cost nothing until
  *                 they are used. Leases are borrowed until put. The disk is the caller's, but nobody else submits to it.
- * What may fail   a read: then store_next says which expert, file and offset, and why. Every lease must still be put and the want
- *                 dropped; then the store is usable again (the failed expert is not in the cache).
+ * What may fail   a read: then store_next or store_finish says which expert, file and offset, and why. Every lease must still be put
+ *                 and the want dropped; then the store is usable again (the failed expert is not in the cache).
  * Threads         one thread calls; reads run behind the disk door.
- * Promise         a lease's bytes are the bytes of that expert's record, wholly read; a pinned slot is never overwritten.
+ * Promise         a lease's gate and up, and once it is whole its down, are the bytes of that expert's record; a leased slot is never
+ *                 overwritten.
  *                 Checked by tests/unit/test_store.c.
  */
 #ifndef STORE_STORE_H
@@ -17,7 +19,7 @@
 #include "base/base.h"
 #include "disk/disk.h"
 
-enum { STORE_PARTS = 3 }; /* gate, up, down */
+enum { STORE_GATE, STORE_UP, STORE_DOWN, STORE_PARTS };
 
 /* One byte range of a record. */
 typedef struct StorePart {
@@ -47,32 +49,38 @@ uint32_t store_slots(const Store *s);
 typedef struct StoreLease {
     int32_t expert;
     uint32_t slot;
+    bool whole; /* down is there too; otherwise store_finish comes before part[STORE_DOWN] is looked at */
     const void *part[STORE_PARTS]; /* the record's bytes: gate, up, down; no alignment promised */
 } StoreLease;
 
 typedef enum StoreOrder {
-    STORE_ANY,       /* whatever is ready first: hits, then reads as they land */
+    STORE_ANY,       /* whatever is ready first: hits, then the others as their gate and up land */
     STORE_ASCENDING  /* in the order of `experts` */
 } StoreOrder;
 
-/* Declares the experts of one layer that the step needs now: unique ids, ascending. Hits are pinned before anything is evicted
- * for misses; reads start at once for as many as there are free slots, and go on as leases are put. n may exceed the number of
- * slots. Must be followed by store_next until all n are taken (or by store_drop). */
-ErrCode store_want(Store *s, int layer, const int32_t *experts, int n, StoreOrder order, Err *err);
-/* The next ready lease, waiting for the disk if need be. ERR_OK with *lease filled, or the read's error; that error comes again
- * until store_drop. Must not be called more than n times, and not while leases hold every slot (both are ERR_STATE). */
+/* Declares the experts of one layer that the step needs now: unique ids, ascending. uses: how many tokens of the step want each of
+ * them (NULL: one). Hits are held before anything is evicted for misses; reads start at once for as many as there are free slots,
+ * and go on as leases are put. n may exceed the number of slots. Must be followed by store_next until all n are taken (or by
+ * store_drop). */
+ErrCode store_want(Store *s, int layer, const int32_t *experts, const uint32_t *uses, int n, StoreOrder order, Err *err);
+/* The next lease whose gate and up are there, waiting for the disk if need be. ERR_OK with *lease filled, or the error of a read of
+ * this want; that error comes again until store_drop. Must not be called more than n times, and not while leases hold every slot
+ * (both are ERR_STATE). */
 ErrCode store_next(Store *s, StoreLease *lease, Err *err);
+/* Waits until the lease is whole; at once if it is. The error of its reads otherwise: the lease must still be put. */
+ErrCode store_finish(Store *s, StoreLease *lease, Err *err);
+/* Gives the slot back, whole or not: what is still on its way to it lands first. */
 void store_put(Store *s, const StoreLease *lease);
 /* Gives up what is left of the current want (after an error or an interrupt); waits for reads in flight. */
 void store_drop(Store *s);
-/* [n of the last want], in the order of its experts: 1 where the expert was there. Good until the next want. */
+/* Of the last want: [n] 1 where the expert was whole in memory, 0 where it was not. */
 const uint8_t *store_last_hits(const Store *s);
 
 typedef struct StoreStats {
     uint64_t wanted, hits, misses;  /* experts, once per want; hits + misses = wanted */
-    uint64_t bytes_read;            /* of whole records that landed, without alignment */
+    uint64_t bytes_read;            /* of parts that landed, without alignment */
     uint64_t evictions;
-    uint64_t wait_ns;               /* time store_next blocked */
+    uint64_t wait_ns;               /* time store_next and store_finish blocked */
 } StoreStats;
 void store_stats(const Store *s, StoreStats *stats);
 void store_stats_reset(Store *s);

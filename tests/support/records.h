@@ -18,7 +18,7 @@ typedef struct Records {
 /* Writes the files into the test's own folder. part_bytes: about how large a part is. */
 void records_write(Records *r, uint32_t part_bytes);
 const StorePart *records_part(const Records *r, int layer, int expert, int part);
-/* Fails the test unless these are the bytes of that expert. */
+/* Fails the test unless these are the bytes of that expert: gate and up, and where the lease is whole, down. */
 void records_check(const Records *r, int layer, const StoreLease *lease);
 Disk *records_disk(const Records *r, const DiskConfig *config);
 /* A poisoned store of n slots over that disk. */
@@ -31,8 +31,8 @@ uint32_t random_below(Random *r, uint32_t n);
 /* n different ids below n_experts, ascending. */
 void random_experts(Random *r, int32_t *experts, int n, int n_experts);
 
-/* Wants of random layers, experts and orders, with leases kept for a while, all bytes checked when taken and again before they
- * are put. Stops after n_wants or, with ns_max above 0, after that time. Returns how many wants failed and were dropped; each
+/* Wants of random layers, experts and orders, with leases kept for a while and finished or not, all bytes checked when taken and again
+ * before they are put. Stops after n_wants or, with ns_max above 0, after that time. Returns how many wants failed and were dropped; each
  * failure must be a sentence that names layer, expert and file. */
 typedef struct Drive {
     int n_wants;

@@ -1,0 +1,68 @@
+/* Inside the room store: the store itself, and the half of it that reads (reads.c) for the half that is asked (store.c). */
+#ifndef STORE_INSIDE_H
+#define STORE_INSIDE_H
+
+#include "store/slots.h"
+#include "store/store.h"
+
+typedef enum EntryState {
+    ENTRY_WAITING, /* its reads have not begun */
+    ENTRY_READING, /* gate or up is on its way */
+    ENTRY_READY,   /* can be leased */
+    ENTRY_LEASED
+} EntryState;
+
+/* Until it is leased, an entry that has a slot holds it; then the lease does. */
+typedef struct Entry {
+    int32_t expert, slot;
+    uint32_t uses;
+    EntryState state;
+} Entry;
+
+typedef struct Want {
+    int layer;
+    StoreOrder order;
+    int n, taken;
+    int next_start; /* no entry before it is WAITING */
+    Entry *entries; /* [n_experts], n in use */
+    int *ready;     /* [n_experts], STORE_ANY: entries in the order in which they became ready */
+    int n_ready;    /* in all; the first `taken` of them are gone */
+    ErrCode code;   /* of the first read that failed; then nothing more is started */
+    Err err;
+} Want;
+
+enum { REAP = 16, READS_MAX = 1024 };
+
+struct Store {
+    StoreConfig config;
+    char *slab, *base; /* base: the first aligned byte of the slab */
+    uint64_t slab_bytes, slot_bytes;
+    Slots slots;
+    Want want;
+    uint8_t *hits;     /* [n_experts] of the current want */
+    uint32_t reads_in_flight;
+    StoreStats stats;
+    int32_t failed_record; /* whose read failed last; SLOT_NONE: none yet */
+    Err failure;
+    DiskRead *reads;   /* [n_reads] what is submitted together */
+    size_t n_reads;
+    DiskDone done[REAP];
+};
+
+static inline char *slot_memory(const Store *s, int32_t slot) { return s->base + (uint64_t)slot * s->slot_bytes; }
+
+/* parts of a record: [STORE_PARTS] */
+static inline const StorePart *record_parts(const Store *s, int32_t record) { return s->config.parts + (size_t)record * STORE_PARTS; }
+
+static inline int32_t record_of(const Store *s, int32_t expert) { return s->want.layer * s->config.n_experts + expert; }
+
+/* Starts the reads of waiting entries for as many as there are free slots and room in the disk's queue. */
+void store_start_reads(Store *s);
+/* Reads once more what a held slot lacks of its record and no read is bringing. */
+void store_read_again(Store *s, int32_t slot);
+/* Takes in what the disk has finished; wait: at least one read, if any is in flight. */
+void store_land(Store *s, bool wait);
+/* The entry can be leased from now on. */
+void store_entry_ready(Want *w, int entry);
+
+#endif

@@ -1,0 +1,156 @@
+/* The half of the store that reads: waiting entries get slots and their reads go to the disk; what has landed makes entries ready.
+ *
+ * Whoever takes whatever comes first gets all gates and ups of a want read before the downs, so that multiplication begins early.
+ * In ascending order each record is read whole, one after the other: the first slots come free sooner. */
+#include <assert.h>
+#include <string.h>
+
+#include "store/inside.h"
+#include "store/layout.h"
+
+static void note_failure(Store *s, const Slot *slot, const Err *cause) {
+    s->failed_record = slot->record;
+    s->failure = *cause;
+    err_prefix(&s->failure, "layer %d expert %d", slot->record / s->config.n_experts, slot->record % s->config.n_experts);
+    Want *w = &s->want;
+    if (slot->entry == SLOT_NONE || w->code) return; /* the first failure is the one to tell */
+    w->err = s->failure;
+    w->code = w->err.code;
+}
+
+void store_entry_ready(Want *w, int entry) {
+    w->entries[entry].state = ENTRY_READY;
+    if (w->order == STORE_ANY) w->ready[w->n_ready++] = entry;
+}
+
+/* A read of this slot has come to an end. */
+static void slot_advanced(Store *s, int32_t i) {
+    Slot *slot = &s->slots.slots[i];
+    bool last = slot->flying == 0;
+    if (slot->entry != SLOT_NONE && s->want.entries[slot->entry].state == ENTRY_READING) {
+        Entry *e = &s->want.entries[slot->entry];
+        assert(e->slot == i);
+        if (slot_has_first(slot)) {
+            store_entry_ready(&s->want, slot->entry);
+        } else if (last) {
+            e->state = ENTRY_WAITING;
+            e->slot = slot->entry = SLOT_NONE;
+            slots_release(&s->slots, i);
+        }
+    }
+    if (last) slots_release(&s->slots, i);
+}
+
+void store_land(Store *s, bool wait) {
+    if (s->reads_in_flight == 0) return;
+    size_t n = disk_reap(s->config.disk, s->done, REAP, wait);
+    for (size_t i = 0; i < n; i++) {
+        int32_t at = (int32_t)(s->done[i].tag / STORE_PARTS);
+        int read = (int)(s->done[i].tag % STORE_PARTS);
+        Slot *slot = &s->slots.slots[at];
+        assert(s->reads_in_flight > 0 && (slot->flying & 1u << read) && slot->holds > 0);
+        s->reads_in_flight--;
+        slot->flying &= (uint8_t) ~(1u << read);
+        if (s->done[i].code) {
+            slot->failed = true;
+            note_failure(s, slot, &s->done[i].err);
+        } else {
+            slot->landed |= (uint8_t)(1u << read);
+            for (int p = 0; p < STORE_PARTS; p++)
+                if (slot->brings[read] & 1u << p) s->stats.bytes_read += record_parts(s, slot->record)[p].bytes;
+        }
+        slot_advanced(s, at);
+    }
+}
+
+/* Hands reads to the disk. It can refuse only what the checks of store_new should have refused; still, that must end in a sentence. */
+static void submit(Store *s, const DiskRead *reads, size_t n) {
+    Err err = {0};
+    if (n == 0) return;
+    s->reads_in_flight += (uint32_t)n;
+    if (disk_submit(s->config.disk, reads, n, &err) == ERR_OK) return;
+    s->reads_in_flight -= (uint32_t)n;
+    for (size_t i = 0; i < n; i++) {
+        int32_t at = (int32_t)(reads[i].tag / STORE_PARTS);
+        Slot *slot = &s->slots.slots[at];
+        slot->flying &= (uint8_t) ~(1u << reads[i].tag % STORE_PARTS);
+        slot->failed = true;
+        note_failure(s, slot, &err);
+        slot_advanced(s, at);
+    }
+}
+
+/* The reads of what a slot still lacks of its record. Those that bring gate or up go to `first`, the others to `rest`. */
+static void plan_reads(Store *s, int32_t at, DiskRead *first, size_t *n_first, DiskRead *rest, size_t *n_rest) {
+    Slot *slot = &s->slots.slots[at];
+    Layout l;
+    layout_record(&l, record_parts(s, slot->record), s->config.disk);
+    assert(l.bytes <= s->slot_bytes);
+    memcpy(slot->part_at, l.part_at, sizeof slot->part_at);
+    slot->all = (uint8_t)((1u << l.n_reads) - 1);
+    slot->first = 0;
+    slot->failed = false;
+    uint8_t lacking = slot->all & (uint8_t)~slot->landed;
+    for (int i = 0; i < l.n_reads; i++) {
+        slot->brings[i] = (uint8_t)l.reads[i].parts;
+        bool early = (l.reads[i].parts & (1u << STORE_GATE | 1u << STORE_UP)) != 0;
+        if (early) slot->first |= (uint8_t)(1u << i);
+        if (!(lacking & 1u << i)) continue;
+        *(early ? &first[(*n_first)++] : &rest[(*n_rest)++]) = (DiskRead){.file = l.reads[i].file,
+                                                                          .offset = l.reads[i].offset,
+                                                                          .bytes = (uint32_t)l.reads[i].bytes,
+                                                                          .need = (uint32_t)l.reads[i].need,
+                                                                          .dst = slot_memory(s, at) + l.reads[i].at,
+                                                                          .tag = (uint64_t)at * STORE_PARTS + (uint64_t)i};
+    }
+    slot->flying = lacking;
+    slots_hold(&s->slots, at); /* while reads run */
+}
+
+/* A slot for a waiting entry; false: none is free. */
+static bool give_slot(Store *s, int entry) {
+    Entry *e = &s->want.entries[entry];
+    if (e->slot == SLOT_NONE) {
+        bool evicted = false;
+        e->slot = slots_take(&s->slots, record_of(s, e->expert), &evicted);
+        if (e->slot == SLOT_NONE) return false;
+        s->stats.evictions += evicted;
+        if (s->config.poison) memset(slot_memory(s, e->slot), STORE_POISON, s->slot_bytes);
+    }
+    s->slots.slots[e->slot].entry = entry;
+    e->state = ENTRY_READING;
+    return true;
+}
+
+void store_start_reads(Store *s) {
+    Want *w = &s->want;
+    /* `rest` fills the buffer from the middle: at most two of three reads are first, at most one is not */
+    size_t n = 0, n_rest = 0, records = 0, records_max = s->n_reads / STORE_PARTS;
+    DiskRead *rest = s->reads + 2 * records_max;
+    DiskRead alone[STORE_PARTS];
+    for (; w->next_start < w->n && !w->code; w->next_start++) {
+        if (w->entries[w->next_start].state != ENTRY_WAITING) continue;
+        if (records == records_max || disk_room(s->config.disk) < (records + 1) * STORE_PARTS || !give_slot(s, w->next_start)) break;
+        records++;
+        int32_t slot = w->entries[w->next_start].slot;
+        if (w->order == STORE_ANY) {
+            plan_reads(s, slot, s->reads, &n, rest, &n_rest);
+            continue;
+        }
+        size_t n_alone = 0;
+        plan_reads(s, slot, s->reads, &n, alone, &n_alone);
+        memcpy(s->reads + n, alone, n_alone * sizeof *alone);
+        n += n_alone;
+    }
+    memmove(s->reads + n, rest, n_rest * sizeof *rest);
+    submit(s, s->reads, n + n_rest);
+}
+
+void store_read_again(Store *s, int32_t slot) {
+    while (disk_room(s->config.disk) < STORE_PARTS) store_land(s, true);
+    DiskRead reads[STORE_PARTS], rest[STORE_PARTS];
+    size_t n = 0, n_rest = 0;
+    plan_reads(s, slot, reads, &n, rest, &n_rest);
+    memcpy(reads + n, rest, n_rest * sizeof *rest);
+    submit(s, reads, n + n_rest);
+}
