@@ -10,6 +10,7 @@
 #define ENGINE_ENGINE_H
 
 #include "base/base.h"
+#include "os/os.h"
 #include "sluice.h"
 
 /* What the memory plan depends on; all sizes in bytes. */
@@ -32,6 +33,25 @@ typedef struct EnginePlanInput {
 ErrCode engine_plan(const EnginePlanInput *in, sluice_plan *plan, Err *err);
 /* The budget of somebody who names none, of what the machine and its control groups leave (OsMemory.budget). */
 uint64_t engine_default_budget(uint64_t left_bytes);
+
+/* ---- memory pressure ---- */
+
+/* How many slots the expert cache uses while memory is short: what is remembered between two readings. */
+typedef struct EnginePressure {
+    uint64_t slot_bytes;
+    uint32_t planned, now, least;    /* slots: of the plan, to be used now, never fewer */
+    double stalled, stalled_before;  /* share of the time, smoothed; when the cache last shrank because of it */
+    bool stalls_are_not_ours;        /* shrinking did not help against them */
+    uint64_t swapped;                /* bytes in swap that are no news */
+    uint64_t read_ns, shrunk_ns, grown_ns; /* last reading, last step down, last step up */
+    uint64_t calm_since_ns;          /* since then there has been room for a step up */
+    uint64_t patience_ns;            /* how long that must last; doubles when a step up came too soon */
+    OsPressureReading last;
+} EnginePressure;
+void engine_pressure_init(EnginePressure *p, uint64_t slot_bytes, uint32_t slots, uint32_t slots_min);
+/* A pure function of what it remembers and one more reading, a few per second: the slots to use from now on. used: how many of them
+ * hold memory already. */
+uint32_t engine_pressure_step(EnginePressure *p, const OsPressureReading *reading, uint32_t used, uint64_t now_ns);
 
 /* ---- the prediction ---- */
 

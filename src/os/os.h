@@ -77,6 +77,20 @@ typedef struct OsMemory {
 void os_memory(OsMemory *m);
 /* The same of the machine whose /proc and /sys begin with a prefix: "" is this one, a test makes others. */
 void os_memory_of(const char *prefix, OsMemory *m);
+/* Whether memory gets short while we run. Reading costs a few small files and no allocation; several times a second is nothing. */
+typedef struct OsPressure OsPressure;
+typedef struct OsPressureReading {
+    uint64_t room;       /* bytes that are left for everybody, all page cache counted as room: what the machine could give, or what the
+                            tightest control group leaves */
+    uint64_t of;         /* of how much: the machine's memory, or that group's limit */
+    uint64_t stalled_us; /* how long some task of our group (none: of the machine) has waited for memory; only grows */
+    uint64_t swapped;    /* bytes of this process in swap */
+    uint64_t limit_hits; /* how often a group came to its limit; only grows, also where dropping page cache was the cure */
+} OsPressureReading;
+OsPressure *os_pressure_new(const char *prefix, Err *err); /* prefix as of os_memory_of */
+void os_pressure_free(OsPressure *p);
+void os_pressure_read(OsPressure *p, OsPressureReading *reading);
+
 uint64_t os_rss_now(void);  /* resident bytes of this process */
 uint64_t os_rss_peak(void); /* VmHWM */
 

@@ -112,6 +112,71 @@ static void a_container_sees_its_group_at_the_root(void **state) {
     assert_true(m.cgroup_limit == 2 * GIB && m.budget == 2 * GIB);
 }
 
+/* ---- pressure ---- */
+
+static void pressure_is_read_of_groups_and_machine(void **state) {
+    (void)state;
+    new_machine("0::/a/b\n");
+    put("/proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1500\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n");
+    put("/proc/self/status", "VmRSS:\t  102400 kB\nVmSwap:\t    2048 kB\n");
+    put("/sys/fs/cgroup/a/memory.max", "max\n");
+    put("/sys/fs/cgroup/a/b/memory.max", "8589934592\n");
+    put("/sys/fs/cgroup/a/b/memory.current", "8589934592\n");
+    put("/sys/fs/cgroup/a/b/memory.stat", "anon 5\nactive_file 1073741824\ninactive_file 2147483648\n");
+    put("/sys/fs/cgroup/a/b/memory.events", "low 9\nhigh 20\nmax 3\noom 0\n");
+    Err err = {0};
+    OsPressure *p = os_pressure_new(machine, &err);
+    assert_non_null(p);
+    OsPressureReading r;
+    os_pressure_read(p, &r);
+    assert_true(r.room == 3 * GIB && r.of == 8 * GIB);
+    assert_true(r.stalled_us == 1500 && r.swapped == 2 * MIB && r.limit_hits == 23);
+    uint64_t allocations = mem_allocation_count();
+    put("/sys/fs/cgroup/a/memory.max", "4294967296\n"); /* a limit that comes later is seen */
+    put("/sys/fs/cgroup/a/b/memory.events", "low 9\nhigh 20\nmax 4\noom 0\n");
+    put("/proc/meminfo", "MemTotal: 16777216 kB\nMemAvailable: 1048576 kB\n");
+    os_pressure_read(p, &r);
+    assert_true(r.room == 1 * GIB && r.of == 16 * GIB && r.limit_hits == 24);
+    assert_int_equal(mem_allocation_count(), allocations);
+    os_pressure_free(p);
+
+    put("/sys/fs/cgroup/a/b/memory.pressure", "some avg10=1.00 avg60=0.00 avg300=0.00 total=42\nfull avg10=0.00 total=7\n");
+    p = os_pressure_new(machine, &err);
+    os_pressure_read(p, &r);
+    assert_int_equal(r.stalled_us, 42); /* the group's own, not the machine's */
+    os_pressure_free(p);
+}
+
+static void pressure_of_version_one_counts_failures(void **state) {
+    (void)state;
+    new_machine("5:memory:/jobs\n");
+    put("/sys/fs/cgroup/memory/jobs/memory.limit_in_bytes", "1073741824\n");
+    put("/sys/fs/cgroup/memory/jobs/memory.usage_in_bytes", "1073741824\n");
+    put("/sys/fs/cgroup/memory/jobs/memory.stat", "total_inactive_file 1048576\ntotal_active_file 1048576\n");
+    put("/sys/fs/cgroup/memory/jobs/memory.failcnt", "17\n");
+    OsPressure *p = os_pressure_new(machine, NULL);
+    OsPressureReading r;
+    os_pressure_read(p, &r);
+    assert_true(r.room == 2 * MIB && r.of == GIB && r.limit_hits == 17 && r.stalled_us == 0);
+    os_pressure_free(p);
+    machine = "/nowhere";
+    Err err = {0};
+    assert_null(os_pressure_new(machine, &err));
+    assert_int_equal(err.code, ERR_UNSUPPORTED);
+}
+
+static void pressure_of_this_machine_can_be_read(void **state) {
+    (void)state;
+    OsPressure *p = os_pressure_new("", NULL);
+    assert_non_null(p);
+    OsPressureReading r;
+    uint64_t start = os_now_ns();
+    for (int i = 0; i < 100; i++) os_pressure_read(p, &r);
+    printf("one reading takes %.0f us\n", (double)(os_now_ns() - start) / 1e5);
+    assert_true(r.room > 0 && r.room <= r.of && r.of != UINT64_MAX);
+    os_pressure_free(p);
+}
+
 /* ---- pages ---- */
 
 /* In a child without the right to lock beyond the limit: 0 when os_pages_lock behaved as it should. */
@@ -183,6 +248,9 @@ int main(void) {
         cmocka_unit_test(groups_of_version_one_are_known_too),
         cmocka_unit_test(a_group_that_is_over_its_limit_leaves_what_is_ours),
         cmocka_unit_test(a_container_sees_its_group_at_the_root),
+        cmocka_unit_test(pressure_is_read_of_groups_and_machine),
+        cmocka_unit_test(pressure_of_version_one_counts_failures),
+        cmocka_unit_test(pressure_of_this_machine_can_be_read),
         cmocka_unit_test(locking_beyond_the_limit_is_refused_with_the_cure),
         cmocka_unit_test(huge_pages_are_counted),
         cmocka_unit_test(a_refused_mapping_is_a_sentence),
