@@ -99,4 +99,34 @@ typedef struct DiskInfo {
 } DiskInfo;
 void disk_info(const Disk *d, DiskInfo *info);
 
+/* ---- measuring ----------------------------------------------------------------------------------------------------- */
+
+typedef struct DiskMeasure {
+    const char *path;      /* a file of the drive to be measured; the larger, the better */
+    DiskBackend backend;
+    DiskDirect direct;     /* AUTO: directly where the file can be read so */
+    uint32_t read_bytes;   /* of one read; 0: 1 MiB. Rounded up to the alignment */
+    int depth;             /* reads in flight; 0: the backend's default */
+    double seconds;        /* how long it may take, about; 0: no limit. One of the two limits must be given */
+    uint64_t bytes;        /* how much may be read at full depth; 0: no limit */
+    DiskFaults faults;     /* DISK_FAKE only */
+} DiskMeasure;
+
+typedef struct DiskRate {
+    double bytes_per_s;    /* with `depth` reads in flight, from the first submission to the last arrival */
+    double read_s;         /* median time of one read alone, from submission to arrival; 0: no place was left for it */
+    uint64_t reads, bytes, ns; /* what bytes_per_s was computed from */
+    uint32_t read_bytes;
+    int depth;
+    bool direct;
+    uint64_t warm_reads;   /* places that stayed in the page cache although it was told to drop them; left out */
+    bool used_up;          /* stopped early: the file had no place left that was not read before */
+} DiskRate;
+
+/* How fast this file can be read at pseudo-random places. No place is read twice in the life of the process, whatever the request
+ * sizes, and a buffered read is counted only where the page cache held none of it: no cache of ours or the kernel's can answer.
+ * Blocks until done; uses disk_measure_memory bytes while it runs, and 1 byte per 512 KiB of the file for the life of the process. */
+ErrCode disk_measure(const DiskMeasure *how, DiskRate *out, Err *err);
+uint64_t disk_measure_memory(const DiskMeasure *how);
+
 #endif

@@ -26,6 +26,8 @@ void os_close(OsFile *f);
 ErrCode os_pread(const OsFile *f, const char *path, void *dst, uint64_t bytes, uint64_t offset, Err *err);
 /* Tells the kernel that these bytes of the page cache are not wanted any more (dense weights after loading). */
 void os_drop_cache(const OsFile *f, uint64_t offset, uint64_t bytes);
+/* How many bytes of these the page cache holds, in whole pages. False: the kernel does not say (the file is somebody else's). */
+bool os_cached(const OsFile *f, uint64_t offset, uint64_t bytes, uint64_t *cached);
 /* A whole (small) file as bytes; refuses more than max_bytes. */
 ErrCode os_read_file(const char *path, uint64_t max_bytes, Buf *out, Err *err);
 /* Creates a file beside `path` under a name that nothing has yet, to be renamed to path when it is whole. *name: the caller's,
