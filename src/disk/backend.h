@@ -21,6 +21,7 @@ typedef struct DiskFile {
     OsFile os;
     char *path;
     uint32_t alignment; /* 1: buffered */
+    uint32_t fixed;     /* 1 + its place among the files that the kernel keeps for us; 0: not among them */
     bool direct;
 } DiskFile;
 
@@ -65,7 +66,9 @@ typedef struct Backend {
     size_t (*pull)(Disk *d, uint32_t *numbers, size_t max, bool wait);       /* finished ones; each is DONE or FAILED */
     size_t (*cancel)(Disk *d, uint32_t *numbers, size_t n);         /* hints: those that had not started come first; how many */
     void (*promote)(Disk *d, const uint32_t *numbers, size_t n);    /* hints: those that have not landed become demands */
-    void (*count)(const Disk *d, DiskInfo *info);                   /* fills in the times */
+    void (*count)(const Disk *d, DiskInfo *info);                   /* fills in the times, and whether memory is registered */
+    void (*opened)(Disk *d, DiskFile *file);                        /* may be NULL: a file that will be read */
+    void (*memory)(Disk *d, void *memory, uint64_t bytes);          /* may be NULL: disk_register */
 } Backend;
 
 /* One attempt: bytes that arrived, or -errno. Called from the threads of the thread backend. */

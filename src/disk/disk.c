@@ -111,9 +111,14 @@ ErrCode disk_add_file(Disk *d, const char *path, uint32_t *id, Err *err) {
         mem_free(f);
         return code;
     }
+    if (d->backend->opened) d->backend->opened(d, f);
     *id = d->n_files;
     d->files[d->n_files++] = f;
     return ERR_OK;
+}
+
+void disk_register(Disk *d, void *memory, uint64_t bytes) {
+    if (d->backend->memory) d->backend->memory(d, memory, memory ? bytes : 0);
 }
 
 uint32_t disk_alignment(const Disk *d, uint32_t file) {

@@ -50,7 +50,7 @@ typedef struct DiskFaults {
 typedef struct DiskConfig {
     DiskBackend backend;
     DiskDirect direct;   /* ON: refuse to open what cannot be read directly; AUTO: fall back to buffered and say so once */
-    int depth;           /* reads in flight, and threads of the thread backend; 0: default (8 threads, 32 for io_uring) */
+    int depth;           /* reads in flight, and threads of the thread backend; 0: default (8 threads, 128 for io_uring) */
     int hint_depth;      /* a hint starts only while fewer reads than this run; 0: default (4, at most half the depth) */
     int retries;         /* per read, after the first try; < 0: default (3) */
     DiskFaults faults;   /* DISK_FAKE only */
@@ -60,6 +60,10 @@ Disk *disk_new(const DiskConfig *config, Err *err);
 void disk_free(Disk *d);
 /* Registers a file for reading; ids count from 0. Whether it can be read directly is tried out here, by reading. */
 ErrCode disk_add_file(Disk *d, const char *path, uint32_t *id, Err *err);
+/* Tells that reads go to this memory, in place of what was told before; NULL: nowhere in particular. io_uring then registers it with
+ * the kernel where it may, which pins every page of it: it is resident at once. Whoever gives pages back to the kernel (madvise), or
+ * frees the memory, must call this with NULL before, or reads land in pages that nobody sees. Other backends do nothing. */
+void disk_register(Disk *d, void *memory, uint64_t bytes);
 /* Offset, length and memory alignment that reads of this file must keep: a power of two, 1 when buffered. */
 uint32_t disk_alignment(const Disk *d, uint32_t file);
 const char *disk_file_path(const Disk *d, uint32_t file);
@@ -88,6 +92,7 @@ void disk_promote(Disk *d, uint64_t tag);
 
 typedef struct DiskInfo {
     const char *backend;     /* "threads", "uring", "fake" */
+    bool registered;         /* the memory of disk_register is registered with the kernel */
     bool direct;             /* every file is read directly, and there is one */
     int depth;               /* reads that run at the same time */
     uint64_t reads, bytes;   /* reaped so far; bytes as they arrived, alignment included */

@@ -1,9 +1,11 @@
 /* The io_uring backend: reads go to the kernel in one call per submission and land without a thread of ours.
  *
- * At most `depth` requests are with the kernel; the others wait in the queue. There is no thread behind the scenes: what waits moves
+ * At most `depth` requests are with the kernel, so many that all reads of a layer go there in the one call that submits them; how many
+ * of them run is the drive's business. The others wait in the queue. There is no thread behind the scenes: what waits moves
  * on, hints too, and short reads are continued, whenever the caller pushes or pulls.
  */
 #define _GNU_SOURCE /* liburing.h needs it under -std=c11 */
+#include "disk/fixed.h"
 #include "disk/queue.h"
 
 #include <errno.h>
@@ -12,6 +14,7 @@
 
 typedef struct Uring {
     struct io_uring ring;
+    Fixed fixed;
     Queue queue;
     List prepared; /* in the ring's submission queue, not yet taken by the kernel */
     uint32_t with_kernel; /* taken by the kernel, not yet complete */
@@ -26,7 +29,7 @@ static ErrCode refuse(Err *err, int failure) {
 static ErrCode uring_start(Disk *d, Err *err) {
     Uring *u = MEM_NEW(Uring, 1);
     if (!u) return err_no_memory(err, sizeof *u, "io_uring");
-    int failure = -io_uring_queue_init((unsigned)d->config.depth, &u->ring, 0);
+    int failure = -io_uring_queue_init(DISK_DEPTH_MAX, &u->ring, 0);
     if (failure) {
         mem_free(u);
         return refuse(err, failure);
@@ -39,6 +42,7 @@ static ErrCode uring_start(Disk *d, Err *err) {
         mem_free(u);
         return refuse(err, EOPNOTSUPP);
     }
+    fixed_start(&u->fixed, &u->ring);
     queue_start(&u->queue);
     u->prepared = (List){NO_REQUEST, NO_REQUEST, 0};
     d->backend_state = u;
@@ -65,7 +69,7 @@ static void prepare(Disk *d, Uring *u) {
     while (u->queue.running < (uint32_t)d->config.depth && io_uring_sq_space_left(&u->ring) > 0 && queue_take(&u->queue, d, &number)) {
         struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
         Range range = request_range(&d->requests[number]);
-        io_uring_prep_read(sqe, d->requests[number].file->os.fd, range.dst, range.bytes, range.offset);
+        fixed_prepare(&u->fixed, sqe, d->requests[number].file, &range);
         io_uring_sqe_set_data64(sqe, number);
         list_put(&u->prepared, d->requests, number);
     }
@@ -116,6 +120,7 @@ static void uring_stop(Disk *d) {
         io_uring_cqe_seen(&u->ring, cqe);
         u->with_kernel--;
     }
+    (void)fixed_memory(&u->fixed, &u->ring, NULL, 0); /* now: leaving the ring would give it back some time later */
     io_uring_queue_exit(&u->ring);
     mem_free(u);
     d->backend_state = NULL;
@@ -154,7 +159,19 @@ static void uring_promote(Disk *d, const uint32_t *numbers, size_t n) {
 static void uring_count(const Disk *d, DiskInfo *info) {
     const Uring *u = d->backend_state;
     queue_count(&u->queue, info);
+    info->registered = u->fixed.memory != NULL;
 }
 
-const Backend backend_uring = {.name = "uring", .default_depth = 32, .start = uring_start, .stop = uring_stop, .push = uring_push,
-                               .pull = uring_pull, .cancel = uring_cancel, .promote = uring_promote, .count = uring_count};
+static void uring_opened(Disk *d, DiskFile *file) {
+    Uring *u = d->backend_state;
+    fixed_add_file(&u->fixed, &u->ring, file);
+}
+
+static void uring_memory(Disk *d, void *memory, uint64_t bytes) {
+    Uring *u = d->backend_state;
+    (void)fixed_memory(&u->fixed, &u->ring, memory, bytes);
+}
+
+const Backend backend_uring = {.name = "uring", .default_depth = 128, .start = uring_start, .stop = uring_stop, .push = uring_push,
+                               .pull = uring_pull, .cancel = uring_cancel, .promote = uring_promote, .count = uring_count,
+                               .opened = uring_opened, .memory = uring_memory};

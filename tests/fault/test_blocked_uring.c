@@ -1,16 +1,17 @@
 /* io_uring blocked by the system, as containers do it: a sentence, and never another backend in silence. */
 #define _GNU_SOURCE
+#include "support/pattern_file.h"
 #include "support/support.h"
 
-#include "disk/disk.h"
-
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -65,6 +66,51 @@ static int reads_are_blocked(void) {
     return 0;
 }
 
+/* As a user without privileges with the usual small limit: root may lock as much as it likes, so that is given up too. */
+static bool limit_locked_memory(uint64_t bytes) {
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2];
+    if (syscall(SYS_capget, &header, data) != 0) return false;
+    data[0].effective &= ~(1u << CAP_IPC_LOCK);
+    data[0].permitted &= ~(1u << CAP_IPC_LOCK);
+    struct rlimit limit = {bytes, bytes};
+    return syscall(SYS_capset, &header, data) == 0 && setrlimit(RLIMIT_MEMLOCK, &limit) == 0;
+}
+
+static int little_memory_may_be_locked(void) {
+    enum { BYTES = 8 << 20 };
+    char said[300];
+    snprintf(said, sizeof said, "%s.said", path);
+    if (!limit_locked_memory(64 * 1024)) return CANNOT_BLOCK;
+    Err err = {0};
+    uint32_t id;
+    Disk *d = disk_new(&(DiskConfig){.backend = DISK_URING, .retries = -1}, &err);
+    if (!d) return strstr(err.text, "--io threads") ? 0 : 1; /* an old kernel counts the ring itself */
+    char *memory = os_pages_new(BYTES, &err);
+    if (!memory || disk_add_file(d, path, &id, &err) || !freopen(said, "w", stderr)) return 2;
+    disk_register(d, memory, BYTES);
+    disk_register(d, memory, BYTES);
+    fflush(stderr);
+    DiskInfo info;
+    disk_info(d, &info);
+    if (info.registered || strcmp(info.backend, "uring") != 0) return 3;
+    Buf text = {0};
+    if (os_read_file(said, 4096, &text, &err)) return 4;
+    const char *first = strstr(text.ptr, "ulimit -l");
+    if (!first || strstr(first + 1, "ulimit -l") || !strstr(text.ptr, "8.00 MiB") || !strstr(text.ptr, "64.0 KiB")) return 5;
+    DiskRead r = {.need = 100, .bytes = READ_BYTES, .dst = memory, .tag = 7};
+    DiskDone done;
+    if (disk_submit(d, &r, 1, &err) || disk_reap(d, &done, 1, true) != 1 || done.code) return 6; /* it works without */
+    disk_register(d, NULL, 0);
+    disk_register(d, memory, 32 * 1024); /* so little may be locked */
+    disk_info(d, &info);
+    if (!info.registered || disk_submit(d, &r, 1, &err) || disk_reap(d, &done, 1, true) != 1 || done.code) return 7;
+    disk_free(d);
+    os_pages_free(memory, BYTES);
+    buf_free(&text);
+    return 0;
+}
+
 static void in_a_child(int (*what)(void)) {
     Err err = {0};
     Disk *d = disk_new(&(DiskConfig){.backend = DISK_URING}, &err);
@@ -101,10 +147,46 @@ static void reads_blocked_later_fail_one_by_one(void **state) {
     in_a_child(reads_are_blocked);
 }
 
+static void memory_that_may_not_be_locked_is_said_once(void **state) {
+    (void)state;
+    in_a_child(little_memory_may_be_locked);
+}
+
+static void registered_memory_gets_the_same_bytes(void **state) {
+    (void)state;
+    if (!backend_works(DISK_URING)) skip();
+    Disk *d = open_disk(&(DiskConfig){.backend = DISK_URING}, write_pattern(temp_dir(), "registered", PATTERN_FILE_BYTES));
+    char *memory = new_buffer();
+    DiskInfo info;
+    enum { HALF = PATTERN_BUFFER_BYTES / 2 };
+    disk_register(d, memory, HALF);
+    disk_info(d, &info);
+    assert_true(info.registered);
+    static const int places[] = {0, HALF - 64 * 1024, HALF - 32 * 1024, HALF}; /* within, at the end, half outside, outside */
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < COUNT_OF(places); i++) {
+            memset(memory, 0xA5, PATTERN_BUFFER_BYTES);
+            DiskRead r = widened(d, 60000 * (i + 1), 60000, memory + places[i], i);
+            r.bytes = 64 * 1024;
+            DiskDone done = read_one(d, &r);
+            if (done.code) fail_msg("%s", done.err.text);
+            check_bytes(r.dst, r.offset, r.need);
+            for (char *p = memory; p < (char *)r.dst; p++) assert_int_equal((uint8_t)*p, 0xA5);
+        }
+        disk_register(d, round ? NULL : memory, HALF);
+        disk_info(d, &info);
+        assert_int_equal(info.registered, round == 0);
+    }
+    disk_free(d);
+    free(memory);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_blocked_setup_is_refused),
         cmocka_unit_test(reads_blocked_later_fail_one_by_one),
+        cmocka_unit_test(memory_that_may_not_be_locked_is_said_once),
+        cmocka_unit_test(registered_memory_gets_the_same_bytes),
     };
     return RUN_TESTS(tests);
 }
