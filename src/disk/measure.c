@@ -9,7 +9,7 @@ enum {
     READ_BYTES_DEFAULT = 1 << 20,
     READ_BYTES_MAX = 64 << 20,
     ALIGNMENT_MOST = 64 * 1024, /* of direct reads */
-    DEPTH_DEFAULT = 32,         /* of the backend that has the most */
+    DEPTH_DEFAULT = 32,         /* about the reads of one layer; a backend may take more */
     DEPTH_MAX = 256,
     WARM_MOST = 256,            /* places in a row that stay in the page cache: then the rest will not be better */
 };
@@ -52,7 +52,7 @@ static ErrCode open_disk(Measuring *m, const DiskMeasure *how, Err *err) {
     DiskInfo info;
     disk_info(m->disk, &info);
     m->direct = info.direct;
-    m->depth = info.depth;
+    m->depth = how->depth == 0 && info.depth > DEPTH_DEFAULT ? DEPTH_DEFAULT : info.depth; /* the memory is for no more */
     m->read_bytes = (uint32_t)align_up(read_bytes_of(how), disk_alignment(m->disk, 0));
     return ERR_OK;
 }
