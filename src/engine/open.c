@@ -60,6 +60,18 @@ static uint64_t session_bytes(const sluice_model *m) {
     return m->ctx * sizeof(int32_t) + vocab * sizeof(float) + engine_sampler_bytes(vocab);
 }
 
+static StoreConfig store_config(const sluice_model *m) {
+    return (StoreConfig){.n_layers = (int)m->model->shape.n_layers, .n_experts = (int)m->model->shape.n_experts, .parts = m->parts,
+                         .disk = m->disk, .policy = cache_policy_default(), .floor = m->top_k};
+}
+
+/* Tables of the store for as many slots as there can be. */
+static uint64_t store_tables(const sluice_model *m, const EnginePlanInput *in) {
+    uint64_t slots = in->slots_wanted ? in->slots_wanted : in->slot_bytes ? in->ram_bytes / in->slot_bytes : 0;
+    StoreConfig config = store_config(m);
+    return store_bytes(&config, slots < in->experts_total ? (uint32_t)slots : in->experts_total);
+}
+
 static ErrCode make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
     const sluice_options *o = &m->options;
     const ModelShape *s = &m->model->shape;
@@ -82,6 +94,7 @@ static ErrCode make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
     };
     if (in.slots_wanted > in.experts_total) in.slots_wanted = in.experts_total;
     if (in.slots_wanted == 1) in.slots_wanted = MIN_SLOTS;
+    in.base_bytes += store_tables(m, &in);
     /* a chunk that was not asked for shrinks until its buffers are at most an eighth of the budget, and while nothing else fits */
     for (;; forward->chunk /= 2) {
         ForwardSizes sizes = forward_sizes(forward, in.threads);
@@ -125,8 +138,8 @@ static ErrCode allocate(sluice_model *m, ForwardConfig *forward, Err *err) {
     if (m->options.mlock && os_pages_lock(m->dense, m->plan.dense_bytes, err)) return err_prefix(err, "--mlock");
     ErrCode code = model_load_dense(m->model, m->dense, load_progress, &m->options, err);
     if (code) return code;
-    StoreConfig store = {.n_layers = (int)m->model->shape.n_layers, .n_experts = (int)m->model->shape.n_experts, .parts = m->parts,
-                         .disk = m->disk, .slab_bytes = m->plan.cache_bytes};
+    StoreConfig store = store_config(m);
+    store.slab_bytes = m->plan.cache_bytes;
     m->store = store_new(&store, err);
     if (!m->store) return err->code;
     forward->store = m->store;

@@ -100,6 +100,7 @@ ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n
     code = run_layers(f, s, probe, err);
     forward_enter(f, SECTION_OUTSIDE);
     if (code) return code;
+    store_step(f->c.store, n);
     s->position += n;
     s->broken = false;
     return ERR_OK;

@@ -55,6 +55,7 @@ static inline char *slot_memory(const Store *s, int32_t slot) { return s->base +
 static inline const StorePart *record_parts(const Store *s, int32_t record) { return s->config.parts + (size_t)record * STORE_PARTS; }
 
 static inline int32_t record_of(const Store *s, int32_t expert) { return s->want.layer * s->config.n_experts + expert; }
+static inline int32_t slot_record(const Store *s, int32_t slot) { return cache_record(s->slots.cache, slot); }
 
 /* Starts the reads of waiting entries for as many as there are free slots and room in the disk's queue. */
 void store_start_reads(Store *s);

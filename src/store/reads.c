@@ -8,10 +8,12 @@
 #include "store/inside.h"
 #include "store/layout.h"
 
-static void note_failure(Store *s, const Slot *slot, const Err *cause) {
-    s->failed_record = slot->record;
+static void note_failure(Store *s, int32_t at, const Err *cause) {
+    Slot *slot = &s->slots.slots[at];
+    slot->failed = true;
+    s->failed_record = slot_record(s, at);
     s->failure = *cause;
-    err_prefix(&s->failure, "layer %d expert %d", slot->record / s->config.n_experts, slot->record % s->config.n_experts);
+    err_prefix(&s->failure, "layer %d expert %d", s->failed_record / s->config.n_experts, s->failed_record % s->config.n_experts);
     Want *w = &s->want;
     if (slot->entry == SLOT_NONE || w->code) return; /* the first failure is the one to tell */
     w->err = s->failure;
@@ -52,12 +54,11 @@ void store_land(Store *s, bool wait) {
         s->reads_in_flight--;
         slot->flying &= (uint8_t) ~(1u << read);
         if (s->done[i].code) {
-            slot->failed = true;
-            note_failure(s, slot, &s->done[i].err);
+            note_failure(s, at, &s->done[i].err);
         } else {
             slot->landed |= (uint8_t)(1u << read);
             for (int p = 0; p < STORE_PARTS; p++)
-                if (slot->brings[read] & 1u << p) s->stats.bytes_read += record_parts(s, slot->record)[p].bytes;
+                if (slot->brings[read] & 1u << p) s->stats.bytes_read += record_parts(s, slot_record(s, at))[p].bytes;
         }
         slot_advanced(s, at);
     }
@@ -74,8 +75,7 @@ static void submit(Store *s, const DiskRead *reads, size_t n) {
         int32_t at = (int32_t)(reads[i].tag / STORE_PARTS);
         Slot *slot = &s->slots.slots[at];
         slot->flying &= (uint8_t) ~(1u << reads[i].tag % STORE_PARTS);
-        slot->failed = true;
-        note_failure(s, slot, &err);
+        note_failure(s, at, &err);
         slot_advanced(s, at);
     }
 }
@@ -84,7 +84,7 @@ static void submit(Store *s, const DiskRead *reads, size_t n) {
 static void plan_reads(Store *s, int32_t at, DiskRead *first, size_t *n_first, DiskRead *rest, size_t *n_rest) {
     Slot *slot = &s->slots.slots[at];
     Layout l;
-    layout_record(&l, record_parts(s, slot->record), s->config.disk);
+    layout_record(&l, record_parts(s, slot_record(s, at)), s->config.disk);
     assert(l.bytes <= s->slot_bytes);
     memcpy(slot->part_at, l.part_at, sizeof slot->part_at);
     slot->all = (uint8_t)((1u << l.n_reads) - 1);
@@ -111,10 +111,10 @@ static void plan_reads(Store *s, int32_t at, DiskRead *first, size_t *n_first, D
 static bool give_slot(Store *s, int entry) {
     Entry *e = &s->want.entries[entry];
     if (e->slot == SLOT_NONE) {
-        bool evicted = false;
-        e->slot = slots_take(&s->slots, record_of(s, e->expert), &evicted);
+        int32_t evicted;
+        e->slot = slots_take(&s->slots, record_of(s, e->expert), e->uses, &evicted);
         if (e->slot == SLOT_NONE) return false;
-        s->stats.evictions += evicted;
+        s->stats.evictions += evicted != CACHE_NONE;
         if (s->config.poison) memset(slot_memory(s, e->slot), STORE_POISON, s->slot_bytes);
     }
     s->slots.slots[e->slot].entry = entry;

@@ -38,6 +38,22 @@ static ErrCode check_record(const StoreConfig *c, size_t record, Err *err) {
     return ERR_OK;
 }
 
+static CacheConfig cache_config(const StoreConfig *c, uint32_t n_slots) {
+    return (CacheConfig){.policy = c->policy, .n_slots = n_slots, .n_groups = (uint32_t)c->n_layers, .per_group = (uint32_t)c->n_experts,
+                         .floor = c->floor};
+}
+
+static size_t reads_together(const StoreConfig *c) {
+    size_t all = (size_t)c->n_experts * STORE_PARTS;
+    return all < READS_MAX ? all : READS_MAX;
+}
+
+uint64_t store_bytes(const StoreConfig *c, uint32_t n_slots) {
+    CacheConfig cache = cache_config(c, n_slots);
+    return sizeof(Store) + (uint64_t)c->n_experts * (sizeof(Entry) + sizeof(int) + 1) + reads_together(c) * sizeof(DiskRead) +
+           slots_bytes(&cache);
+}
+
 static ErrCode make_slab(Store *s, size_t n_records, Err *err) {
     const StoreConfig *c = &s->config;
     s->slot_bytes = store_slot_bytes(c->parts, n_records, c->disk);
@@ -56,7 +72,8 @@ static ErrCode make_slab(Store *s, size_t n_records, Err *err) {
     if (!s->slab) return ERR_MEMORY;
     disk_register(c->disk, s->slab, s->slab_bytes);
     s->base = s->slab + (alignment - (uintptr_t)s->slab % alignment) % alignment;
-    return slots_init(&s->slots, (uint32_t)n, n_records, err);
+    CacheConfig cache = cache_config(c, (uint32_t)n);
+    return slots_init(&s->slots, &cache, err);
 }
 
 static ErrCode set_up(Store *s, const StoreConfig *config, Err *err) {
@@ -71,7 +88,7 @@ static ErrCode set_up(Store *s, const StoreConfig *config, Err *err) {
     s->want.entries = MEM_NEW(Entry, (size_t)config->n_experts);
     s->want.ready = MEM_NEW(int, (size_t)config->n_experts);
     s->hits = MEM_NEW(uint8_t, (size_t)config->n_experts);
-    s->n_reads = (size_t)config->n_experts * STORE_PARTS < READS_MAX ? (size_t)config->n_experts * STORE_PARTS : READS_MAX;
+    s->n_reads = reads_together(config);
     s->reads = MEM_NEW(DiskRead, s->n_reads);
     s->failed_record = SLOT_NONE;
     if (!s->want.entries || !s->want.ready || !s->hits || !s->reads)
@@ -149,16 +166,17 @@ static void wait_for_disk(Store *s) {
 static void find_entry(Store *s, int i) {
     Entry *e = &s->want.entries[i];
     int32_t record = record_of(s, e->expert);
-    e->slot = slots_find(&s->slots, record);
+    e->slot = cache_find(s->slots.cache, record);
     /* one of its reads has failed while others run: let these end, then what lacks is read again */
     while (e->slot != SLOT_NONE && s->slots.slots[e->slot].failed && s->slots.slots[e->slot].flying) {
         wait_for_disk(s);
-        e->slot = slots_find(&s->slots, record);
+        e->slot = cache_find(s->slots.cache, record);
     }
     s->hits[i] = 0;
     if (e->slot == SLOT_NONE) return;
     Slot *slot = &s->slots.slots[e->slot];
     slots_hold(&s->slots, e->slot);
+    cache_use(s->slots.cache, e->slot, e->uses);
     slot->entry = i;
     s->hits[i] = slot_whole(slot);
     if (slot_whole(slot) || (slot->flying && slot_has_first(slot))) store_entry_ready(&s->want, i);
@@ -174,7 +192,12 @@ ErrCode store_want(Store *s, int layer, const int32_t *experts, const uint32_t *
     w->order = order;
     w->n = n;
     int hits = 0;
-    for (int i = 0; i < n; i++) w->entries[i] = (Entry){experts[i], SLOT_NONE, uses ? uses[i] : 1, ENTRY_WAITING};
+    uint64_t all_uses = 0;
+    for (int i = 0; i < n; i++) {
+        w->entries[i] = (Entry){experts[i], SLOT_NONE, uses ? uses[i] : 1, ENTRY_WAITING};
+        all_uses += w->entries[i].uses;
+    }
+    cache_want(s->slots.cache, (uint32_t)n, all_uses);
     for (int i = 0; i < n; i++) {
         find_entry(s, i);
         hits += s->hits[i];
@@ -229,13 +252,14 @@ ErrCode store_next(Store *s, StoreLease *lease, Err *err) {
         if ((e = pick(w)) != NULL) break;
         if (s->reads_in_flight > 0) wait_for_disk(s);
         else if (!give_up_a_hit(s))
-            return err_set(err, ERR_STATE, "expert %d of layer %d has no slot: leases hold all %u; give some back first",
+            return err_set(err, ERR_STATE, "expert %d of layer %d has no slot: leases hold all %u, or all but those that other "
+                           "layers keep; give some back first",
                            (int)w->entries[w->next_start].expert, w->layer, s->slots.n);
     }
     e->state = ENTRY_LEASED;
     w->taken++;
     const Slot *slot = &s->slots.slots[e->slot];
-    assert(slot_has_first(slot) && slot->record == record_of(s, e->expert) && slot->holds > 0);
+    assert(slot_has_first(slot) && slot_record(s, e->slot) == record_of(s, e->expert) && slot->holds > 0);
     lease->expert = e->expert;
     lease->slot = (uint32_t)e->slot;
     lease->whole = slot_whole(slot);
@@ -245,7 +269,7 @@ ErrCode store_next(Store *s, StoreLease *lease, Err *err) {
 
 static Slot *leased_slot(Store *s, const StoreLease *lease) {
     Slot *slot = &s->slots.slots[lease->slot];
-    assert(lease->slot < s->slots.n && slot->record % s->config.n_experts == lease->expert && slot->holds > 0);
+    assert(lease->slot < s->slots.n && slot_record(s, (int32_t)lease->slot) % s->config.n_experts == lease->expert && slot->holds > 0);
     return slot;
 }
 
@@ -258,7 +282,7 @@ ErrCode store_finish(Store *s, StoreLease *lease, Err *err) {
         }
         lease->whole = slot_whole(slot);
         if (lease->whole) return ERR_OK;
-        if (s->failed_record == slot->record) break;
+        if (s->failed_record == slot_record(s, (int32_t)lease->slot)) break;
         store_read_again(s, (int32_t)lease->slot); /* another read has failed since, and only one failure is remembered */
     }
     if (err) *err = s->failure;
@@ -277,6 +301,8 @@ void store_drop(Store *s) {
     while (s->reads_in_flight > 0) store_land(s, true);
     end_want(s);
 }
+
+void store_step(Store *s, uint32_t n_tokens) { cache_step(s->slots.cache, n_tokens); }
 
 void store_stats(const Store *s, StoreStats *stats) { *stats = s->stats; }
 

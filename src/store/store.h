@@ -17,6 +17,7 @@
 #define STORE_STORE_H
 
 #include "base/base.h"
+#include "cache/cache.h"
 #include "disk/disk.h"
 
 enum { STORE_GATE, STORE_UP, STORE_DOWN, STORE_PARTS };
@@ -33,6 +34,9 @@ typedef struct StoreConfig {
     const StorePart *parts;    /* [n_layers][n_experts][STORE_PARTS], borrowed for the store's life */
     Disk *disk;                /* borrowed */
     uint64_t slab_bytes;       /* memory for slots; at least one slot */
+    CachePolicy policy;        /* who leaves first */
+    uint32_t floor;            /* slots that each layer keeps against the others, at most its share of all: a cache smaller than what one
+                                * token touches would otherwise hit nothing */
     bool poison;               /* tests: fill a slot with STORE_POISON before it is read into, so that stale bytes are noticed */
 } StoreConfig;
 
@@ -42,6 +46,8 @@ typedef struct Store Store;
 
 /* Bytes that one slot needs for the largest record of the table, alignment and over-read included: a pure function. */
 uint64_t store_slot_bytes(const StorePart *parts, size_t n_records, const Disk *disk);
+/* Bytes of the tables for so many slots, which come on top of the slab: a pure function. */
+uint64_t store_bytes(const StoreConfig *config, uint32_t n_slots);
 Store *store_new(const StoreConfig *config, Err *err);
 void store_free(Store *s);
 uint32_t store_slots(const Store *s);
@@ -73,6 +79,8 @@ ErrCode store_finish(Store *s, StoreLease *lease, Err *err);
 void store_put(Store *s, const StoreLease *lease);
 /* Gives up what is left of the current want (after an error or an interrupt); waits for reads in flight. */
 void store_drop(Store *s);
+/* A step of the network is over: what the cache counts ages. */
+void store_step(Store *s, uint32_t n_tokens);
 /* Of the last want: [n] 1 where the expert was whole in memory, 0 where it was not. */
 const uint8_t *store_last_hits(const Store *s);
 

@@ -82,7 +82,7 @@ static void the_fetch_probe_tells_what_the_store_counted(void **state) {
 
     uint64_t whole = stats.prefill_ns + stats.decode_ns;
     uint64_t parts = stats.dense_ns + stats.expert_ns + stats.store_ns + stats.wait_ns;
-    assert_true(stats.dense_ns > 0 && stats.expert_ns > 0 && stats.store_ns > 0 && stats.wait_ns > 0);
+    assert_true(stats.dense_ns > 0 && stats.expert_ns > 0 && stats.store_ns > 0);
     assert_in_range(parts, whole / 4, whole); /* the rest is in the probes, whose checks take long here */
 
     sluice_reset_stats(m);

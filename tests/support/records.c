@@ -86,9 +86,14 @@ Disk *records_disk(const Records *r, const DiskConfig *config) {
     return d;
 }
 
-Store *records_store(const Records *r, Disk *disk, uint32_t n_slots) {
+StoreConfig records_config(const Records *r, Disk *disk, uint32_t n_slots) {
     StoreConfig config = {.n_layers = RECORDS_LAYERS, .n_experts = RECORDS_EXPERTS, .parts = &r->parts[0][0], .disk = disk, .poison = true};
     config.slab_bytes = n_slots * store_slot_bytes(config.parts, RECORDS_N, disk);
+    return config;
+}
+
+Store *records_store(const Records *r, Disk *disk, uint32_t n_slots) {
+    StoreConfig config = records_config(r, disk, n_slots);
     Err err = {0};
     Store *s = store_new(&config, &err);
     if (!s) fail_msg("%s", err.text);

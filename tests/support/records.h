@@ -21,6 +21,7 @@ const StorePart *records_part(const Records *r, int layer, int expert, int part)
 /* Fails the test unless these are the bytes of that expert: gate and up, and where the lease is whole, down. */
 void records_check(const Records *r, int layer, const StoreLease *lease);
 Disk *records_disk(const Records *r, const DiskConfig *config);
+StoreConfig records_config(const Records *r, Disk *disk, uint32_t n_slots);
 /* A poisoned store of n slots over that disk. */
 Store *records_store(const Records *r, Disk *disk, uint32_t n_slots);
 
