@@ -9,10 +9,10 @@ static const struct {
     const CacheOps *ops;
 } policies[CACHE_POLICIES] = {
     [CACHE_LRU] = {"lru", &cache_lru},
-    [CACHE_LFU] = {"lfu", NULL},
-    [CACHE_HYBRID] = {"hybrid", NULL},
-    [CACHE_CLOCK] = {"clock", NULL},
-    [CACHE_S3FIFO] = {"s3fifo", NULL},
+    [CACHE_LFU] = {"lfu", &cache_lfu},
+    [CACHE_HYBRID] = {"hybrid", &cache_hybrid},
+    [CACHE_CLOCK] = {"clock", &cache_clock},
+    [CACHE_S3FIFO] = {"s3fifo", &cache_s3fifo},
 };
 
 const char *cache_policy_name(CachePolicy policy) { return policies[policy].name; }
@@ -35,8 +35,8 @@ static uint32_t lists_per_group(const CacheOps *ops) { return ops->n_lists + LIS
 uint64_t cache_bytes(const CacheConfig *config) {
     const CacheOps *ops = policies[config->policy].ops;
     uint64_t records = (uint64_t)config->n_groups * config->per_group;
-    uint64_t per_group = sizeof(uint32_t) + sizeof(uint64_t) + (ops ? lists_per_group(ops) : 0) * sizeof(CacheList);
-    uint64_t own = ops && ops->own_bytes ? ops->own_bytes(config) : 0;
+    uint64_t per_group = sizeof(uint32_t) + sizeof(uint64_t) + lists_per_group(ops) * sizeof(CacheList);
+    uint64_t own = ops->own_bytes ? ops->own_bytes(config) : 0;
     return sizeof(Cache) + config->n_slots * sizeof(CacheSlot) + records * sizeof(int32_t) + config->n_groups * per_group + own;
 }
 
@@ -67,10 +67,6 @@ Cache *cache_new(const CacheConfig *config, Err *err) {
                 config->per_group);
         return NULL;
     }
-    if (!policies[config->policy].ops) {
-        err_set(err, ERR_UNSUPPORTED, "the policy %s is not in this version yet; use lru", policies[config->policy].name);
-        return NULL;
-    }
     Cache *c = MEM_NEW(Cache, 1);
     if (c) {
         c->config = *config;
@@ -92,6 +88,7 @@ Cache *cache_new(const CacheConfig *config, Err *err) {
     }
     c->in_use = c->limit = config->n_slots;
     c->floor = floor_within(config, config->n_slots);
+    if (c->ops->start) c->ops->start(c);
     return c;
 }
 
@@ -127,8 +124,9 @@ bool cache_use_counts(const Cache *c, uint32_t group, uint32_t uses, bool hit) {
 static void forget(Cache *c, int32_t slot) {
     CacheSlot *s = &c->slots[slot];
     uint32_t group = cache_group(c, slot);
+    bool guess = s->list == LIST_GUESS;
     cache_remove(c, slot);
-    if (c->ops->leave) c->ops->leave(c, slot);
+    if (c->ops->leave && !guess) c->ops->leave(c, slot);
     c->where[s->record] = CACHE_NONE;
     c->held[group]--;
     s->record = CACHE_NONE;

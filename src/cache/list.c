@@ -38,6 +38,12 @@ void cache_put_cold(Cache *c, int32_t list, int32_t slot) {
     c->slots[slot].list = list;
 }
 
+void cache_enter_cold(Cache *c, int32_t list, int32_t slot) {
+    int32_t cold = cache_list(c, cache_group(c, slot), list)->cold;
+    c->slots[slot].key = cold == CACHE_NONE ? c->step << 32 : c->slots[cold].key;
+    cache_put_cold(c, list, slot);
+}
+
 void cache_put_by_key(Cache *c, int32_t list, int32_t slot) {
     CacheList *l = cache_list(c, cache_group(c, slot), list);
     int32_t next = l->cold;

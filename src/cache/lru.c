@@ -10,19 +10,13 @@ static void rerank(Cache *c, uint32_t group) {
     c->rank[group] = cold == CACHE_NONE ? RANK_NONE : c->slots[cold].key >> 32;
 }
 
-static void enter_cold(Cache *c, int32_t slot) {
-    int32_t cold = cache_list(c, cache_group(c, slot), LIST_FIRST)->cold;
-    c->slots[slot].key = cold == CACHE_NONE ? c->step << 32 : c->slots[cold].key;
-    cache_put_cold(c, LIST_FIRST, slot);
-}
-
 static void enter(Cache *c, int32_t slot, uint32_t uses) {
     uint32_t group = cache_group(c, slot);
     if (cache_use_counts(c, group, uses, false)) {
         c->slots[slot].key = cache_now(c);
         cache_put_hot(c, LIST_FIRST, slot);
     } else {
-        enter_cold(c, slot);
+        cache_enter_cold(c, LIST_FIRST, slot);
     }
     rerank(c, group);
 }

@@ -47,7 +47,9 @@ struct Cache {
 
 typedef struct CacheOps {
     uint32_t n_lists;                                 /* per group, LIST_GUESS not counted */
-    uint64_t (*own_bytes)(const CacheConfig *config); /* NULL: no table of its own */
+    uint32_t half_life;                               /* of a score, in tokens, where there is one */
+    uint64_t (*own_bytes)(const CacheConfig *config); /* of the policy's own table, all zero at first; NULL: it has none */
+    void (*start)(Cache *c);                          /* NULL: nothing to do */
     /* The slot, in no list, has got a record: it goes into a list. uses 0: a guess that was wrong, to be given away soon. */
     void (*enter)(Cache *c, int32_t slot, uint32_t uses);
     /* The record of a slot was wanted again. The slot may be in no list; then it goes into one. */
@@ -55,15 +57,15 @@ typedef struct CacheOps {
     /* The slot to give away of a group whose rank is not RANK_NONE. CACHE_NONE: the first in line was not to be had, and will not be
      * first when the ranks are compared again. */
     int32_t (*victim)(Cache *c, uint32_t group);
-    /* A slot that an eviction met pinned, and therefore took out of its list, is pinned no more. */
+    /* A slot that is in no list, because an eviction met it pinned, is pinned no more. */
     void (*put_back)(Cache *c, int32_t slot);
-    /* The slot loses its record, which is still entered; it was taken out of its list. NULL: no matter. */
+    /* The slot, already out of its list, loses its record. Not called for guesses. NULL: no matter. */
     void (*leave)(Cache *c, int32_t slot);
     /* The lists of the group have changed. */
     void (*rerank)(Cache *c, uint32_t group);
 } CacheOps;
 
-extern const CacheOps cache_lru;
+extern const CacheOps cache_lru, cache_lfu, cache_hybrid, cache_clock, cache_s3fifo;
 
 static inline uint32_t cache_group(const Cache *c, int32_t slot) { return (uint32_t)c->slots[slot].record / c->config.per_group; }
 static inline CacheList *cache_list(Cache *c, uint32_t group, int32_t list) { return &c->lists[group * c->n_lists + (uint32_t)list]; }
@@ -75,6 +77,7 @@ void cache_unlink(Cache *c, CacheList *l, int32_t slot);
 void cache_put_hot(Cache *c, int32_t list, int32_t slot);
 void cache_put_cold(Cache *c, int32_t list, int32_t slot);
 void cache_put_by_key(Cache *c, int32_t list, int32_t slot); /* in the order of the keys, looking from the cold end */
+void cache_enter_cold(Cache *c, int32_t list, int32_t slot); /* at the cold end, with the key of what was the coldest */
 void cache_remove(Cache *c, int32_t slot);                   /* from the list it is in, if any */
 
 /* A number that grows with every use, the step in its upper half. */
