@@ -62,8 +62,13 @@ const CommandSpec command_table[] = {
       "sluice plan --shape qwen3.5-397b-a17b --ram 64G --disk 7GB/s --dram 60GB/s --cores 16"}},
     plan_command},
 {CMD_DOCTOR, "doctor", "what this machine can do, and what stands in its way",
-    "Measures CPU, memory and disk as the engine uses them, and looks for the usual traps.",
-    {{"the machine", "sluice doctor"}, {"and what binds a model on it", "sluice doctor -m model.gguf"}},
+    "Measures CPU, memory and disk as the engine uses them (about ten seconds), prints which option came from where, and looks for the "
+    "usual traps: power saving, few PCIe lanes, a full or distant file system, swap, small limits. With -m the disk is measured with the "
+    "model's own files and arithmetic in its number formats. The rates are kept in the state folder, for plan.",
+    {{"the machine", "sluice doctor"},
+     {"the disk of another folder", "sluice doctor --dir /mnt/nvme"},
+     {"with the files of a model", "sluice doctor -m model.gguf"},
+     {"for programs", "sluice doctor --json | jq .warnings"}},
     doctor_command},
 {CMD_BENCH, "bench", "prefill and decode speed beside the machine's own bound",
     "Measures prefill and decode several times and compares them with what disk, memory and arithmetic allow.",

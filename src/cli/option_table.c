@@ -71,6 +71,9 @@ const OptionSpec option_table[] = {
     "repetitions (default 3); medians are reported, with the extremes beside them", NULL},
 {OPT_KIND, 0, "kind", KIND_TEXT, GROUP_COMMAND, CMD_PLOT, CMD_ALL, false, "NAME", 0, 0,
     "which picture to draw of a file that allows several", NULL},
+{OPT_DIR, 0, "dir", KIND_TEXT, GROUP_COMMAND, CMD_DOCTOR, CMD_ALL, false, "FOLDER", 0, 0,
+    "measure the disk of this folder with a scratch file of 256 MiB, removed afterwards (default: the state folder; with -m the "
+    "model's own files)", NULL},
 
 /* ---- every command with a model ---- */
 {OPT_MODEL, 'm', "model", KIND_TEXT, GROUP_MODEL, CMD_ALL, CMD_ALL, true, "PATH", 0, 0,

@@ -83,7 +83,8 @@ typedef struct LabDisk LabDisk;
 LabDisk *lab_disk_new(const LabDiskConfig *config, Err *err);
 void lab_disk_free(LabDisk *d);
 void lab_disk_info(const LabDisk *d, DiskInfo *info);
-/* Reads requests of this size at offsets not read before, depth (0: the backend's own) at a time, for about so many seconds. */
+/* Reads requests of this size at offsets not read before, depth (0: the backend's own) at a time, for about so many seconds.
+ * ERR_RANGE: no file is as large as one request, or the buffer is not. */
 ErrCode lab_disk_rate(LabDisk *d, uint32_t request_bytes, int depth, double seconds, LabDiskRate *out, Err *err);
 /* A file of random bytes to measure where there is no model; the caller removes it. */
 ErrCode lab_scratch_file(const char *path, uint64_t bytes, Err *err);
@@ -101,8 +102,9 @@ typedef struct LabProfile {
 } LabProfile;
 
 typedef struct LabMeasure {
-    const Model *model;      /* NULL: measured with the usual formats, on a scratch file */
-    const char *scratch_dir; /* where that file is made and removed again; NULL: the disk is not measured (rates 0) */
+    const Model *model;      /* its formats and its files; NULL: the usual formats, and */
+    const char *file;        /* ... this file, or where it is NULL */
+    const char *scratch_dir; /* ... a scratch file made in this folder and removed again; NULL: the disk is not measured (rates 0) */
     const char *cpu;         /* as --cpu; NULL: auto */
     bool precise;
     int threads;
@@ -118,10 +120,44 @@ enum { LAB_SCRATCH_BYTES = 256 << 20 };
 ErrCode lab_measure(const LabMeasure *how, LabProfile *out, Err *err);
 /* The size of the reads that the store will mostly make of this model, and the mean size of a record; NULL: of a common one. */
 uint32_t lab_request_bytes(const Model *model);
+ErrCode lab_make_folder(const char *dir, Err *err); /* with those above it, where they are not there */
 /* machine.json in the state folder (which is made if it is not there). *found false: there is none. */
 ErrCode lab_profile_save(const char *state_dir, const LabProfile *profile, Err *err);
 ErrCode lab_profile_load(const char *state_dir, LabProfile *profile, bool *found, Err *err);
 /* Was it measured on this CPU, with this kernel ladder and this number of threads? */
 bool lab_profile_fits(const LabProfile *profile, const char *rung, int threads);
+
+/* ---- what stands in the way (facts.c, traps.c) --------------------------------------------------------------------------- */
+
+/* What the kernel tells. root is "" or, for tests, a folder with a tree of /proc and /sys. Empty text, 0: not told. */
+typedef struct LabFacts {
+    char cpu[128], kernel[128], governor[32], preference[32], driver[32]; /* of frequency scaling */
+    char huge_pages[32];      /* "always", "madvise", "never" */
+    OsMemory memory;
+    int cpus;                 /* usable by this process */
+    double quota_cpus;        /* of the control group; 0: none */
+    uint64_t memlock_bytes;   /* UINT64_MAX: no limit */
+    uint64_t swap_total, swap_used;
+    double load;              /* of the last minute */
+    bool pressure;            /* /proc/pressure/memory can be read */
+    int uring_disabled;       /* /proc/sys/kernel/io_uring_disabled; -1: no such switch */
+} LabFacts;
+void lab_facts(const char *root, LabFacts *facts);
+
+/* Where a model lies. */
+typedef struct LabSite {
+    const char *root, *path; /* path: for the sentences */
+    OsPlace place;
+    uint64_t lock_bytes;     /* that --mlock would lock; 0: unknown */
+} LabSite;
+
+/* One thing that slows sluice down on this machine: what is so, and what to do about it. */
+typedef struct LabTrap {
+    const char *name; /* "governor", "pcie", "full", "swap", "file-system", "memlock", "rotational", "cgroup", "huge-pages", "load", ... */
+    char text[256], cure[256];
+} LabTrap;
+enum { LAB_MAX_TRAPS = 16 };
+/* Returns how many; site NULL: nothing about a disk. */
+int lab_traps(const LabFacts *facts, const LabSite *site, LabTrap traps[LAB_MAX_TRAPS]);
 
 #endif

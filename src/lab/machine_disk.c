@@ -41,6 +41,7 @@ LabDisk *lab_disk_new(const LabDiskConfig *config, Err *err) {
         lab_disk_free(d);
         return NULL;
     }
+    memset(d->buffer, 1, d->buffer_bytes); /* pages are made now, not under the clock */
     for (uint32_t i = 0; i < config->n_paths; i++) {
         uint32_t id;
         if (disk_add_file(d->disk, config->paths[i], &id, err)) {
@@ -98,7 +99,7 @@ static bool submit_one(LabDisk *d, uint64_t at, uint64_t *sent_ns, bool *repeate
         sent_ns[at] = os_now_ns();
         return disk_submit(d->disk, &r, 1, err) == ERR_OK;
     }
-    err_set(err, ERR_IO, "%s: too small to measure reads of %u bytes", d->n_files ? disk_file_path(d->disk, 0) : "no file", d->request);
+    err_set(err, ERR_RANGE, "%s: too small to measure reads of %u bytes", d->n_files ? disk_file_path(d->disk, 0) : "no file", d->request);
     return false;
 }
 
@@ -153,7 +154,8 @@ ErrCode lab_disk_rate(LabDisk *d, uint32_t request_bytes, int depth, double seco
     for (int i = 0; i < out->depth && !code; i++)
         if (!submit_one(d, (uint64_t)i, sent_ns, &out->repeated, err)) code = err ? err->code : ERR_IO;
     uint64_t least = 4 * (uint64_t)out->depth;
-    while (!code && (os_now_ns() < until || t.reads < least)) {
+    uint64_t last = until > start ? start + 2 * (until - start) : UINT64_MAX; /* a slow disk must not take all day */
+    for (uint64_t now = start; !code && (now < until || (t.reads < least && (now < last || t.reads < 2))); now = os_now_ns()) {
         uint64_t part = 0;
         bool any;
         code = take(d, &t, sent_ns, &part, &any, err);
@@ -166,7 +168,9 @@ ErrCode lab_disk_rate(LabDisk *d, uint32_t request_bytes, int depth, double seco
     if (code) return code;
     out->bytes = counted.bytes;
     out->read_s = (double)counted.latency_ns * 1e-9 / (double)counted.reads;
-    if (counted.last_ns > counted.first_ns)
+    if (counted.reads <= (uint64_t)out->depth || counted.last_ns <= counted.first_ns) /* too few to see a steady state */
+        out->bytes_per_s = (double)counted.bytes / ((double)(counted.last_ns - start) * 1e-9);
+    else
         out->bytes_per_s = (double)counted.later_bytes / ((double)(counted.last_ns - counted.first_ns) * 1e-9);
     return ERR_OK;
 }

@@ -135,6 +135,7 @@ ErrCode lab_measure(const LabMeasure *how, LabProfile *out, Err *err) {
     lab_probe_free(p);
     if (!code) code = tell(how, "disk", 4, err);
     if (!code && how->model) code = measure_model(how, out, err);
+    else if (!code && how->file) code = measure_files(how, &how->file, NULL, 1, out, err);
     else if (!code && how->scratch_dir) code = measure_scratch(how, out, err);
     return code ? code : tell(how, "disk", 5, err);
 }
@@ -152,7 +153,7 @@ static ErrCode profile_path(const char *dir, char *out, size_t size, Err *err) {
     return n > 0 && (size_t)n < size ? ERR_OK : err_set(err, ERR_RANGE, "%s: the path is too long", dir);
 }
 
-static ErrCode make_folder(const char *dir, Err *err) {
+ErrCode lab_make_folder(const char *dir, Err *err) {
     char path[1100];
     size_t len = strlen(dir);
     if (len >= sizeof path) return err_set(err, ERR_RANGE, "%s: the path is too long", dir);
@@ -173,13 +174,13 @@ static int put_text(const char *bytes, size_t n, void *user) {
 
 ErrCode lab_profile_save(const char *state_dir, const LabProfile *p, Err *err) {
     char path[1200];
-    ErrCode code = make_folder(state_dir, err);
+    ErrCode code = lab_make_folder(state_dir, err);
     if (!code) code = profile_path(state_dir, path, sizeof path, err);
     if (code) return code;
     const EngineMachine *m = &p->machine;
-    json_t *o = json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:b,s:I,s:i,s:I}", "version", VERSION, "date", p->date, "kernel",
-                          p->kernel, "cpu", p->cpu, "rung", p->rung, "dense_types", p->dense_types, "expert_types", p->expert_types, "disk_path",
-                          p->disk_path, "file_system", p->file_system, "io", p->io, "direct", p->direct, "request_bytes",
+    json_t *o = json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:b,s:I,s:i,s:I}",
+                          "version", VERSION, "date", p->date, "kernel", p->kernel, "cpu", p->cpu, "rung", p->rung, "dense_types",
+                          p->dense_types, "expert_types", p->expert_types, "disk_path", p->disk_path, "file_system", p->file_system, "io", p->io, "direct", p->direct, "request_bytes",
                           (json_int_t)p->request_bytes, "depth", p->depth, "dram_probe_bytes", (json_int_t)p->dram_probe_bytes);
     json_t *rates = json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:i}", "disk_bytes_per_s", m->disk_bytes_per_s, "disk_read_s", m->disk_read_s,
                               "dram_bytes_per_s", m->dram_bytes_per_s, "dense_weights_per_s", m->dense_weights_per_s,

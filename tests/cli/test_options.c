@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *const commands[] = {"run", "inspect", "tokenize", "detokenize", "render", "logits", "ppl"};
-static const char *const later[] = {"chat",  "serve",    "plan", "doctor",  "bench",    "compare", "eval",   "trial",
+static const char *const commands[] = {"run", "inspect", "tokenize", "detokenize", "render", "logits", "ppl", "doctor"};
+static const char *const later[] = {"chat",  "serve",    "plan",     "bench", "compare", "eval",   "trial",
                                     "trace", "simulate", "plot", "convert", "quantize", "pack",    "verify", "synth"};
 
 static void expect_text(const char *where, const char *text) {
