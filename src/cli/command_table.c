@@ -87,8 +87,12 @@ const CommandSpec command_table[] = {
     {{"hit rate over cache size", "sluice simulate -f trace.slt --json > sim.jsonl; sluice plot -f sim.jsonl -o hits.svg"}},
     plot_command},
 {CMD_SYNTH, "synth", "write a random model of a real shape",
-    "Writes random weights in the exact shape of a real model, to rehearse a machine before downloading it.",
-    {{"eight layers of a large one", "sluice synth --shape qwen3.5-397b-a17b --quant q4_k --layers 8 -o rehearsal.gguf"}},
+    "Writes a GGUF file with random weights in the exact shape of a real model, to rehearse a machine before downloading it. The "
+    "length is told first. An interrupted file is continued by the same command; the same options and --seed give the same bytes. "
+    "Routing is uniform, or uneven as in real text with --skew.",
+    {{"eight layers of a large one", "sluice synth --shape qwen3.5-397b-a17b --quant q4_k --layers 8 -o rehearsal.gguf"},
+     {"a whole one whose routing is as uneven as that of text", "sluice synth --shape qwen3.5-35b-a3b --skew 1 -o rehearsal.gguf"},
+     {"a tiny one, to try things with", "sluice synth --shape tiny-qwen35moe -o tiny.gguf; sluice inspect -m tiny.gguf"}},
     synth_command},
 };
 /* clang-format on */

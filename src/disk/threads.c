@@ -1,4 +1,4 @@
-/* The thread backend: a pool of threads that each carry one read to its end, with pread or as the fake and mmap do it.
+/* The thread backend: a pool of threads that each carry one read to its end with pread.
  *
  * One lock around the queue of all: reads take far longer than it is held. The queue can hold every request of the table, so a push
  * never waits.
@@ -143,8 +143,6 @@ static void threads_count(const Disk *d, DiskInfo *info) {
     pthread_mutex_unlock(&t->lock);
 }
 
-#define POOL                                                                                                   \
-    .default_depth = 8, .stop = threads_stop, .push = threads_push, .pull = threads_pull, .cancel = threads_cancel, \
-    .promote = threads_promote, .count = threads_count
-const Backend backend_threads = {.name = "threads", .start = threads_start, POOL};
-const Backend backend_mmap = {.name = "mmap", .start = mmap_start, .opened = mmap_opened, .closed = mmap_closed, POOL};
+const Backend backend_threads = {.name = "threads", .default_depth = 8, .start = threads_start, .stop = threads_stop,
+                                 .push = threads_push, .pull = threads_pull, .cancel = threads_cancel, .promote = threads_promote,
+                                 .count = threads_count};

@@ -162,11 +162,9 @@ static void uring_count(const Disk *d, DiskInfo *info) {
     info->registered = u->fixed.memory != NULL;
 }
 
-static ErrCode uring_opened(Disk *d, DiskFile *file, Err *err) {
-    (void)err;
+static void uring_opened(Disk *d, DiskFile *file) {
     Uring *u = d->backend_state;
     fixed_add_file(&u->fixed, &u->ring, file);
-    return ERR_OK;
 }
 
 static void uring_memory(Disk *d, void *memory, uint64_t bytes) {

@@ -35,6 +35,23 @@ ErrCode os_read_file(const char *path, uint64_t max_bytes, Buf *out, Err *err);
 ErrCode os_create_beside(const char *path, char **name, int *fd, Err *err);
 /* Writes such a file, syncs, renames: a file that exists is whole. */
 ErrCode os_write_file(const char *path, const void *bytes, size_t len, Err *err);
+/* A large file that is written from front to back, and may be continued later. No two processes write the same one. */
+typedef struct OsOutput {
+    int fd;             /* -1: not open */
+    uint64_t size;      /* bytes, when it was opened */
+    uint64_t allocated; /* of them on disk */
+    uint64_t flushed;   /* so far the kernel was asked to write */
+} OsOutput;
+ErrCode os_output_open(OsOutput *o, const char *path, Err *err); /* creates it, or opens what is there */
+void os_output_close(OsOutput *o);
+ErrCode os_output_read(const OsOutput *o, const char *path, void *dst, uint64_t bytes, uint64_t offset, Err *err);
+ErrCode os_output_write(OsOutput *o, const char *path, const void *bytes, uint64_t len, uint64_t offset, Err *err);
+/* Cuts it to `bytes`, syncs, and renames part to path. */
+ErrCode os_output_finish(OsOutput *o, const char *part, uint64_t bytes, const char *path, Err *err);
+/* What the file system of this file has left for us. */
+ErrCode os_disk_room(const char *path, uint64_t *bytes, Err *err);
+/* A file in memory that begins with these bytes and is `total` long, the rest a hole; path: its name for this process. */
+ErrCode os_memory_file(const void *bytes, uint64_t len, uint64_t total, char *path, size_t size, int *fd, Err *err);
 bool os_is_dir(const char *path);
 bool os_exists(const char *path);
 
