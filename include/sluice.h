@@ -205,6 +205,9 @@ typedef struct sluice_stats {
     uint64_t dense_ns;          /* time in dense weights: mixers, routers, shared experts, head */
     uint64_t expert_ns;         /* time in routed experts that were there */
     uint64_t store_ns;          /* time in the bookkeeping of store and disk, waiting not counted */
+    uint64_t disk_bytes;        /* what the disk delivered for demands, alignment included */
+    uint64_t disk_busy_ns;      /* time with a demanded read in flight */
+    uint64_t disk_cpu_ns;       /* CPU time of the threads that read; 0 where the kernel reads for us */
     uint64_t hinted, hints_used;      /* experts read ahead, and those of them that were wanted */
     uint64_t hint_bytes, hint_bytes_used;
     uint64_t rss_bytes, rss_peak_bytes;

@@ -101,6 +101,7 @@ typedef struct DiskInfo {
     uint64_t retries;        /* attempts beyond the first: a read that failed, or the rest of one that came short */
     uint64_t busy_ns;        /* time during which at least one read was in flight (io_uring: and not yet reaped) */
     uint64_t demand_busy_ns; /* the same, of demands alone */
+    uint64_t cpu_ns;         /* CPU time of the backend's own threads; 0: it has none */
 } DiskInfo;
 void disk_info(const Disk *d, DiskInfo *info);
 

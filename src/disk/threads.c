@@ -20,6 +20,7 @@ typedef struct Threads {
     pthread_cond_t landed;
     Queue queue;
     bool stop;
+    uint64_t cpu_ns; /* of all threads, up to their last reads */
     int n_threads;
     pthread_t threads[DISK_DEPTH_MAX]; /* [n_threads] */
 } Threads;
@@ -34,6 +35,7 @@ int64_t read_plain(const Disk *d, const Request *r) {
 static void *worker_main(void *arg) {
     Disk *d = arg;
     Threads *t = d->backend_state;
+    uint64_t counted = 0;
     pthread_mutex_lock(&t->lock);
     for (;;) {
         uint32_t number = 0;
@@ -43,8 +45,11 @@ static void *worker_main(void *arg) {
 
         Request *r = &d->requests[number];
         while (request_step(r, d->read_once(d, r), d->config.retries) == REQUEST_AGAIN) {}
+        uint64_t cpu = os_thread_cpu_ns();
 
         pthread_mutex_lock(&t->lock);
+        t->cpu_ns += cpu - counted;
+        counted = cpu;
         queue_land(&t->queue, d, number);
         pthread_cond_signal(&t->landed);
     }
@@ -140,6 +145,7 @@ static void threads_count(const Disk *d, DiskInfo *info) {
     Threads *t = d->backend_state;
     pthread_mutex_lock(&t->lock);
     queue_count(&t->queue, info);
+    info->cpu_ns = t->cpu_ns;
     pthread_mutex_unlock(&t->lock);
 }
 

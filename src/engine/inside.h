@@ -33,6 +33,7 @@ struct sluice_model {
     uint64_t text_bytes;     /* the plan's room for tokenising */
     sluice_plan plan;
     sluice_stats stats;     /* the parts that the engine counts itself */
+    DiskInfo disk_before;   /* what the disk had counted at the last reset */
 };
 
 struct sluice_session {

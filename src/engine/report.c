@@ -31,6 +31,12 @@ void sluice_get_stats(const sluice_model *m, sluice_stats *stats) {
     stats->dense_ns = times.dense_ns;
     stats->expert_ns = times.expert_ns;
     stats->store_ns = times.store_ns > store.wait_ns ? times.store_ns - store.wait_ns : 0;
+    DiskInfo disk;
+    const DiskInfo *before = &m->disk_before;
+    disk_info(m->disk, &disk);
+    stats->disk_bytes = disk.bytes - disk.hint_bytes - (before->bytes - before->hint_bytes);
+    stats->disk_busy_ns = disk.demand_busy_ns - before->demand_busy_ns;
+    stats->disk_cpu_ns = disk.cpu_ns - before->cpu_ns;
     stats->rss_bytes = os_rss_now();
     stats->rss_peak_bytes = os_rss_peak();
 }
@@ -44,4 +50,5 @@ void sluice_reset_stats(sluice_model *m) {
     memset(&m->stats, 0, sizeof m->stats);
     store_stats_reset(m->store);
     forward_times_reset(m->forward);
+    disk_info(m->disk, &m->disk_before);
 }

@@ -135,6 +135,7 @@ typedef enum OsCpuFlag {
 unsigned os_cpu_flags(void); /* what this CPU and this kernel can run */
 
 uint64_t os_now_ns(void); /* monotonic */
+uint64_t os_thread_cpu_ns(void); /* CPU time of the calling thread */
 bool os_stderr_is_terminal(void);
 bool os_stdout_is_terminal(void);
 bool os_colour(void); /* stderr is a terminal and NO_COLOR is unset */

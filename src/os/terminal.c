@@ -15,6 +15,12 @@ uint64_t os_now_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+uint64_t os_thread_cpu_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 bool os_stderr_is_terminal(void) { return isatty(STDERR_FILENO) == 1; }
 
 bool os_stdout_is_terminal(void) { return isatty(STDOUT_FILENO) == 1; }
