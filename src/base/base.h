@@ -77,6 +77,8 @@ void mem_free(void *ptr);
 void mem_fail_after(uint64_t n);
 /* How many allocations were made so far by the whole process. */
 uint64_t mem_allocation_count(void);
+/* How many of them are not freed. */
+uint64_t mem_live_count(void);
 
 #define MEM_NEW(type, count) ((type *)mem_new((count), sizeof(type)))
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Atomic uint64_t allocation_count;
+static _Atomic uint64_t allocation_count, live_count;
 static _Atomic uint64_t fail_from; /* 0: never; else the allocation number from which on all fail */
 
 static bool may_allocate(void) {
@@ -18,15 +18,21 @@ void mem_fail_after(uint64_t n) { atomic_store(&fail_from, n == 0 ? 0 : atomic_l
 
 uint64_t mem_allocation_count(void) { return atomic_load(&allocation_count); }
 
+uint64_t mem_live_count(void) { return atomic_load(&live_count); }
+
 void *mem_new(size_t count, size_t size) {
     if (!may_allocate()) return NULL;
-    return calloc(count ? count : 1, size ? size : 1);
+    void *p = calloc(count ? count : 1, size ? size : 1);
+    if (p) atomic_fetch_add(&live_count, 1);
+    return p;
 }
 
 void *mem_resize(void *ptr, size_t count, size_t size) {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes) || !may_allocate()) return NULL;
-    return realloc(ptr, bytes ? bytes : 1);
+    void *p = realloc(ptr, bytes ? bytes : 1);
+    if (p && !ptr) atomic_fetch_add(&live_count, 1);
+    return p;
 }
 
 char *mem_strndup(const char *s, size_t len) {
@@ -38,7 +44,10 @@ char *mem_strndup(const char *s, size_t len) {
 
 char *mem_strdup(const char *s) { return mem_strndup(s, strlen(s)); }
 
-void mem_free(void *ptr) { free(ptr); }
+void mem_free(void *ptr) {
+    if (ptr) atomic_fetch_sub(&live_count, 1);
+    free(ptr);
+}
 
 /* ---- arena ---- */
 

@@ -1,0 +1,57 @@
+/* Building by hand what the engine builds. */
+#include "support/rig.h"
+#include "support/support.h"
+
+#include <stdlib.h>
+
+Rig rig_open(const RigConfig *c) {
+    Rig r = {0};
+    Err err = {0};
+    r.format = format_open(c->path, &err);
+    r.model = r.format ? model_new(r.format, &err) : NULL;
+    if (!r.model) fail_msg("%s", err.text);
+    const ModelShape *s = &r.model->shape;
+    size_t records = (size_t)s->n_layers * s->n_experts;
+    uint32_t file;
+    r.pool = os_pool_new(c->threads ? c->threads : 2, NULL);
+    r.disk = disk_new(&c->disk, &err);
+    if (!r.disk || disk_add_file(r.disk, c->path, &file, &err)) fail_msg("%s", err.text);
+    r.parts = calloc(records * STORE_PARTS, sizeof *r.parts);
+    for (size_t i = 0; i < records * STORE_PARTS; i++)
+        r.parts[i] = (StorePart){file, r.model->records[i].bytes, r.model->records[i].offset};
+    uint64_t slot = store_slot_bytes(r.parts, records, r.disk);
+    StoreConfig config = {.n_layers = (int)s->n_layers, .n_experts = (int)s->n_experts, .parts = r.parts, .disk = r.disk,
+                          .slab_bytes = c->slots * slot, .poison = true};
+    r.store = store_new(&config, &err);
+    r.dense = os_pages_new(r.model->dense_bytes, &err);
+    if (!r.store || !r.dense || model_load_dense(r.model, r.dense, NULL, NULL, &err)) fail_msg("%s", err.text);
+    ForwardConfig forward = {.model = r.model, .kernels = kernels_get(KERNELS_RUNG_COUNT), .pool = r.pool, .store = r.store,
+                             .ctx = c->ctx ? c->ctx : 64, .chunk = c->chunk ? c->chunk : 16, .top_k = s->top_k, .kv_type = QUANT_F32};
+    r.forward = forward_new(&forward, &err);
+    r.state = r.forward ? forward_state_new(r.forward, &err) : NULL;
+    if (!r.state) fail_msg("%s", err.text);
+    return r;
+}
+
+void rig_close(Rig *r) {
+    forward_state_free(r->state);
+    forward_free(r->forward);
+    os_pages_free(r->dense, r->model->dense_bytes);
+    store_free(r->store);
+    disk_free(r->disk);
+    os_pool_free(r->pool);
+    free(r->parts);
+    model_free(r->model);
+    format_close(r->format);
+}
+
+DiskConfig clean_disk(void) {
+    DiskConfig c = {.backend = DISK_THREADS, .retries = -1};
+    return c;
+}
+
+DiskConfig bad_disk(uint64_t seed) {
+    DiskConfig c = {.backend = DISK_FAKE, .retries = 10};
+    c.faults = (DiskFaults){.error_ppm = 100000, .short_ppm = 200000, .delay_ppm = 300000, .delay_ms = 2, .fail_file = -1, .seed = seed};
+    return c;
+}

@@ -1,0 +1,33 @@
+/* A model on a disk of the test's choosing: what the engine builds, by hand, so that the disk can be the fake. */
+#ifndef TESTS_RIG_H
+#define TESTS_RIG_H
+
+#include "forward/forward.h"
+
+typedef struct RigConfig {
+    const char *path;     /* a GGUF file */
+    DiskConfig disk;
+    uint32_t slots;
+    uint32_t ctx, chunk;  /* 0: 64, 16 */
+    int threads;          /* 0: 2 */
+} RigConfig;
+
+typedef struct Rig {
+    FormatModel *format;
+    Model *model;
+    OsPool *pool;
+    Disk *disk;
+    StorePart *parts;
+    Store *store;
+    void *dense;
+    Forward *forward;
+    ForwardState *state;
+} Rig;
+
+Rig rig_open(const RigConfig *config); /* fails the test with the error's sentence */
+void rig_close(Rig *r);
+
+DiskConfig clean_disk(void);         /* the threads backend */
+DiskConfig bad_disk(uint64_t seed);  /* errors, short reads and delays, all of which pass within the retries */
+
+#endif
