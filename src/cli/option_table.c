@@ -95,7 +95,7 @@ const OptionSpec option_table[] = {
 {OPT_CPU, 0, "cpu", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "scalar|avx2|avx512|auto", 0, 0,
     "instruction set; changes speed, never the answer", NULL},
 {OPT_IO, 0, "io", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "uring|threads|mmap|auto", 0, 0,
-    "how experts are read (default threads); mmap is not in this version yet", NULL},
+    "how experts are read (default threads); mmap goes through the page cache and is there for comparison", NULL},
 {OPT_DIRECT, 0, "direct", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "on|off|auto", 0, 0,
     "read experts past the page cache", NULL},
 {OPT_MIRROR, 0, "mirror", KIND_TEXT, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "PATH", 0, 0,

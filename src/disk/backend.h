@@ -21,6 +21,7 @@ typedef struct DiskFile {
     OsFile os;
     char *path;
     uint32_t alignment; /* 1: buffered */
+    char *map;          /* mmap: its bytes */
     uint32_t fixed;     /* 1 + its place among the files that the kernel keeps for us; 0: not among them */
     bool direct;
 } DiskFile;
@@ -67,7 +68,8 @@ typedef struct Backend {
     size_t (*cancel)(Disk *d, uint32_t *numbers, size_t n);         /* hints: those that had not started come first; how many */
     void (*promote)(Disk *d, const uint32_t *numbers, size_t n);    /* hints: those that have not landed become demands */
     void (*count)(const Disk *d, DiskInfo *info);                   /* fills in the times, and whether memory is registered */
-    void (*opened)(Disk *d, DiskFile *file);                        /* may be NULL: a file that will be read */
+    ErrCode (*opened)(Disk *d, DiskFile *file, Err *err);           /* may be NULL: a file that will be read */
+    void (*closed)(DiskFile *file);                                 /* may be NULL: before it is closed */
     void (*memory)(Disk *d, void *memory, uint64_t bytes);          /* may be NULL: disk_register */
 } Backend;
 
@@ -91,9 +93,14 @@ struct Disk {
     uint64_t reads, bytes, retries, hint_reads, hint_bytes, cancelled;
 };
 
-extern const Backend backend_threads, backend_uring;
+extern const Backend backend_threads, backend_uring, backend_mmap;
 int64_t read_plain(const Disk *d, const Request *r); /* threads.c: pread */
+int64_t read_mmap(const Disk *d, const Request *r);  /* mmap.c: a copy out of the mapping */
 int64_t read_fake(const Disk *d, const Request *r);  /* fake.c: pread, and the faults of d->config.faults */
+/* mmap.c */
+ErrCode mmap_start(Disk *d, Err *err);
+ErrCode mmap_opened(Disk *d, DiskFile *file, Err *err);
+void mmap_closed(DiskFile *file);
 
 /* ---- hints: hints.c ------------------------------------------------------------------------------------------------ */
 

@@ -12,12 +12,18 @@
 
 static ErrCode configure(Disk *d, const DiskConfig *config, Err *err) {
     d->config = *config;
-    d->read_once = config->backend == DISK_FAKE ? read_fake : read_plain;
+    d->read_once = config->backend == DISK_FAKE ? read_fake : config->backend == DISK_MMAP ? read_mmap : read_plain;
     switch (config->backend) {
     case DISK_THREADS:
     case DISK_FAKE: d->backend = &backend_threads; break;
     case DISK_URING: d->backend = &backend_uring; break;
+    case DISK_MMAP: d->backend = &backend_mmap; break;
     default: return err_set(err, ERR_RANGE, "there is no disk backend %d", (int)config->backend);
+    }
+    if (config->backend == DISK_MMAP) {
+        if (config->direct == DISK_DIRECT_ON)
+            return err_set(err, ERR_USAGE, "mmap reads through the page cache, never directly: leave out --direct on, or use --io threads");
+        d->config.direct = DISK_DIRECT_OFF;
     }
     if (d->config.depth == 0) d->config.depth = d->backend->default_depth;
     if (d->config.retries < 0) d->config.retries = DISK_RETRIES_DEFAULT;
@@ -55,14 +61,17 @@ Disk *disk_new(const DiskConfig *config, Err *err) {
     return NULL;
 }
 
+static void close_file(const Disk *d, DiskFile *f) {
+    if (d->backend->closed) d->backend->closed(f);
+    os_close(&f->os);
+    mem_free(f->path);
+    mem_free(f);
+}
+
 void disk_free(Disk *d) {
     if (!d) return;
     d->backend->stop(d);
-    for (uint32_t i = 0; i < d->n_files; i++) {
-        os_close(&d->files[i]->os);
-        mem_free(d->files[i]->path);
-        mem_free(d->files[i]);
-    }
+    for (uint32_t i = 0; i < d->n_files; i++) close_file(d, d->files[i]);
     mem_free(d->files);
     mem_free(d->free_numbers);
     mem_free(d->requests);
@@ -104,14 +113,14 @@ ErrCode disk_add_file(Disk *d, const char *path, uint32_t *id, Err *err) {
     d->files = files;
     DiskFile *f = MEM_NEW(DiskFile, 1);
     if (!f) return err_no_memory(err, sizeof *f, "the table of files");
+    f->os.fd = -1;
     f->path = mem_strdup(path);
     ErrCode code = f->path ? open_file(d, path, f, err) : err_no_memory(err, strlen(path) + 1, "a file name");
+    if (!code && d->backend->opened) code = d->backend->opened(d, f, err);
     if (code) {
-        mem_free(f->path);
-        mem_free(f);
+        close_file(d, f);
         return code;
     }
-    if (d->backend->opened) d->backend->opened(d, f);
     *id = d->n_files;
     d->files[d->n_files++] = f;
     return ERR_OK;

@@ -1,7 +1,7 @@
 /* disk: asynchronous reads of file ranges; knows no experts.
  *
  * What this is    one door (submit, reap) over backends: a pool of pread threads, io_uring, and a fake that fails, shortens or
- *                 delays reads for tests; all with O_DIRECT where the file system allows it. mmap comes behind the same door.
+ *                 delays reads for tests, all with O_DIRECT where the file system allows it; and mmap, to be compared with.
  * Who owns what   the caller owns every destination buffer and keeps it until the read is reaped.
  * What may fail   opening a file; a read (reported when reaped, with errno and the bytes that did arrive). A read that fails or
  *                 comes short has already been retried here.
@@ -18,7 +18,7 @@
 typedef struct Disk Disk;
 
 /* No backend silently becomes another: where the kernel refuses io_uring, disk_new fails and says why. */
-typedef enum DiskBackend { DISK_THREADS, DISK_FAKE, DISK_URING } DiskBackend;
+typedef enum DiskBackend { DISK_THREADS, DISK_FAKE, DISK_URING, DISK_MMAP } DiskBackend;
 typedef enum DiskDirect { DISK_DIRECT_AUTO, DISK_DIRECT_ON, DISK_DIRECT_OFF } DiskDirect;
 
 /* A hint is read only while no demand waits, few at a time, so that it never delays one. */
@@ -91,7 +91,7 @@ size_t disk_cancel(Disk *d, uint64_t tag);
 void disk_promote(Disk *d, uint64_t tag);
 
 typedef struct DiskInfo {
-    const char *backend;     /* "threads", "uring", "fake" */
+    const char *backend;     /* "threads", "uring", "mmap", "fake" */
     bool registered;         /* the memory of disk_register is registered with the kernel */
     bool direct;             /* every file is read directly, and there is one */
     int depth;               /* reads that run at the same time */

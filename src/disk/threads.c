@@ -1,4 +1,4 @@
-/* The thread backend: a pool of threads that each carry one read to its end with pread.
+/* The thread backend: a pool of threads that each carry one read to its end, with pread or as the fake and mmap do it.
  *
  * One lock around the queue of all: reads take far longer than it is held. The queue can hold every request of the table, so a push
  * never waits.
@@ -149,6 +149,8 @@ static void threads_count(const Disk *d, DiskInfo *info) {
     pthread_mutex_unlock(&t->lock);
 }
 
-const Backend backend_threads = {.name = "threads", .default_depth = 8, .start = threads_start, .stop = threads_stop,
-                                 .push = threads_push, .pull = threads_pull, .cancel = threads_cancel, .promote = threads_promote,
-                                 .count = threads_count};
+#define POOL                                                                                                   \
+    .default_depth = 8, .stop = threads_stop, .push = threads_push, .pull = threads_pull, .cancel = threads_cancel, \
+    .promote = threads_promote, .count = threads_count
+const Backend backend_threads = {.name = "threads", .start = threads_start, POOL};
+const Backend backend_mmap = {.name = "mmap", .start = mmap_start, .opened = mmap_opened, .closed = mmap_closed, POOL};

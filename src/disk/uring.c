@@ -162,9 +162,11 @@ static void uring_count(const Disk *d, DiskInfo *info) {
     info->registered = u->fixed.memory != NULL;
 }
 
-static void uring_opened(Disk *d, DiskFile *file) {
+static ErrCode uring_opened(Disk *d, DiskFile *file, Err *err) {
+    (void)err;
     Uring *u = d->backend_state;
     fixed_add_file(&u->fixed, &u->ring, file);
+    return ERR_OK;
 }
 
 static void uring_memory(Disk *d, void *memory, uint64_t bytes) {

@@ -21,9 +21,9 @@ ErrCode engine_open_disk(sluice_model *m, Err *err) {
     const char *io = m->options.io ? m->options.io : "auto", *direct = m->options.direct ? m->options.direct : "auto";
     DiskConfig config = {.backend = DISK_THREADS, .retries = -1};
     if (strcmp(io, "uring") == 0) config.backend = DISK_URING;
-    else if (strcmp(io, "mmap") == 0) return err_set(err, ERR_UNSUPPORTED, "--io mmap: not in this version; choose auto, threads or uring");
+    else if (strcmp(io, "mmap") == 0) config.backend = DISK_MMAP;
     else if (strcmp(io, "auto") != 0 && strcmp(io, "threads") != 0)
-        return err_set(err, ERR_USAGE, "--io %s: choose auto, threads or uring", io);
+        return err_set(err, ERR_USAGE, "--io %s: choose auto, threads, uring or mmap", io);
     if (strcmp(direct, "auto") == 0) config.direct = DISK_DIRECT_AUTO;
     else if (strcmp(direct, "on") == 0) config.direct = DISK_DIRECT_ON;
     else if (strcmp(direct, "off") == 0) config.direct = DISK_DIRECT_OFF;

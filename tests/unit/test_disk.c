@@ -10,7 +10,8 @@
 
 enum { FILE_BYTES = PATTERN_FILE_BYTES };
 
-static const DiskBackend real_backends[] = {DISK_THREADS, DISK_URING};
+static const DiskBackend real_backends[] = {DISK_THREADS, DISK_URING, DISK_MMAP};
+static const char *const backend_names[] = {[DISK_THREADS] = "threads", [DISK_FAKE] = "fake", [DISK_URING] = "uring", [DISK_MMAP] = "mmap"};
 
 /* ---- plain reads ---- */
 
@@ -31,12 +32,17 @@ static void check_odd_places(Disk *d) {
 static void check_mode(const char *path, DiskBackend backend, DiskDirect direct) {
     Err err = {0};
     Disk *d = disk_new(&(DiskConfig){.backend = backend, .direct = direct, .retries = -1}, &err);
+    if (backend == DISK_MMAP && direct == DISK_DIRECT_ON) { /* it cannot, so it must not pretend */
+        assert_null(d);
+        assert_int_equal(err.code, ERR_USAGE);
+        return;
+    }
     assert_non_null(d);
     uint32_t id;
     ErrCode code = disk_add_file(d, path, &id, &err);
     DiskInfo info;
     disk_info(d, &info);
-    assert_string_equal(info.backend, backend == DISK_URING ? "uring" : "threads");
+    assert_string_equal(info.backend, backend_names[backend]);
     if (direct == DISK_DIRECT_ON && code) { /* a file system without direct I/O: then it must say so */
         assert_int_equal(code, ERR_UNSUPPORTED);
         assert_non_null(strstr(err.text, path));
@@ -44,7 +50,7 @@ static void check_mode(const char *path, DiskBackend backend, DiskDirect direct)
     } else {
         assert_int_equal(code, ERR_OK);
         assert_int_equal(info.direct, disk_alignment(d, 0) > 1);
-        if (direct == DISK_DIRECT_OFF) assert_false(info.direct);
+        if (direct == DISK_DIRECT_OFF || backend == DISK_MMAP) assert_false(info.direct);
         if (direct == DISK_DIRECT_ON) assert_true(info.direct);
         check_odd_places(d);
         disk_info(d, &info);
@@ -254,7 +260,7 @@ static void freeing_a_disk_that_reads_is_safe(void **state) {
     (void)state;
     const char *path = write_pattern(temp_dir(), "busy", FILE_BYTES);
     char *buffer = new_buffer();
-    for (DiskBackend backend = DISK_THREADS; backend <= DISK_URING; backend++) {
+    for (DiskBackend backend = DISK_THREADS; backend <= DISK_MMAP; backend++) {
         if (!backend_works(backend)) continue;
         Disk *d = open_disk(&(DiskConfig){.backend = backend, .depth = 2, .faults = {.delay_ppm = 1000000, .delay_ms = 5}}, path);
         Err err = {0};
