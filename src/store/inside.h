@@ -1,4 +1,5 @@
-/* Inside the room store: the store itself, and the half of it that reads (reads.c) for the half that is asked (store.c). */
+/* Inside the room store: the store itself, and what its files give one another: being asked (store.c), reading (reads.c), reading
+ * ahead (hints.c). */
 #ifndef STORE_INSIDE_H
 #define STORE_INSIDE_H
 
@@ -31,7 +32,7 @@ typedef struct Want {
     Err err;
 } Want;
 
-enum { REAP = 16, READS_MAX = 1024 };
+enum { REAP = 16, READS_MAX = 1024, HINT_RECORDS = 32 };
 
 struct Store {
     StoreConfig config;
@@ -55,6 +56,7 @@ static inline char *slot_memory(const Store *s, int32_t slot) { return s->base +
 static inline const StorePart *record_parts(const Store *s, int32_t record) { return s->config.parts + (size_t)record * STORE_PARTS; }
 
 static inline int32_t record_of(const Store *s, int32_t expert) { return s->want.layer * s->config.n_experts + expert; }
+static inline uint64_t read_tag(int32_t slot, int read) { return (uint64_t)slot * STORE_PARTS + (uint64_t)read; }
 static inline int32_t slot_record(const Store *s, int32_t slot) { return cache_record(s->slots.cache, slot); }
 
 /* Starts the reads of waiting entries for as many as there are free slots and room in the disk's queue. */
@@ -65,5 +67,19 @@ void store_read_again(Store *s, int32_t slot);
 void store_land(Store *s, bool wait);
 /* The entry can be leased from now on. */
 void store_entry_ready(Want *w, int entry);
+/* Hands reads to the disk. */
+void store_submit(Store *s, const DiskRead *reads, size_t n);
+/* Adds the reads of what a slot still lacks of its record, and holds the slot for them. Those that bring gate or up go to `first`,
+ * the others to `rest`. */
+void store_plan_reads(Store *s, int32_t slot, DiskUrgency urgency, DiskRead *first, size_t *n_first, DiskRead *rest, size_t *n_rest);
+/* A read of this slot has come to an end, one way or another. */
+void store_slot_advanced(Store *s, int32_t slot);
+
+/* hints.c: the slot of a wanted expert, in case it was read ahead. */
+void store_hint_used(Store *s, int32_t slot);
+/* Takes back what has not begun of the hints of a layer, which then are hints no more; of every layer: STORE_ALL_LAYERS, and those that
+ * have begun stay hints. True: a slot has come free. */
+enum { STORE_ALL_LAYERS = -1 };
+bool store_hints_back(Store *s, int layer);
 
 #endif

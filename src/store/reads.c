@@ -11,6 +11,10 @@
 static void note_failure(Store *s, int32_t at, const Err *cause) {
     Slot *slot = &s->slots.slots[at];
     slot->failed = true;
+    if (slot->quiet) {
+        s->stats.hints_failed++;
+        return;
+    }
     s->failed_record = slot_record(s, at);
     s->failure = *cause;
     err_prefix(&s->failure, "layer %d expert %d", s->failed_record / s->config.n_experts, s->failed_record % s->config.n_experts);
@@ -25,8 +29,7 @@ void store_entry_ready(Want *w, int entry) {
     if (w->order == STORE_ANY) w->ready[w->n_ready++] = entry;
 }
 
-/* A read of this slot has come to an end. */
-static void slot_advanced(Store *s, int32_t i) {
+void store_slot_advanced(Store *s, int32_t i) {
     Slot *slot = &s->slots.slots[i];
     bool last = slot->flying == 0;
     if (slot->entry != SLOT_NONE && s->want.entries[slot->entry].state == ENTRY_READING) {
@@ -36,36 +39,52 @@ static void slot_advanced(Store *s, int32_t i) {
             store_entry_ready(&s->want, slot->entry);
         } else if (last) {
             e->state = ENTRY_WAITING;
-            e->slot = slot->entry = SLOT_NONE;
-            slots_release(&s->slots, i);
+            if (slot->entry < s->want.next_start) s->want.next_start = slot->entry;
+            if (!slot->quiet) {
+                e->slot = slot->entry = SLOT_NONE;
+                slots_release(&s->slots, i);
+            }
         }
     }
     if (last) slots_release(&s->slots, i);
 }
 
+static void count_bytes(Store *s, int32_t at, int read) {
+    const Slot *slot = &s->slots.slots[at];
+    const StorePart *parts = record_parts(s, slot_record(s, at));
+    uint64_t bytes = 0;
+    for (int p = 0; p < STORE_PARTS; p++)
+        if (slot->brings[read] & 1u << p) bytes += parts[p].bytes;
+    s->stats.bytes_read += bytes;
+    if (slot->quiet) s->stats.hint_bytes += bytes;
+}
+
+static void read_landed(Store *s, const DiskDone *done) {
+    int32_t at = (int32_t)(done->tag / STORE_PARTS);
+    int read = (int)(done->tag % STORE_PARTS);
+    Slot *slot = &s->slots.slots[at];
+    assert(s->reads_in_flight > 0 && (slot->flying & 1u << read) && slot->holds > 0);
+    s->reads_in_flight--;
+    slot->flying &= (uint8_t) ~(1u << read);
+    if (done->code) {
+        note_failure(s, at, &done->err);
+    } else {
+        slot->landed |= (uint8_t)(1u << read);
+        count_bytes(s, at, read);
+    }
+    store_slot_advanced(s, at);
+}
+
 void store_land(Store *s, bool wait) {
-    if (s->reads_in_flight == 0) return;
-    size_t n = disk_reap(s->config.disk, s->done, REAP, wait);
-    for (size_t i = 0; i < n; i++) {
-        int32_t at = (int32_t)(s->done[i].tag / STORE_PARTS);
-        int read = (int)(s->done[i].tag % STORE_PARTS);
-        Slot *slot = &s->slots.slots[at];
-        assert(s->reads_in_flight > 0 && (slot->flying & 1u << read) && slot->holds > 0);
-        s->reads_in_flight--;
-        slot->flying &= (uint8_t) ~(1u << read);
-        if (s->done[i].code) {
-            note_failure(s, at, &s->done[i].err);
-        } else {
-            slot->landed |= (uint8_t)(1u << read);
-            for (int p = 0; p < STORE_PARTS; p++)
-                if (slot->brings[read] & 1u << p) s->stats.bytes_read += record_parts(s, slot_record(s, at))[p].bytes;
-        }
-        slot_advanced(s, at);
+    size_t n = REAP;
+    for (; n == REAP && s->reads_in_flight > 0; wait = false) {
+        n = disk_reap(s->config.disk, s->done, REAP, wait);
+        for (size_t i = 0; i < n; i++) read_landed(s, &s->done[i]);
     }
 }
 
-/* Hands reads to the disk. It can refuse only what the checks of store_new should have refused; still, that must end in a sentence. */
-static void submit(Store *s, const DiskRead *reads, size_t n) {
+/* The disk can refuse only what the checks of store_new should have refused; still, that must end in a sentence. */
+void store_submit(Store *s, const DiskRead *reads, size_t n) {
     Err err = {0};
     if (n == 0) return;
     s->reads_in_flight += (uint32_t)n;
@@ -76,12 +95,11 @@ static void submit(Store *s, const DiskRead *reads, size_t n) {
         Slot *slot = &s->slots.slots[at];
         slot->flying &= (uint8_t) ~(1u << reads[i].tag % STORE_PARTS);
         note_failure(s, at, &err);
-        slot_advanced(s, at);
+        store_slot_advanced(s, at);
     }
 }
 
-/* The reads of what a slot still lacks of its record. Those that bring gate or up go to `first`, the others to `rest`. */
-static void plan_reads(Store *s, int32_t at, DiskRead *first, size_t *n_first, DiskRead *rest, size_t *n_rest) {
+void store_plan_reads(Store *s, int32_t at, DiskUrgency urgency, DiskRead *first, size_t *n_first, DiskRead *rest, size_t *n_rest) {
     Slot *slot = &s->slots.slots[at];
     Layout l;
     layout_record(&l, record_parts(s, slot_record(s, at)), s->config.disk);
@@ -90,6 +108,7 @@ static void plan_reads(Store *s, int32_t at, DiskRead *first, size_t *n_first, D
     slot->all = (uint8_t)((1u << l.n_reads) - 1);
     slot->first = 0;
     slot->failed = false;
+    slot->quiet = urgency == DISK_HINT;
     uint8_t lacking = slot->all & (uint8_t)~slot->landed;
     for (int i = 0; i < l.n_reads; i++) {
         slot->brings[i] = (uint8_t)l.reads[i].parts;
@@ -101,7 +120,8 @@ static void plan_reads(Store *s, int32_t at, DiskRead *first, size_t *n_first, D
                                                                           .bytes = (uint32_t)l.reads[i].bytes,
                                                                           .need = (uint32_t)l.reads[i].need,
                                                                           .dst = slot_memory(s, at) + l.reads[i].at,
-                                                                          .tag = (uint64_t)at * STORE_PARTS + (uint64_t)i};
+                                                                          .tag = read_tag(at, i),
+                                                                          .urgency = urgency};
     }
     slot->flying = lacking;
     slots_hold(&s->slots, at); /* while reads run */
@@ -113,6 +133,8 @@ static bool give_slot(Store *s, int entry) {
     if (e->slot == SLOT_NONE) {
         int32_t evicted;
         e->slot = slots_take(&s->slots, record_of(s, e->expert), e->uses, &evicted);
+        if (e->slot == SLOT_NONE && store_hints_back(s, STORE_ALL_LAYERS))
+            e->slot = slots_take(&s->slots, record_of(s, e->expert), e->uses, &evicted);
         if (e->slot == SLOT_NONE) return false;
         s->stats.evictions += evicted != CACHE_NONE;
         if (s->config.poison) memset(slot_memory(s, e->slot), STORE_POISON, s->slot_bytes);
@@ -134,23 +156,23 @@ void store_start_reads(Store *s) {
         records++;
         int32_t slot = w->entries[w->next_start].slot;
         if (w->order == STORE_ANY) {
-            plan_reads(s, slot, s->reads, &n, rest, &n_rest);
+            store_plan_reads(s, slot, DISK_DEMAND, s->reads, &n, rest, &n_rest);
             continue;
         }
         size_t n_alone = 0;
-        plan_reads(s, slot, s->reads, &n, alone, &n_alone);
+        store_plan_reads(s, slot, DISK_DEMAND, s->reads, &n, alone, &n_alone);
         memcpy(s->reads + n, alone, n_alone * sizeof *alone);
         n += n_alone;
     }
     memmove(s->reads + n, rest, n_rest * sizeof *rest);
-    submit(s, s->reads, n + n_rest);
+    store_submit(s, s->reads, n + n_rest);
 }
 
 void store_read_again(Store *s, int32_t slot) {
     while (disk_room(s->config.disk) < STORE_PARTS) store_land(s, true);
     DiskRead reads[STORE_PARTS], rest[STORE_PARTS];
     size_t n = 0, n_rest = 0;
-    plan_reads(s, slot, reads, &n, rest, &n_rest);
+    store_plan_reads(s, slot, DISK_DEMAND, reads, &n, rest, &n_rest);
     memcpy(reads + n, rest, n_rest * sizeof *rest);
-    submit(s, reads, n + n_rest);
+    store_submit(s, reads, n + n_rest);
 }

@@ -17,6 +17,8 @@ typedef struct Slot {
     uint8_t landed, flying;
     uint8_t brings[STORE_PARTS]; /* parts that each read brings */
     bool failed;        /* a read failed since the last were started */
+    bool quiet;         /* its reads began for nobody: when one fails, what lacks is read again for whoever wants it */
+    int32_t hint_at;    /* its place among the hints that nobody has wanted yet; SLOT_NONE: it is none */
 } Slot;
 
 /* A slot that nobody holds is free or has its whole record. */
@@ -24,14 +26,16 @@ typedef struct Slots {
     Slot *slots; /* [n] */
     Cache *cache;
     uint32_t n;
+    int32_t *hints; /* [n_hints of hints_max] slots whose records were read ahead and that nobody has wanted yet */
+    uint32_t n_hints, hints_max;
 } Slots;
 
 static inline bool slot_whole(const Slot *s) { return s->landed == s->all; }
 static inline bool slot_has_first(const Slot *s) { return (s->landed & s->first) == s->first; }
 
-ErrCode slots_init(Slots *s, const CacheConfig *config, Err *err);
+ErrCode slots_init(Slots *s, const CacheConfig *config, uint32_t hints_max, Err *err);
 void slots_free(Slots *s);
-uint64_t slots_bytes(const CacheConfig *config); /* of the tables */
+uint64_t slots_bytes(const CacheConfig *config, uint32_t hints_max); /* of the tables */
 
 /* A slot for a record that has none, held once; *evicted is what was in it. SLOT_NONE when there is none to be had. uses: tokens that
  * want it; 0: a guess. */
@@ -39,5 +43,9 @@ int32_t slots_take(Slots *s, int32_t record, uint32_t uses, int32_t *evicted);
 void slots_hold(Slots *s, int32_t i);
 /* Gives back one hold. The last one leaves the slot to the cache, or, where the record did not arrive whole, frees it. */
 void slots_release(Slots *s, int32_t i);
+
+/* Counts a slot among the hints, or no longer. A slot that loses its record is a hint no more. */
+void slots_hint(Slots *s, int32_t i);
+void slots_unhint(Slots *s, int32_t i);
 
 #endif

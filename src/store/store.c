@@ -51,7 +51,7 @@ static size_t reads_together(const StoreConfig *c) {
 uint64_t store_bytes(const StoreConfig *c, uint32_t n_slots) {
     CacheConfig cache = cache_config(c, n_slots);
     return sizeof(Store) + (uint64_t)c->n_experts * (sizeof(Entry) + sizeof(int) + 1) + reads_together(c) * sizeof(DiskRead) +
-           slots_bytes(&cache);
+           slots_bytes(&cache, c->hint_slots);
 }
 
 static ErrCode make_slab(Store *s, size_t n_records, Err *err) {
@@ -73,7 +73,7 @@ static ErrCode make_slab(Store *s, size_t n_records, Err *err) {
     disk_register(c->disk, s->slab, s->slab_bytes);
     s->base = s->slab + (alignment - (uintptr_t)s->slab % alignment) % alignment;
     CacheConfig cache = cache_config(c, (uint32_t)n);
-    return slots_init(&s->slots, &cache, err);
+    return slots_init(&s->slots, &cache, c->hint_slots, err);
 }
 
 static ErrCode set_up(Store *s, const StoreConfig *config, Err *err) {
@@ -167,17 +167,14 @@ static void find_entry(Store *s, int i) {
     Entry *e = &s->want.entries[i];
     int32_t record = record_of(s, e->expert);
     e->slot = cache_find(s->slots.cache, record);
-    /* one of its reads has failed while others run: let these end, then what lacks is read again */
-    while (e->slot != SLOT_NONE && s->slots.slots[e->slot].failed && s->slots.slots[e->slot].flying) {
-        wait_for_disk(s);
-        e->slot = cache_find(s->slots.cache, record);
-    }
     s->hits[i] = 0;
     if (e->slot == SLOT_NONE) return;
     Slot *slot = &s->slots.slots[e->slot];
     slots_hold(&s->slots, e->slot);
     cache_use(s->slots.cache, e->slot, e->uses);
+    store_hint_used(s, e->slot);
     slot->entry = i;
+    if (slot->failed) slot->quiet = true; /* what failed before it was wanted is read again */
     s->hits[i] = slot_whole(slot);
     if (slot_whole(slot) || (slot->flying && slot_has_first(slot))) store_entry_ready(&s->want, i);
     else if (slot->flying) e->state = ENTRY_READING;
@@ -188,6 +185,7 @@ ErrCode store_want(Store *s, int layer, const int32_t *experts, const uint32_t *
     if (code) return code;
     Want *w = &s->want;
     end_want(s);
+    store_land(s, false);
     w->layer = layer;
     w->order = order;
     w->n = n;
@@ -202,6 +200,7 @@ ErrCode store_want(Store *s, int layer, const int32_t *experts, const uint32_t *
         find_entry(s, i);
         hits += s->hits[i];
     }
+    if (n > 0) store_hints_back(s, layer); /* those that are left were wrong */
     s->stats.wanted += (uint64_t)n;
     s->stats.hits += (uint64_t)hits;
     s->stats.misses += (uint64_t)(n - hits);
@@ -282,8 +281,9 @@ ErrCode store_finish(Store *s, StoreLease *lease, Err *err) {
         }
         lease->whole = slot_whole(slot);
         if (lease->whole) return ERR_OK;
-        if (s->failed_record == slot_record(s, (int32_t)lease->slot)) break;
-        store_read_again(s, (int32_t)lease->slot); /* another read has failed since, and only one failure is remembered */
+        if (!slot->quiet && s->failed_record == slot_record(s, (int32_t)lease->slot)) break;
+        /* it failed before it was wanted, or another has failed since, and only one failure is remembered */
+        store_read_again(s, (int32_t)lease->slot);
     }
     if (err) *err = s->failure;
     return s->failure.code;
@@ -298,6 +298,7 @@ void store_put(Store *s, const StoreLease *lease) {
 }
 
 void store_drop(Store *s) {
+    store_hints_back(s, STORE_ALL_LAYERS);
     while (s->reads_in_flight > 0) store_land(s, true);
     end_want(s);
 }

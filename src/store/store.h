@@ -37,6 +37,7 @@ typedef struct StoreConfig {
     CachePolicy policy;        /* who leaves first */
     uint32_t floor;            /* slots that each layer keeps against the others, at most its share of all: a cache smaller than what one
                                 * token touches would otherwise hit nothing */
+    uint32_t hint_slots;       /* most experts that are read ahead and not yet wanted; never more than half of the slots */
     bool poison;               /* tests: fill a slot with STORE_POISON before it is read into, so that stale bytes are noticed */
 } StoreConfig;
 
@@ -77,7 +78,12 @@ ErrCode store_next(Store *s, StoreLease *lease, Err *err);
 ErrCode store_finish(Store *s, StoreLease *lease, Err *err);
 /* Gives the slot back, whole or not: what is still on its way to it lands first. */
 void store_put(Store *s, const StoreLease *lease);
-/* Gives up what is left of the current want (after an error or an interrupt); waits for reads in flight. */
+/* Reads ahead, when the disk has time, what is not there of the experts that `layer` will probably want, likeliest first. Best effort:
+ * returns how many were begun, none while the current want still lacks slots. When the layer is wanted, an expert that is under way
+ * is awaited like any other, and of the wrong ones what has not begun is taken back. A failure is told only to who wants the expert,
+ * after it has been read once more. */
+int store_hint(Store *s, int layer, const int32_t *experts, int n);
+/* Gives up what is left of the current want (after an error or an interrupt), and hints that have not begun; waits for reads in flight. */
 void store_drop(Store *s);
 /* A step of the network is over: what the cache counts ages. */
 void store_step(Store *s, uint32_t n_tokens);
@@ -88,6 +94,8 @@ typedef struct StoreStats {
     uint64_t wanted, hits, misses;  /* experts, once per want; hits + misses = wanted */
     uint64_t bytes_read;            /* of parts that landed, without alignment */
     uint64_t evictions;
+    uint64_t hinted, hints_used, hints_failed; /* experts read ahead; of them those that were wanted; reads of them that failed */
+    uint64_t hint_bytes, hint_bytes_used;      /* part of bytes_read; whole records of the used ones */
     uint64_t wait_ns;               /* time store_next and store_finish blocked */
 } StoreStats;
 void store_stats(const Store *s, StoreStats *stats);

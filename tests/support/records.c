@@ -89,6 +89,7 @@ Disk *records_disk(const Records *r, const DiskConfig *config) {
 StoreConfig records_config(const Records *r, Disk *disk, uint32_t n_slots) {
     StoreConfig config = {.n_layers = RECORDS_LAYERS, .n_experts = RECORDS_EXPERTS, .parts = &r->parts[0][0], .disk = disk, .poison = true};
     config.slab_bytes = n_slots * store_slot_bytes(config.parts, RECORDS_N, disk);
+    config.hint_slots = n_slots;
     return config;
 }
 
@@ -142,6 +143,15 @@ static void put_one(Driver *d) {
     *h = d->held[--d->n_held];
 }
 
+/* Experts of another layer, or of this one, that will perhaps be wanted. */
+static void hint_some(Driver *d) {
+    int32_t experts[RECORDS_EXPERTS];
+    int n = (int)random_below(&d->random, RECORDS_EXPERTS);
+    random_experts(&d->random, experts, n, RECORDS_EXPERTS);
+    int started = store_hint(d->store, (int)random_below(&d->random, RECORDS_LAYERS), experts, n);
+    assert_in_range(started, 0, n);
+}
+
 /* One want, taken to its end; false when a read failed and the rest was dropped. */
 static bool drive_want(Driver *d, const int32_t *experts, int n, int layer, StoreOrder order) {
     Err err = {0};
@@ -170,6 +180,7 @@ static bool drive_want(Driver *d, const int32_t *experts, int n, int layer, Stor
         records_check(d->records, layer, &h->lease);
         d->n_held++;
         taken++;
+        if (random_below(&d->random, 12) == 0) hint_some(d);
         while (d->n_held == HELD_MAX || (d->n_held > 0 && random_below(&d->random, 3) > 0)) put_one(d);
         if (random_below(&d->random, 200) == 0) { /* an interrupt: the rest is not wanted any more */
             store_drop(d->store);
@@ -193,6 +204,7 @@ void records_drive(const Records *r, Store *s, Drive *drive) {
         random_experts(&d.random, experts, n, RECORDS_EXPERTS);
         wanted += (uint64_t)n;
         int layer = drive->wants++ % RECORDS_LAYERS;
+        if (random_below(&d.random, 20) == 0) store_step(s, 1 + random_below(&d.random, 9));
         if (!drive_want(&d, experts, n, layer, random_below(&d.random, 2) ? STORE_ANY : STORE_ASCENDING)) drive->failed++;
     }
     while (d.n_held > 0) put_one(&d);
@@ -200,4 +212,5 @@ void records_drive(const Records *r, Store *s, Drive *drive) {
     store_stats(s, &after);
     assert_int_equal(after.wanted - before.wanted, wanted);
     assert_int_equal(after.hits + after.misses, after.wanted);
+    assert_true(after.hints_used <= after.hinted && after.hint_bytes <= after.bytes_read);
 }

@@ -32,9 +32,9 @@ uint32_t random_below(Random *r, uint32_t n);
 /* n different ids below n_experts, ascending. */
 void random_experts(Random *r, int32_t *experts, int n, int n_experts);
 
-/* Wants of random layers, experts and orders, with leases kept for a while and finished or not, all bytes checked when taken and again
- * before they are put. Stops after n_wants or, with ns_max above 0, after that time. Returns how many wants failed and were dropped; each
- * failure must be a sentence that names layer, expert and file. */
+/* Wants of random layers, experts and orders, hints among them, with leases kept for a while and finished or not, all bytes checked when
+ * taken and again before they are put. Stops after n_wants or, with ns_max above 0, after that time. Returns how many wants failed and
+ * were dropped; each failure must be a sentence that names layer, expert and file. */
 typedef struct Drive {
     int n_wants;
     uint64_t ns_max;

@@ -1,5 +1,6 @@
 /* Hints of the disk room: they fill a drive that has time, never delay a demand, and can be taken back or made demands. */
 #define _GNU_SOURCE
+#include "support/gate.h"
 #include "support/pattern_file.h"
 #include "support/support.h"
 
@@ -8,57 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-/* ---- a drive that answers when the test says so ---- */
-
-/* Every read of the fake stops here until it is let through; what started, and in which order, is written down. */
-typedef struct Gate {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    uint64_t started[64]; /* [n_started] tags */
-    int n_started, n_passed, n_allowed;
-} Gate;
-
-static void gate_pause(void *user, const DiskRead *read, uint32_t ms) {
-    Gate *g = user;
-    (void)ms;
-    pthread_mutex_lock(&g->lock);
-    g->started[g->n_started++] = read->tag;
-    pthread_cond_broadcast(&g->changed);
-    while (g->n_passed == g->n_allowed) pthread_cond_wait(&g->changed, &g->lock);
-    g->n_passed++;
-    pthread_mutex_unlock(&g->lock);
-}
-
-static void gate_allow(Gate *g, int n) {
-    pthread_mutex_lock(&g->lock);
-    g->n_allowed += n;
-    pthread_cond_broadcast(&g->changed);
-    pthread_mutex_unlock(&g->lock);
-}
-
-static void gate_wait_started(Gate *g, int n) {
-    pthread_mutex_lock(&g->lock);
-    while (g->n_started < n) pthread_cond_wait(&g->changed, &g->lock);
-    pthread_mutex_unlock(&g->lock);
-}
-
-/* After a while that would be long enough for one more to start. */
-static int gate_started(Gate *g) {
-    nanosleep(&(struct timespec){0, 30000000}, NULL);
-    pthread_mutex_lock(&g->lock);
-    int n = g->n_started;
-    pthread_mutex_unlock(&g->lock);
-    return n;
-}
-
-static bool gate_saw(Gate *g, uint64_t tag) {
-    pthread_mutex_lock(&g->lock);
-    bool seen = false;
-    for (int i = 0; i < g->n_started; i++) seen = seen || g->started[i] == tag;
-    pthread_mutex_unlock(&g->lock);
-    return seen;
-}
 
 typedef struct Rig {
     Gate gate;
@@ -69,9 +19,9 @@ typedef struct Rig {
 enum { PLACE = 16 * 1024 };
 
 static void rig_open(Rig *r, int depth, int hint_depth) {
-    *r = (Rig){.gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER}, .buffer = new_buffer()};
-    DiskConfig config = {.backend = DISK_FAKE, .depth = depth, .hint_depth = hint_depth,
-                         .faults = {.delay_ppm = 1000000, .fail_file = -1, .pause = gate_pause, .user = &r->gate}};
+    *r = (Rig){.buffer = new_buffer()};
+    gate_init(&r->gate);
+    DiskConfig config = gate_disk(&r->gate, depth, hint_depth);
     r->d = open_disk(&config, write_pattern(temp_dir(), "hints", PATTERN_FILE_BYTES));
     memset(r->buffer, 0xA5, PATTERN_BUFFER_BYTES);
 }
