@@ -75,8 +75,12 @@ const CommandSpec command_table[] = {
     {{"the usual measurement", "sluice bench -m model.gguf -p 512 -n 64 --reps 3 --json"}},
     bench_command},
 {CMD_TRACE, "trace", "record routing and cache events",
-    "Runs a text through the model and writes which experts each token used, and what the cache had of them.",
-    {{"of a text", "sluice trace -m model.gguf -f text.txt -o trace.slt"}},
+    "Runs a text through the model and writes to a small binary file which experts each token used, with what weight, what the cache had "
+    "of them, and how long the step waited. A text longer than the context is run in windows. With -n the model continues the text by "
+    "that many tokens. --chunk 1 runs the text token by token, as decoding does. Other commands record the same with --trace FILE.",
+    {{"of a text, token by token", "sluice trace -m model.gguf --chunk 1 -f text.txt -o text.slt"},
+     {"of a prompt and its continuation", "sluice trace -m model.gguf -p \"Once upon a time\" -n 500 -o story.slt"},
+     {"of any run", "sluice run -m model.gguf -p \"Hello\" --trace hello.slt"}},
     trace_command},
 {CMD_SIMULATE, "simulate", "replay a trace through cache policies and sizes",
     "Replays recorded routing through every policy and many cache sizes, the best possible one (Belady) included.",

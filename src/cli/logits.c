@@ -75,10 +75,10 @@ static ErrCode feed_prompt(Logits *l, Err *err) {
     sluice_probe probe = {.user = l, .logits = on_logits};
     if (l->hidden != NOT_WRITTEN) probe.hidden = on_hidden;
     if (l->topk_ids != NOT_WRITTEN) probe.routing = on_routing;
-    sluice_set_probe(l->e.session, &probe);
+    opened_set_probe(&l->e, &probe);
     uint64_t start = os_now_ns();
     ErrCode code = opened_feed(&l->e, l->ids, l->n_ids, err);
-    sluice_set_probe(l->e.session, NULL);
+    opened_set_probe(&l->e, NULL);
     sluice_stats stats;
     sluice_get_stats(l->e.model, &stats);
     l->time.prefill_ns = l->time.first_ns = os_now_ns() - start;
@@ -158,6 +158,7 @@ ErrCode logits_command(const Options *o, Err *err) {
     ErrCode code = opt_given(o, OPT_IDS) ? ERR_OK : input_text(o, &text, err);
     if (!code) code = opened_open(o, ctx, sluice_text_memory(text.ptr, text.len), &l.e, err);
     if (!code) code = work(o, &l, &text, err);
+    code = opened_end_trace(&l.e, code, err);
     opened_close(&l.e);
     buf_free(&text);
     mem_free(l.ids);

@@ -102,6 +102,7 @@ static int run(const CommandSpec *command, int argc, char **argv) {
 
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away is an error of write, seen in io.c */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow further: then the command says so */
     os_catch_interrupt();
     if (argc < 2) {
         Buf text = {0};

@@ -106,10 +106,17 @@ ErrCode opened_open(const Options *o, int ctx_needed, uint64_t text_bytes, Opene
     say_what_was_chosen(o, &e->info);
     sluice_session_seed(e->session, e->seed);
     sluice_reset_stats(e->model);
-    return ERR_OK;
+    if (!opt_given(o, OPT_TRACE)) return ERR_OK;
+    if (strcmp(opt_text(o, OPT_TRACE, ""), "-") == 0)
+        code = err_set(err, ERR_USAGE, "--trace -: standard output holds the answer; name a file");
+    else
+        code = opened_start_trace(o, e, opt_text(o, OPT_TRACE, ""), err);
+    if (code) opened_close(e);
+    return code;
 }
 
 void opened_close(Opened *e) {
+    opened_end_trace(e, ERR_STATE, NULL);
     sluice_session_free(e->session);
     sluice_close(e->model);
     e->session = NULL;

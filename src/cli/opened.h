@@ -17,6 +17,8 @@ typedef struct Opened {
     OsProgress bar;
     char stage[16];
     bool no_prefill_bar; /* the command draws its own */
+    struct LabTraceWriter *trace; /* --trace, or the trace command; NULL: nothing is recorded */
+    sluice_probe probe;           /* the command's own */
 } Opened;
 
 /* ctx_needed: what the command itself asks for where no --ctx is given; 0: the engine's default. text_bytes: memory that handling
@@ -24,6 +26,14 @@ typedef struct Opened {
 ErrCode opened_open(const Options *o, int ctx_needed, uint64_t text_bytes, Opened *e, Err *err);
 void opened_close(Opened *e);
 ErrCode opened_error(const sluice_error *from, Err *err); /* the engine's error as ours */
+
+/* What the command wants to see of each feed (NULL: nothing), beside what the trace records. Instead of sluice_set_probe. */
+void opened_set_probe(Opened *e, const sluice_probe *probe);
+/* Records the routing into a file; opened_open does it where --trace is given. */
+ErrCode opened_start_trace(const Options *o, Opened *e, const char *path, Err *err);
+/* Ends the trace, if there is one, after the answer was given: to be called before opened_close. code is how the command went so far;
+ * an error of the trace becomes the command's where it has none of its own, and is logged otherwise. */
+ErrCode opened_end_trace(Opened *e, ErrCode code, Err *err);
 
 /* Feeds, with a progress bar; ERR_INTERRUPTED after Ctrl-C. */
 ErrCode opened_feed(Opened *e, const int32_t *ids, size_t n, Err *err);

@@ -109,7 +109,7 @@ const OptionSpec option_table[] = {
 {OPT_MLOCK, 0, "mlock", KIND_FLAG, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, NULL, 0, 0,
     "lock the dense weights in memory, so that nothing can push them out; refused where the memlock limit is too small", NULL},
 {OPT_TRACE, 0, "trace", KIND_TEXT, GROUP_MODEL, CMD_ALL, CMD_ENGINE, true, "FILE", 0, 0,
-    "record routing and cache events", "recording traces is not in this version yet"},
+    "also record which experts each token used and what the cache had of them, for simulate and plot", NULL},
 
 {OPT_TEMP, 0, "temp", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN, true, "T", 0, 1000,
     "temperature; 0 is greedy, ties to the lowest id (default: the model's own settings)", NULL},

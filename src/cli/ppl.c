@@ -49,7 +49,7 @@ static double standard_error(const Ppl *p) {
 
 static ErrCode run_windows(Ppl *p, int windows, Err *err) {
     sluice_probe probe = {.user = p, .logits = on_logits};
-    sluice_set_probe(p->e.session, &probe);
+    opened_set_probe(&p->e, &probe);
     OsProgress bar;
     os_progress_start(&bar, "perplexity:", "windows", (uint64_t)windows);
     ErrCode code = ERR_OK;
@@ -117,6 +117,7 @@ ErrCode ppl_command(const Options *o, Err *err) {
     if (!code) code = opened_open(o, p.window, sluice_text_memory(text.ptr, text.len), &p.e, err);
     p.e.no_prefill_bar = true;
     if (!code) code = work(o, &p, &text, err);
+    code = opened_end_trace(&p.e, code, err);
     opened_close(&p.e);
     sluice_free(p.ids);
     buf_free(&text);

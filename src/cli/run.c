@@ -198,6 +198,7 @@ ErrCode run_command(const Options *o, Err *err) {
             if (opt_on(o, OPT_STATS)) print_stats(&r, &sampling);
         }
     }
+    code = opened_end_trace(&r.e, code, err);
     opened_close(&r.e);
     buf_free(&text);
     buf_free(&r.text);

@@ -1,19 +1,21 @@
 /* lab: measuring. What a machine can do, how fast a model runs on it, and what stands in the way.
  *
  * What this is    probes of memory, arithmetic and disk as the engine uses them (machine*.c), the profile of a machine that is kept in
- *                 the state folder, the checks of `doctor` (doctor*.c) and the measurement of `bench` (bench*.c).
+ *                 the state folder, the checks of `doctor` (doctor*.c) and the measurement of `bench` (bench*.c); traces of what a run
+ *                 wanted of its experts (trace*.c), their replay through the cache (simulate*.c), and pictures (plot*.c).
  * Who owns what   a probe owns its memory and threads from _new to _free, so that a memory plan made in between counts them.
  *                 Strings that are passed in are borrowed for the call.
  * What may fail   memory and threads for the probes, reads of the file that is measured, the state folder. A fact that the kernel does
  *                 not tell is absent in the result, never guessed.
  * Threads         one thread calls; probes spread their work over a pool of their own.
  * Promise         a rate is of bytes that were really read or weights that were really multiplied: no offset is read twice before
- *                 all were read once, and what a cache could have answered is said. Checked by tests/unit/test_lab_machine.c,
- *                 test_lab_doctor.c and tests/cli/test_bench.c.
+ *                 all were read once, and what a cache could have answered is said. A replay asks the engine's own cache. Checked by
+ *                 tests/unit/test_lab_machine.c, test_lab_doctor.c, test_lab_trace.c, test_lab_simulate.c and tests/cli/.
  */
 #ifndef LAB_LAB_H
 #define LAB_LAB_H
 
+#include "cache/cache.h"
 #include "disk/disk.h"
 #include "engine/engine.h"
 #include "kernels/kernels.h"
@@ -159,5 +161,54 @@ typedef struct LabTrap {
 enum { LAB_MAX_TRAPS = 16 };
 /* Returns how many; site NULL: nothing about a disk. */
 int lab_traps(const LabFacts *facts, const LabSite *site, LabTrap traps[LAB_MAX_TRAPS]);
+
+/* ---- traces: what a run wanted of its experts (trace.c, trace_read.c) ---------------------------------------------------------- */
+
+typedef struct LabTraceFacts {
+    char model[64];
+    uint32_t layers, experts, top_k;
+    uint32_t slots;        /* of the cache that the run had */
+    uint64_t record_bytes; /* of one expert, mean */
+} LabTraceFacts;
+
+/* Writes a trace while a model runs. An error, such as a full disk, ends the recording and not the run; lab_trace_finish tells it. */
+typedef struct LabTraceWriter LabTraceWriter;
+LabTraceWriter *lab_trace_new(const char *path, const LabTraceFacts *facts, Err *err);
+/* As members of a sluice_probe with the writer as its user. Every routing of a layer comes before the fetch of that layer. */
+void lab_trace_routing(void *writer, int layer, int position, int k, const int32_t *experts, const float *weights);
+void lab_trace_fetch(void *writer, int layer, int position, int n, int n_wanted, const int32_t *experts, const uint8_t *hit,
+                     uint64_t wait_ns);
+/* Ends the file, which appears under its name only now and only when it is whole; frees the writer. A step that was cut short is left
+ * out. *bytes, *steps: what was written; each may be NULL. */
+ErrCode lab_trace_finish(LabTraceWriter *w, uint64_t *bytes, uint64_t *steps, Err *err);
+
+/* What one layer of one step wanted. */
+typedef struct LabTraceWant {
+    uint32_t layer, n_wanted;
+    bool hits_known;
+    uint32_t wait_us;
+    size_t picks;  /* where its [n_tokens][top_k] picks and weights begin */
+    size_t wanted; /* where its [n_wanted] experts, uses and hits begin */
+} LabTraceWant;
+
+typedef struct LabTraceStep {
+    uint32_t position, n_tokens;
+    size_t first_want;
+    uint32_t n_wants;
+} LabTraceStep;
+
+typedef struct LabTrace {
+    LabTraceFacts facts;
+    LabTraceStep *steps;
+    LabTraceWant *wants;
+    uint16_t *picks, *weights;       /* experts, best first; weights as f16 */
+    uint16_t *wanted, *uses;         /* different experts of a want, ascending; by how many of its tokens each was chosen */
+    uint8_t *hits;                   /* 1: it was in memory */
+    size_t n_steps, n_wants, n_picks, n_wanted;
+    uint64_t n_tokens;
+} LabTrace;
+/* Reads and checks a whole trace. */
+LabTrace *lab_trace_read(const char *path, Err *err);
+void lab_trace_free(LabTrace *t);
 
 #endif

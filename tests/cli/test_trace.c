@@ -1,0 +1,46 @@
+/* trace, --trace and what may go wrong with the file, as a user meets it. */
+#include "support/program.h"
+#include "support/support.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void a_trace_is_recorded_beside_any_answer(void **state) {
+    (void)state;
+    const Result *r = shell_expect(0, "$S run -p Hello -n 4 --temp 0 --quiet");
+    char answer[256];
+    snprintf(answer, sizeof answer, "%s", r->out);
+    r = shell_expect(0, "$S run -p Hello -n 4 --temp 0 --quiet --trace $T/run.slt && test -s $T/run.slt");
+    assert_string_equal(r->out, answer);
+    shell_expect(0, "$S logits -p 'Once upon' --routing --quiet -o $T/a.st && "
+                    "$S logits -p 'Once upon' --routing --quiet -o $T/b.st --trace $T/logits.slt && cmp $T/a.st $T/b.st && test -s $T/logits.slt");
+    shell_expect(0, "$S trace -p 'Once upon a time' -n 5 --quiet -o $T/trace.slt && test -s $T/trace.slt");
+}
+
+static void a_full_disk_costs_the_trace_and_not_the_answer(void **state) {
+    (void)state;
+    const Result *r = shell_expect(1, "$S run -p Hello -n 4 --temp 0 --trace /dev/full");
+    assert_true(r->out_len > 0);
+    assert_non_null(strstr(r->err, "/dev/full: writing the trace failed"));
+    assert_non_null(strstr(r->err, "No space left on device"));
+    r = shell_expect(1, "ulimit -f 8; $S run --raw -p 'Once upon a time' -n 60 --temp 0 --trace $T/big.slt");
+    assert_true(r->out_len > 0);
+    assert_non_null(strstr(r->err, "big.slt: writing the trace failed"));
+    shell_expect(1, "test -e $T/big.slt");
+}
+
+static void a_trace_needs_a_place(void **state) {
+    (void)state;
+    assert_non_null(strstr(shell_expect(2, "$S trace -p Hello")->err, "-o is missing"));
+    assert_non_null(strstr(shell_expect(2, "$S run -p Hello --trace -")->err, "standard output holds the answer"));
+    assert_non_null(strstr(shell_expect(1, "$S run -p Hello --trace $T/none/x.slt")->err, "none/x.slt"));
+}
+
+int main(void) {
+    const struct CMUnitTest trace[] = {
+        cmocka_unit_test(a_trace_is_recorded_beside_any_answer),
+        cmocka_unit_test(a_full_disk_costs_the_trace_and_not_the_answer),
+        cmocka_unit_test(a_trace_needs_a_place),
+    };
+    return RUN_TESTS(trace);
+}
