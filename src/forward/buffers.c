@@ -17,20 +17,20 @@ static void *take(Layout *l, uint64_t count, uint64_t size) {
 
 static float *floats(Layout *l, uint64_t count) { return take(l, count, sizeof(float)); }
 
-static void take_rows(Layout *l, Rows *r, const ForwardConfig *c, uint32_t n) {
+static void take_rows(Layout *l, Rows *r, const ForwardConfig *c, uint64_t count, uint32_t n) {
     r->n = n;
     r->padded = (uint32_t)align_up(n, KERNELS_ACT_BLOCK);
-    r->x = floats(l, (uint64_t)c->chunk * n);
-    r->q = c->precise ? NULL : take(l, (uint64_t)c->chunk * r->padded, 1);
-    r->scale = c->precise ? NULL : floats(l, (uint64_t)c->chunk * r->padded / KERNELS_ACT_BLOCK);
-    r->acts = take(l, c->chunk, sizeof *r->acts);
+    r->x = floats(l, count * n);
+    r->q = c->precise ? NULL : take(l, count * r->padded, 1);
+    r->scale = c->precise ? NULL : floats(l, count * r->padded / KERNELS_ACT_BLOCK);
+    r->acts = take(l, count, sizeof *r->acts);
 }
 
-static void bind_rows(Rows *r, uint32_t chunk) {
-    for (uint32_t t = 0; t < chunk; t++) {
-        r->acts[t].x = r->x + (uint64_t)t * r->n;
-        r->acts[t].q = r->q ? r->q + (uint64_t)t * r->padded : NULL;
-        r->acts[t].scale = r->q ? r->scale + (uint64_t)t * (r->padded / KERNELS_ACT_BLOCK) : NULL;
+static void bind_rows(Rows *r, uint64_t count) {
+    for (uint64_t t = 0; t < count; t++) {
+        r->acts[t].x = r->x + t * r->n;
+        r->acts[t].q = r->q ? r->q + t * r->padded : NULL;
+        r->acts[t].scale = r->q ? r->scale + t * (r->padded / KERNELS_ACT_BLOCK) : NULL;
     }
 }
 
@@ -47,8 +47,8 @@ static void lay_out_mixer(Forward *f, Layout *l) {
     f->decay = floats(l, chunk * s->lin_v_heads);
     f->k = floats(l, chunk * s->n_kv_heads * s->head_dim);
     f->v = floats(l, chunk * s->n_kv_heads * s->head_dim);
-    take_rows(l, &f->lin_o, &f->c, forward_v_width(s));
-    take_rows(l, &f->att_o, &f->c, s->n_heads * s->head_dim);
+    take_rows(l, &f->lin_o, &f->c, chunk, forward_v_width(s));
+    take_rows(l, &f->att_o, &f->c, chunk, s->n_heads * s->head_dim);
     f->cosines = floats(l, chunk * s->rotary_dim / 2);
     f->sines = floats(l, chunk * s->rotary_dim / 2);
     f->inv_freq = floats(l, s->rotary_dim / 2);
@@ -63,10 +63,12 @@ static void lay_out_experts(Forward *f, Layout *l) {
     f->picks = take(l, chunk * k, sizeof *f->picks);
     f->pick_at = take(l, s->n_experts + 1, sizeof *f->pick_at);
     f->wanted = take(l, s->n_experts, sizeof *f->wanted);
+    f->uses = take(l, s->n_experts, sizeof *f->uses);
+    f->open = take(l, k, sizeof *f->open);
     f->gathered = take(l, chunk, sizeof *f->gathered);
     f->up = floats(l, chunk * max_u64(s->expert_inner, s->shared_inner));
-    take_rows(l, &f->inner, &f->c, s->expert_inner);
-    take_rows(l, &f->shared_inner, &f->c, s->shared_inner);
+    take_rows(l, &f->inner, &f->c, max_u64(chunk, k), s->expert_inner);
+    take_rows(l, &f->shared_inner, &f->c, chunk, s->shared_inner);
     f->out = floats(l, max_u64(chunk, k) * s->hidden);
     f->shared_out = floats(l, s->shared_inner ? chunk * s->hidden : 0);
     f->shared_w = floats(l, chunk);
@@ -85,7 +87,7 @@ static uint64_t lay_out(Forward *f, void *base, int n_threads) {
     Layout layout = {(uintptr_t)base, 0}, *l = &layout;
     uint64_t chunk = f->c.chunk;
     f->x = floats(l, chunk * s->hidden);
-    take_rows(l, &f->in, &f->c, s->hidden);
+    take_rows(l, &f->in, &f->c, chunk, s->hidden);
     f->in_f32 = take(l, chunk, sizeof *f->in_f32);
     f->mix = floats(l, chunk * s->hidden);
     lay_out_mixer(f, l);
@@ -129,7 +131,7 @@ Forward *forward_new(const ForwardConfig *config, Err *err) {
     bind_rows(&f->in, config->chunk);
     bind_rows(&f->lin_o, config->chunk);
     bind_rows(&f->att_o, config->chunk);
-    bind_rows(&f->inner, config->chunk);
+    bind_rows(&f->inner, max_u64(config->chunk, config->top_k));
     bind_rows(&f->shared_inner, config->chunk);
     for (uint32_t t = 0; t < config->chunk; t++) f->in_f32[t].x = f->in.acts[t].x;
     for (uint32_t i = 0; i < f->s->rotary_dim / 2; i++)

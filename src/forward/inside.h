@@ -53,9 +53,11 @@ struct Forward {
     Pick *picks;         /* [chunk * k] sorted by expert, then by token */
     uint32_t *pick_at;   /* [n_experts + 1] where each expert's picks begin */
     int32_t *wanted;     /* [n_experts] experts that this step needs of this layer, ascending */
+    uint32_t *uses;      /* [n_experts] how many tokens want each of them */
     KernelsActs *gathered; /* [chunk] inputs of one expert's tokens */
     float *up;           /* [chunk][larger of the inner sizes] */
-    Rows inner;          /* [chunk][expert_inner] silu(gate) * up */
+    Rows inner;          /* [max(chunk, k)][expert_inner] silu(gate) * up; with one token, of each of its experts */
+    StoreLease *open;    /* [k] one token's experts whose down is still on its way */
     Rows shared_inner;   /* [chunk][shared_inner] the same of the shared expert */
     float *out;          /* [max(chunk, k)][hidden] outputs of one expert; with one token, of each of its experts */
     float *shared_out;   /* [chunk][hidden] output of the shared expert, added last */
@@ -126,6 +128,21 @@ void forward_rope_table(Forward *f, uint32_t position);
 
 /* Fills top_ids, top_w, picks, pick_at and wanted from f->in; *n_wanted is the number of experts that this step needs. */
 ErrCode forward_route(Forward *f, const ModelLayer *layer, uint32_t *n_wanted, Err *err);
+/* One expert, routed or shared, over some tokens of the step. */
+typedef struct ExpertJob {
+    Forward *f;
+    const ModelMat *mat[3];     /* gate, up [inner, hidden], down [hidden, inner] */
+    const uint8_t *data[3];
+    const KernelsActs *acts;    /* [n] inputs */
+    uint32_t n, row;            /* tokens; the first of their rows in inner */
+    Rows *inner;                /* [.. row + n][inner] what is between the halves */
+    float *out;                 /* [n][hidden] */
+    const Pick *add_to;         /* [n] add weight * out to mix of these tokens; NULL: leave it in out */
+    uint32_t rows_per_task;
+} ExpertJob;
+void forward_gate_up(ExpertJob *j); /* acts to inner */
+void forward_down(ExpertJob *j);    /* inner to out */
+
 /* Reads f->in, writes f->mix. */
 ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_index, uint32_t n_wanted, Err *err);
 

@@ -43,7 +43,10 @@ static uint32_t sort_picks(Forward *f) {
     memset(at, 0, (n_experts + 1) * sizeof *at);
     for (uint32_t i = 0; i < n_picks; i++) at[f->top_ids[i] + 1]++;
     for (uint32_t e = 0; e < n_experts; e++) {
-        if (at[e + 1]) f->wanted[n_wanted++] = (int32_t)e;
+        if (at[e + 1]) {
+            f->uses[n_wanted] = at[e + 1];
+            f->wanted[n_wanted++] = (int32_t)e;
+        }
         at[e + 1] += at[e];
     }
     for (uint32_t i = 0; i < n_picks; i++) {

@@ -289,6 +289,21 @@ ErrCode store_finish(Store *s, StoreLease *lease, Err *err) {
     return s->failure.code;
 }
 
+bool store_next_ready(Store *s) {
+    store_land(s, false);
+    store_start_reads(s);
+    return s->want.code || pick(&s->want);
+}
+
+bool store_finish_ready(Store *s, const StoreLease *lease) {
+    const Slot *slot = leased_slot(s, lease);
+    return slot_whole(slot) || !slot->flying;
+}
+
+void store_wait(Store *s) {
+    if (s->reads_in_flight > 0) wait_for_disk(s);
+}
+
 void store_put(Store *s, const StoreLease *lease) {
     Slot *slot = leased_slot(s, lease);
     /* when only reads hold it, their failure is nobody's any more */

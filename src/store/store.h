@@ -76,6 +76,12 @@ ErrCode store_want(Store *s, int layer, const int32_t *experts, const uint32_t *
 ErrCode store_next(Store *s, StoreLease *lease, Err *err);
 /* Waits until the lease is whole; at once if it is. The error of its reads otherwise: the lease must still be put. */
 ErrCode store_finish(Store *s, StoreLease *lease, Err *err);
+/* For a caller that has other work to do, in STORE_ANY order. Whether store_next, or store_finish of this lease, would return at once,
+ * be it with the error of a read; and sleeping (counted as waiting) until a read has landed, which may make neither ready. store_wait
+ * returns at once when no read is on its way: then a lease can be finished, and if there is none, the next one taken. */
+bool store_next_ready(Store *s);
+bool store_finish_ready(Store *s, const StoreLease *lease);
+void store_wait(Store *s);
 /* Gives the slot back, whole or not: what is still on its way to it lands first. */
 void store_put(Store *s, const StoreLease *lease);
 /* Reads ahead, when the disk has time, what is not there of the experts that `layer` will probably want, likeliest first. Best effort:

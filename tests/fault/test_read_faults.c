@@ -62,23 +62,25 @@ static void a_dead_expert_ends_the_run_by_name(void **state) {
     (void)state;
     static float logits[MAKE_VOCAB];
     const char *path = model_of(0);
-    DiskConfig clean = clean_disk();
-    Rig r = model_on(path, &clean);
-    StorePart part = r.parts[((size_t)1 * r.model->shape.n_experts + 3) * STORE_PARTS + 1]; /* layer 1, expert 3, up */
-    Err err = {0};
-    rig_close(&r);
-    DiskConfig dead = {.backend = DISK_FAKE, .retries = 2};
-    dead.faults = (DiskFaults){.fail_file = 0, .fail_offset = part.offset + part.bytes / 2};
-    r = model_on(path, &dead);
-    for (int round = 0; round < 3; round++) { /* the same end every time, whatever the cache holds by now */
-        err = (Err){0};
-        assert_int_equal(run(&r, logits, &err), ERR_IO);
-        assert_non_null(strstr(err.text, "layer 1"));
-        assert_non_null(strstr(err.text, "expert 3"));
-        assert_non_null(strstr(err.text, path));
-        assert_int_equal(forward_step(r.forward, r.state, ids, 1, NULL, &err), ERR_STATE); /* no way on from half a step */
+    for (int which = 0; which < STORE_PARTS; which++) {
+        DiskConfig clean = clean_disk();
+        Rig r = model_on(path, &clean);
+        StorePart part = r.parts[((size_t)1 * r.model->shape.n_experts + 3) * STORE_PARTS + (size_t)which]; /* layer 1, expert 3 */
+        Err err = {0};
+        rig_close(&r);
+        DiskConfig dead = {.backend = DISK_FAKE, .retries = 2};
+        dead.faults = (DiskFaults){.fail_file = 0, .fail_offset = part.offset + part.bytes / 2};
+        r = model_on(path, &dead);
+        for (int round = 0; round < 3; round++) { /* the same end every time, whatever the cache holds by now */
+            err = (Err){0};
+            assert_int_equal(run(&r, logits, &err), ERR_IO);
+            assert_non_null(strstr(err.text, "layer 1"));
+            assert_non_null(strstr(err.text, "expert 3"));
+            assert_non_null(strstr(err.text, path));
+            assert_int_equal(forward_step(r.forward, r.state, ids, 1, NULL, &err), ERR_STATE); /* no way on from half a step */
+        }
+        rig_close(&r);
     }
-    rig_close(&r);
 }
 
 static void many_faults_give_the_right_bits_or_an_error(void **state) {
