@@ -12,6 +12,10 @@ enum {
     MERGED_BYTES_MAX = 1024 * 1024
 };
 
+/* Alignments are powers of two, and this runs for every record that is read. */
+static uint64_t down_to(uint64_t n, uint32_t alignment) { return n & ~((uint64_t)alignment - 1); }
+static uint64_t up_to(uint64_t n, uint32_t alignment) { return down_to(n + alignment - 1, alignment); }
+
 static bool lies_before(const StorePart *a, const StorePart *b) {
     return a->file != b->file ? a->file < b->file : a->offset < b->offset;
 }
@@ -33,16 +37,16 @@ void layout_record(Layout *l, const StorePart *parts, const Disk *disk) {
     for (int i = 0; i < STORE_PARTS; i++) {
         const StorePart *p = &parts[order[i]];
         uint32_t alignment = disk_alignment(disk, p->file);
-        uint64_t start = align_down(p->offset, alignment), end = p->offset + p->bytes;
+        uint64_t start = down_to(p->offset, alignment), end = p->offset + p->bytes;
         LayoutRead *r = l->n_reads > 0 ? &l->reads[l->n_reads - 1] : NULL;
         bool near = r && r->file == p->file && start <= r->offset + r->bytes + MERGE_GAP_BYTES;
         if (!near || end - r->offset > MERGED_BYTES_MAX) {
             r = &l->reads[l->n_reads++];
-            *r = (LayoutRead){.file = p->file, .offset = start, .at = align_up(l->bytes, alignment > CACHE_LINE ? alignment : CACHE_LINE)};
+            *r = (LayoutRead){.file = p->file, .offset = start, .at = up_to(l->bytes, alignment > CACHE_LINE ? alignment : CACHE_LINE)};
         }
         r->parts |= 1u << order[i];
         if (end - r->offset > r->need) r->need = end - r->offset;
-        r->bytes = align_up(r->need, alignment);
+        r->bytes = up_to(r->need, alignment);
         l->part_at[order[i]] = r->at + (p->offset - r->offset);
         l->bytes = r->at + r->bytes;
     }

@@ -146,6 +146,7 @@ static bool give_slot(Store *s, int entry) {
 
 void store_start_reads(Store *s) {
     Want *w = &s->want;
+    if (w->next_start >= w->n) return;
     /* `rest` fills the buffer from the middle: at most two of three reads are first, at most one is not */
     size_t n = 0, n_rest = 0, records = 0, records_max = s->n_reads / STORE_PARTS;
     DiskRead *rest = s->reads + 2 * records_max;
