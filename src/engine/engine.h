@@ -73,6 +73,8 @@ typedef struct EngineWork {
     uint64_t record_weights;
     uint64_t dense_bytes;         /* read per decoded token: all dense weights but the embedding table */
     uint64_t dense_weights;
+    uint64_t shared_bytes, shared_weights; /* of these the shared experts, which are computed under the reads */
+    uint64_t head_bytes, head_weights;     /* of these the output head, which a prompt needs once */
     uint64_t state_bytes;         /* recurrent state, read and written once per token */
     uint64_t kv_bytes_per_position;
 } EngineWork;
@@ -82,13 +84,15 @@ typedef struct EnginePrediction {
     double bytes_per_token_cold, bytes_per_token;
     double disk_s, dram_s, compute_s; /* each term of one decoded token alone */
     double bound_tok_s;           /* everything overlapped: 1 / max(disk, dram, compute) */
-    double bound_serial_tok_s;    /* per layer: dense compute, then the slower of miss reads and hit compute */
+    double bound_serial_tok_s;    /* per layer: dense compute, then the slower of miss reads and expert compute */
     double decode_tok_s;          /* what we expect */
     double prefill_tok_s;
     const char *bound_by;         /* "disk", "dram", "compute" */
 } EnginePrediction;
 
-/* A pure function. hit_rate < 0: derive it from the cache's share of all experts (uniform routing, the worst case). */
+/* A pure function. hit_rate < 0: derive it from the cache's share of all experts (uniform routing, the worst case). position: how many
+ * tokens lie before the one that is decoded. A rate of 0 that is needed makes the speeds 0. Nothing gets slower when memory or any
+ * rate grows. docs/planning.md has the formulas. */
 void engine_predict(const EngineWork *work, const EngineMachine *machine, const sluice_plan *plan, uint32_t chunk, uint32_t position,
                     double hit_rate, EnginePrediction *out);
 

@@ -1,0 +1,97 @@
+/* How fast a model will run: a pure function of what it costs, what the machine can do and how much of it lies in memory.
+ *
+ * Every part of a step takes as long as the slower of bringing its bytes from memory and computing with them. Per layer the engine
+ *   computes the mixer and the router                          (nothing can hide this)
+ *   reads the experts that are not there, and meanwhile computes the shared expert, those that are there, and what has landed;
+ *   computes the last one that landed.
+ * The bounds leave out what an ideal engine could hide. */
+#include "engine/engine.h"
+
+#include <math.h>
+
+/* Seconds for `amount` at a rate; 0 of anything takes no time at any rate. */
+static double seconds(double amount, double rate) { return amount <= 0 ? 0 : rate > 0 ? amount / rate : INFINITY; }
+
+static double larger(double a, double b) { return a > b ? a : b; }
+
+static double speed(double s) { return s > 0 && isfinite(s) ? 1 / s : 0; }
+
+/* Under uniform routing a cache hits its share. Where a token's own experts do not all fit, each layer evicts what the next token would
+ * have found. */
+static double uniform_hits(const EngineWork *w, const sluice_plan *plan) {
+    if (plan->experts_total == 0 || plan->cache_slots >= plan->experts_total) return 1;
+    if (plan->cache_slots < (uint64_t)w->layers * w->experts_per_token) return 0;
+    return (double)plan->cache_slots / plan->experts_total;
+}
+
+/* One layer of one decoded token. */
+typedef struct Layer {
+    double dense, shared; /* seconds that the mixer and the router, and the shared expert take */
+    double experts;       /* all wanted experts, from memory */
+    double read, start;   /* misses at full rate; what the first read takes longer than that */
+    double last;          /* computing one expert */
+} Layer;
+
+static double section(const EngineMachine *m, double bytes, double weights, double rate) {
+    return larger(seconds(bytes, m->dram_bytes_per_s), seconds(weights, rate));
+}
+
+static Layer layer_of(const EngineWork *w, const EngineMachine *m, double hits, double position) {
+    double layers = w->layers ? w->layers : 1, k = w->experts_per_token, misses = (1 - hits) * k;
+    double record = (double)w->record_bytes, weights = (double)w->record_weights;
+    double mixer_bytes = (double)(w->dense_bytes - w->shared_bytes) + 2 * (double)w->state_bytes;
+    mixer_bytes += (double)w->kv_bytes_per_position * position;
+    Layer l = {.dense = section(m, mixer_bytes, (double)(w->dense_weights - w->shared_weights), m->dense_weights_per_s) / layers,
+               .shared = section(m, (double)w->shared_bytes, (double)w->shared_weights, m->dense_weights_per_s) / layers,
+               .last = section(m, record, weights, m->expert_weights_per_s)};
+    /* what is read is first written to memory */
+    l.experts = section(m, (k + misses) * record, k * weights, m->expert_weights_per_s);
+    l.read = seconds(misses * record, m->disk_bytes_per_s);
+    double any = 1 - pow(hits, k), part = seconds(record / 3, m->disk_bytes_per_s);
+    l.start = misses > 0 && m->disk_read_s > part ? any * (m->disk_read_s - part) : 0;
+    l.last *= any;
+    return l;
+}
+
+static void decode(const EngineWork *w, const EngineMachine *m, double hits, double position, EnginePrediction *out) {
+    double layers = w->layers ? w->layers : 1, k = w->experts_per_token, record = (double)w->record_bytes;
+    double all = layers * k * record, missed = (1 - hits) * all;
+    out->hit_rate = hits;
+    out->bytes_per_token_cold = all;
+    out->bytes_per_token = missed;
+    out->disk_s = seconds(missed, m->disk_bytes_per_s);
+    double traffic = (double)w->dense_bytes + 2 * (double)w->state_bytes + (double)w->kv_bytes_per_position * position + all + missed;
+    out->dram_s = seconds(traffic, m->dram_bytes_per_s);
+    out->compute_s = seconds((double)w->dense_weights, m->dense_weights_per_s) +
+                     seconds(layers * k * (double)w->record_weights, m->expert_weights_per_s);
+    double bound = larger(out->disk_s, larger(out->dram_s, out->compute_s));
+    out->bound_by = bound == out->disk_s ? "disk" : bound == out->dram_s ? "dram" : "compute";
+    Layer l = layer_of(w, m, hits, position);
+    double serial = layers * (l.dense + larger(l.read, l.shared + l.experts));
+    double expected = layers * (l.dense + larger(l.start + l.read + l.last, l.shared + l.experts));
+    out->bound_tok_s = speed(bound);
+    out->bound_serial_tok_s = speed(larger(serial, bound));
+    out->decode_tok_s = speed(larger(expected, bound));
+}
+
+/* A chunk reads every expert that any of its tokens wants once, in ascending order, and computes each as it comes. */
+static double prefill_tok_s(const EngineWork *w, const EngineMachine *m, double share, double tokens) {
+    double layers = w->layers ? w->layers : 1, experts = w->experts, record = (double)w->record_bytes;
+    double wanted = experts > 0 ? experts * (1 - pow(1 - w->experts_per_token / experts, tokens)) : 0;
+    double missed = wanted * (1 - share);
+    double rate = m->batched_weights_per_s;
+    double dense = section(m, (double)(w->dense_bytes - w->head_bytes), tokens * (double)(w->dense_weights - w->head_weights), rate);
+    dense += section(m, (double)w->head_bytes, (double)w->head_weights, m->dense_weights_per_s);
+    double routed = section(m, (wanted + missed) * record, tokens * w->experts_per_token * (double)w->record_weights, rate);
+    double read = seconds(missed * record, m->disk_bytes_per_s);
+    return tokens * speed(dense + layers * larger(read, routed));
+}
+
+void engine_predict(const EngineWork *work, const EngineMachine *machine, const sluice_plan *plan, uint32_t chunk, uint32_t position,
+                    double hit_rate, EnginePrediction *out) {
+    double uniform = uniform_hits(work, plan);
+    double share = plan->experts_total ? (double)plan->cache_slots / plan->experts_total : 1;
+    *out = (EnginePrediction){.hit_rate = 0};
+    decode(work, machine, hit_rate < 0 ? uniform : hit_rate > 1 ? 1 : hit_rate, position, out);
+    out->prefill_tok_s = prefill_tok_s(work, machine, share > 1 ? 1 : share, chunk ? chunk : 1);
+}
