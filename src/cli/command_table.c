@@ -71,8 +71,12 @@ const CommandSpec command_table[] = {
      {"for programs", "sluice doctor --json | jq .warnings"}},
     doctor_command},
 {CMD_BENCH, "bench", "prefill and decode speed beside the machine's own bound",
-    "Measures prefill and decode several times and compares them with what disk, memory and arithmetic allow.",
-    {{"the usual measurement", "sluice bench -m model.gguf -p 512 -n 64 --reps 3 --json"}},
+    "Measures prefill and decode several times and compares them with what disk, memory and arithmetic allow on this machine, probed "
+    "between the repetitions. What is fed is random (the same for the same --seed), since greedy decoding of random weights repeats "
+    "itself and would only measure the cache; some tokens are decoded before the clock starts. docs/performance.md defines every number.",
+    {{"the usual measurement", "sluice bench -m model.gguf -p 512 -n 64 --reps 3"},
+     {"under a budget, for programs", "sluice bench -m model.gguf --ram 8G --json | jq '.decode_tok_s, .bound_serial_tok_s'"},
+     {"the small model inside sluice", "sluice bench -p 64 -n 32"}},
     bench_command},
 {CMD_TRACE, "trace", "record routing and cache events",
     "Runs a text through the model and writes to a small binary file which experts each token used, with what weight, what the cache had "

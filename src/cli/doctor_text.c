@@ -86,7 +86,8 @@ void doctor_print(const Doctor *d) {
     print_machine(d);
     print_rates(d);
     out_printf("\ndisk     %s: %s, %s of %s free; GB/s by size of a read and reads in flight (%s)\n", d->site.path,
-               d->site.place.file_system[0] ? d->site.place.file_system : "an unknown file system", format_size(d->site.place.free_bytes, a),
+               d->site.place.file_system[0] ? d->site.place.file_system : "an unknown file system",
+               format_size(d->site.place.free_bytes, a),
                format_size(d->site.place.total_bytes, b), d->profile.io);
     print_sweep("direct", &d->direct);
     print_sweep("through the page cache, emptied before", &d->buffered);

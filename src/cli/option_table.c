@@ -125,8 +125,8 @@ const OptionSpec option_table[] = {
     "subtracted once per occurrence; 0: off", NULL},
 {OPT_REPEAT, 0, "repeat", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN, true, "X", 0.01, 100,
     "positive logits of tokens that occurred are divided by it, negative ones multiplied; 1: off", NULL},
-{OPT_SEED, 0, "seed", KIND_INT, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_SYNTH, true, "N", 0, 9223372036854775807.0,
-    "of the random generator (default: a new one each time, printed by --stats; of synth: 0)", NULL},
+{OPT_SEED, 0, "seed", KIND_INT, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_BENCH | CMD_SYNTH, true, "N", 0, 9223372036854775807.0,
+    "of the random generator (default: a new one each time, printed by --stats; of synth: 0, of bench: 1)", NULL},
 
 {OPT_STATS, 0, "stats", KIND_FLAG, GROUP_OUTPUT, CMD_ALL, CMD_ENGINE, true, NULL, 0, 0,
     "print plan, speed, bytes read, hit rate, disk wait and memory at the end", NULL},

@@ -211,4 +211,59 @@ typedef struct LabTrace {
 LabTrace *lab_trace_read(const char *path, Err *err);
 void lab_trace_free(LabTrace *t);
 
+/* ---- bench (bench.c, bounds.c) --------------------------------------------------------------------------------------------- */
+
+/* What one decoded token of this model costs, from its headers: top_k 0 means the model's own, kv_bytes of one key or value. */
+void lab_work(const Model *model, uint32_t top_k, uint32_t kv_bytes, EngineWork *work);
+
+enum { LAB_MAX_MISSES = 256 };
+
+/* How some tokens went: counts and clocks of one repetition. */
+typedef struct LabRun {
+    uint64_t tokens, ns;
+    sluice_stats stats;
+    /* [m]: how often a layer of a token missed exactly m experts; those that missed more stand in the last */
+    uint64_t misses[LAB_MAX_MISSES];
+} LabRun;
+
+typedef struct LabBounds {
+    double disk_s, dram_s, compute_s; /* of one token, each alone */
+    double bound_tok_s;           /* everything overlapped: 1 / max(disk, dram, compute) */
+    double bound_serial_tok_s;    /* nothing hidden across layers: per layer dense work, then the slower of miss reads and hit compute; the
+                                     work by the run's own clocks */
+    double bound_serial_probed_tok_s; /* the same with the probes' rates of memory and arithmetic */
+    const char *bound_by;         /* "disk", "dram", "compute" */
+    bool disturbed;               /* the run was faster than the probes allow: they were disturbed, and the bound is the run's own */
+} LabBounds;
+/* Pure. The run is of decoded tokens, one at a time, at about this position. */
+void lab_bounds(const EngineWork *work, const EngineMachine *machine, const LabRun *run, uint32_t position, LabBounds *out);
+/* The same for a prompt: the slower of what was read and what was multiplied. */
+double lab_prefill_bound(const EngineWork *work, const EngineMachine *machine, const LabRun *run);
+
+typedef struct LabBenchConfig {
+    sluice_model *model;
+    sluice_session *session;
+    LabProbe *probe;
+    LabDisk *disk;
+    uint32_t request_bytes;
+    int prefill, decode, warm; /* tokens; warm ones are decoded before the clock starts */
+    int reps;
+    uint64_t seed;             /* of the token ids */
+    const char *const *paths;  /* [n_paths] the model's files: where reads are buffered their page cache is dropped and looked at */
+    uint32_t n_paths;
+    void (*set_probe)(void *user, const sluice_probe *probe); /* in place of sluice_set_probe; NULL: that */
+    bool (*progress)(void *user, const char *what, int rep, int done, int total); /* false: interrupt */
+    void *user;
+} LabBenchConfig;
+
+typedef struct LabRep {
+    EngineMachine machine;     /* probed just before this repetition */
+    LabRun prefill, decode;
+    double cached;             /* share of the files in the page cache before the repetition; < 0: not looked at, or not told */
+} LabRep;
+
+/* reps: [config->reps] results; after: the probes once more at the end. */
+ErrCode lab_bench(const LabBenchConfig *config, LabRep *reps, EngineMachine *after, Err *err);
+double lab_median(const double *values, int n); /* of at most 1024 */
+
 #endif

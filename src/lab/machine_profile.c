@@ -178,9 +178,9 @@ ErrCode lab_profile_save(const char *state_dir, const LabProfile *p, Err *err) {
     if (!code) code = profile_path(state_dir, path, sizeof path, err);
     if (code) return code;
     const EngineMachine *m = &p->machine;
-    json_t *o = json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:b,s:I,s:i,s:I}",
-                          "version", VERSION, "date", p->date, "kernel", p->kernel, "cpu", p->cpu, "rung", p->rung, "dense_types",
-                          p->dense_types, "expert_types", p->expert_types, "disk_path", p->disk_path, "file_system", p->file_system, "io", p->io, "direct", p->direct, "request_bytes",
+    json_t *o = json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:b,s:I,s:i,s:I}", "version", VERSION, "date", p->date, "kernel",
+                          p->kernel, "cpu", p->cpu, "rung", p->rung, "dense_types", p->dense_types, "expert_types", p->expert_types,
+                          "disk_path", p->disk_path, "file_system", p->file_system, "io", p->io, "direct", p->direct, "request_bytes",
                           (json_int_t)p->request_bytes, "depth", p->depth, "dram_probe_bytes", (json_int_t)p->dram_probe_bytes);
     json_t *rates = json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:i}", "disk_bytes_per_s", m->disk_bytes_per_s, "disk_read_s", m->disk_read_s,
                               "dram_bytes_per_s", m->dram_bytes_per_s, "dense_weights_per_s", m->dense_weights_per_s,

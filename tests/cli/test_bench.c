@@ -1,0 +1,109 @@
+/* sluice bench on the model inside the program: every field is there, and the numbers agree with each other. */
+#include "support/program.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double real(const json_t *o, const char *name) {
+    const json_t *v = json_object_get(o, name);
+    if (!json_is_number(v)) fail_msg("no number %s", name);
+    if (!isfinite(json_number_value(v))) fail_msg("%s is not finite", name);
+    return json_number_value(v);
+}
+
+static json_t *bench(const char *options) {
+    char line[400];
+    snprintf(line, sizeof line, "$S bench --json -p 24 -n 12 --reps 2 --threads 2 %s", options);
+    return result_json(shell_expect(0, line));
+}
+
+static void bench_has_its_fields_and_they_agree(void **state) {
+    (void)state;
+    json_t *o = bench("");
+    static const char *const positive[] = {
+        "prefill_tok_s", "prefill_tok_s_min", "prefill_tok_s_max", "decode_tok_s", "decode_tok_s_min", "decode_tok_s_max", "ttft_ms",
+        "disk_gb_s_probe", "dram_gb_s_probe", "bound_tok_s", "bound_serial_tok_s", "bound_serial_probed_tok_s", "prefill_bound_tok_s",
+        "rss_max_bytes", "threads", "dense_ms", "expert_ms", "dense_gweights_s_probe", "prefill_wanted", "seed"};
+    static const char *const any[] = {"bytes_read_per_token", "hit_rate", "disk_gb_s", "wait_ms", "store_ms", "store_disk_cpu_share",
+                                      "hint_bytes_per_token", "hint_used_share", "prefill_misses"};
+    for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
+        if (real(o, positive[i]) <= 0) fail_msg("%s is not positive", positive[i]);
+    for (size_t i = 0; i < sizeof any / sizeof *any; i++) assert_true(real(o, any[i]) >= 0);
+    assert_true(real(o, "bound_tok_s") >= real(o, "bound_serial_tok_s") * (1 - 1e-9));
+    assert_true(real(o, "decode_tok_s_min") <= real(o, "decode_tok_s") && real(o, "decode_tok_s") <= real(o, "decode_tok_s_max"));
+    assert_true(real(o, "prefill_tok_s_min") <= real(o, "prefill_tok_s") && real(o, "prefill_tok_s") <= real(o, "prefill_tok_s_max"));
+    assert_true(real(o, "hit_rate") <= 1);
+    assert_true(real(o, "prefill_misses") <= real(o, "prefill_wanted")); /* no expert was read twice in a chunk */
+    static const char *const texts[] = {"bound_by", "cpu", "io", "arch", "model"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) assert_true(json_is_string(json_object_get(o, texts[i])));
+    assert_true(json_is_boolean(json_object_get(o, "direct")));
+    const json_t *plan = json_object_get(o, "plan");
+    assert_true(json_is_true(json_object_get(plan, "fits")));
+    assert_true(real(plan, "ram_bytes") >= real(o, "rss_max_bytes"));
+    assert_true(real(plan, "cache_slots") > 0 && real(plan, "experts_total") == 192);
+    assert_int_equal(json_array_size(json_object_get(o, "runs")), 2);
+    json_decref(o);
+}
+
+/* The smallest budget that this command accepts, in MiB (a sanitizer makes the process larger). */
+static long least_ram(void) {
+    const char *named = strstr(shell_expect(1, "$S bench -p 24 -n 12 --threads 2 --chunk 16 --ram 1M")->err, "at least --ram ");
+    assert_non_null(named);
+    return strtol(named + strlen("at least --ram "), NULL, 10) + 1;
+}
+
+/* With little memory experts come from disk, and the same ids ask for the same bytes. */
+static void a_small_cache_reads_and_repeats(void **state) {
+    (void)state;
+    char options[100];
+    snprintf(options, sizeof options, "--ram %ldM --chunk 16 --seed 7", least_ram() + 1);
+    json_t *a = bench(options), *b = bench(options);
+    assert_true(real(a, "hit_rate") > 0 && real(a, "hit_rate") < 1);
+    assert_true(real(a, "bytes_read_per_token") > 0 && real(a, "disk_gb_s") > 0 && real(a, "wait_ms") > 0);
+    assert_true(json_is_true(json_object_get(a, "dram_probe_in_cache"))); /* too little memory to probe it, and said */
+    assert_true(real(json_object_get(a, "plan"), "ram_bytes") >= real(a, "rss_max_bytes"));
+    assert_true(real(a, "bound_tok_s") >= real(a, "bound_serial_tok_s") * (1 - 1e-9));
+    /* nearly: how many slots fit, and which read lands first, varies a little from run to run */
+    assert_true(fabs(real(a, "hit_rate") - real(b, "hit_rate")) < 0.1);
+    assert_true(fabs(real(a, "bytes_read_per_token") / real(b, "bytes_read_per_token") - 1) < 0.25);
+    json_decref(a);
+    json_decref(b);
+}
+
+static void buffered_reads_are_watched(void **state) {
+    (void)state;
+    /* a file of this test's own, for the kernel tells nothing about those of others */
+    shell_expect(0, "cp data/tiny-tales.gguf $T/own.gguf && sync $T/own.gguf");
+    json_t *o = bench("--direct off -m $T/own.gguf"), *direct = bench("-m $T/own.gguf");
+    assert_true(json_is_false(json_object_get(o, "direct")));
+    double share = real(o, "page_cache_share");
+    assert_true(share >= 0 && share <= 1);
+    if (json_is_true(json_object_get(direct, "direct"))) {
+        assert_true(json_is_null(json_object_get(direct, "page_cache_share")));
+        assert_true(share < 0.05); /* this file system has a cache that can be dropped */
+    }
+    json_decref(o);
+    json_decref(direct);
+}
+
+static void bench_speaks_to_people_and_refuses_nonsense(void **state) {
+    (void)state;
+    const Result *r = shell_expect(0, "$S bench -p 8 -n 4 --reps 1 --threads 1");
+    assert_non_null(strstr(r->out, "bounds of decode"));
+    assert_non_null(strstr(r->out, "--seed 1 repeats them"));
+    assert_non_null(strstr(shell_expect(2, "$S bench -n 0")->err, "at least 1 token"));
+    assert_non_null(strstr(shell_expect(2, "$S bench -p 0")->err, "-p"));
+    shell_expect(1, "$S bench -m /nonexistent");
+}
+
+int main(void) {
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bench_has_its_fields_and_they_agree),
+        cmocka_unit_test(a_small_cache_reads_and_repeats),
+        cmocka_unit_test(buffered_reads_are_watched),
+        cmocka_unit_test(bench_speaks_to_people_and_refuses_nonsense),
+    };
+    return RUN_TESTS(tests);
+}
