@@ -210,6 +210,8 @@ typedef struct sluice_stats {
     uint64_t disk_cpu_ns;       /* CPU time of the threads that read; 0 where the kernel reads for us */
     uint64_t hinted, hints_used;      /* experts read ahead, and those of them that were wanted */
     uint64_t hint_bytes, hint_bytes_used;
+    uint32_t cache_slots;       /* that may be used now: those of the plan, or fewer while memory is short */
+    uint32_t cache_steps;       /* how often the cache shrank or grew because of memory */
     uint64_t rss_bytes, rss_peak_bytes;
 } sluice_stats;
 void sluice_get_stats(const sluice_model *model, sluice_stats *stats);

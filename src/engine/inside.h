@@ -12,6 +12,7 @@
 #include "store/store.h"
 #include "text/text.h"
 
+enum { ENGINE_MIN_SLOTS = 2 };  /* of the expert cache */
 enum { ENGINE_LOGIT_ROWS = 8 }; /* tokens whose logits are computed together when a probe wants all of them */
 
 struct sluice_model {
@@ -31,6 +32,8 @@ struct sluice_model {
     int open_sessions, max_sessions;
     uint64_t snapshot_bytes; /* of all snapshots alive */
     uint64_t text_bytes;     /* the plan's room for tokenising */
+    OsPressure *pressure_reader; /* NULL: nothing can be read here */
+    EnginePressure pressure;
     sluice_plan plan;
     sluice_stats stats;     /* the parts that the engine counts itself */
     DiskInfo disk_before;   /* what the disk had counted at the last reset */
@@ -51,6 +54,11 @@ ErrCode engine_choose_kernels(sluice_model *m, const char *name, Err *err);
 ErrCode engine_choose_kv(const char *name, QuantType *type, Err *err);
 ErrCode engine_open_disk(sluice_model *m, Err *err);
 ErrCode engine_check_numbers(const sluice_model *m, Err *err);
+
+/* Memory pressure, watched while a model is open; engine_watch_memory is cheap and called between layers. */
+void engine_watch_start(sluice_model *m);
+void engine_watch_memory(sluice_model *m);
+void engine_watch_stop(sluice_model *m);
 
 int engine_fail(sluice_error *out, const Err *err); /* copies, returns the code */
 

@@ -10,7 +10,7 @@ SAME_CODE(SLUICE_MEMORY, ERR_MEMORY);
 SAME_CODE(SLUICE_STATE, ERR_STATE);
 SAME_CODE(SLUICE_INTERRUPTED, ERR_INTERRUPTED);
 
-enum { DEFAULT_CTX = 4096, DEFAULT_CHUNK = 512, LEAST_CHUNK = 16, MIN_SLOTS = 2 };
+enum { DEFAULT_CTX = 4096, DEFAULT_CHUNK = 512, LEAST_CHUNK = 16 };
 
 int engine_fail(sluice_error *out, const Err *err) {
     if (out) {
@@ -88,12 +88,12 @@ static ErrCode make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
         .slot_bytes = slot_bytes,
         .experts_total = s->n_layers * s->n_experts,
         .slots_wanted = (uint32_t)o->cache_slots,
-        .slots_min = MIN_SLOTS,
+        .slots_min = ENGINE_MIN_SLOTS,
         .threads = os_pool_threads(m->pool),
         .ctx = forward->ctx,
     };
     if (in.slots_wanted > in.experts_total) in.slots_wanted = in.experts_total;
-    if (in.slots_wanted == 1) in.slots_wanted = MIN_SLOTS;
+    if (in.slots_wanted == 1) in.slots_wanted = ENGINE_MIN_SLOTS;
     in.base_bytes += store_tables(m, &in);
     /* a chunk that was not asked for shrinks until its buffers are at most an eighth of the budget, and while nothing else fits */
     for (;; forward->chunk /= 2) {
@@ -147,7 +147,9 @@ static ErrCode allocate(sluice_model *m, ForwardConfig *forward, Err *err) {
     if (!m->forward) return err->code;
     m->logits_bytes = logits_bytes(m);
     m->logits = os_pages_new(m->logits_bytes, err);
-    return m->logits ? ERR_OK : err->code;
+    if (!m->logits) return err->code;
+    engine_watch_start(m);
+    return ERR_OK;
 }
 
 static ErrCode open_model(sluice_model *m, Err *err) {
@@ -205,6 +207,7 @@ sluice_model *sluice_open(const sluice_options *options, sluice_error *error) {
 
 void sluice_close(sluice_model *m) {
     if (!m) return;
+    engine_watch_stop(m);
     os_pages_free(m->logits, m->logits_bytes);
     forward_free(m->forward);
     store_free(m->store);

@@ -37,6 +37,7 @@ void sluice_get_stats(const sluice_model *m, sluice_stats *stats) {
     stats->disk_bytes = disk.bytes - disk.hint_bytes - (before->bytes - before->hint_bytes);
     stats->disk_busy_ns = disk.demand_busy_ns - before->demand_busy_ns;
     stats->disk_cpu_ns = disk.cpu_ns - before->cpu_ns;
+    stats->cache_slots = m->pressure.now;
     stats->rss_bytes = os_rss_now();
     stats->rss_peak_bytes = os_rss_peak();
 }

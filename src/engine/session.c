@@ -78,6 +78,7 @@ typedef struct Feeding {
 
 static bool keep_going(void *user) {
     const Feeding *f = user;
+    engine_watch_memory(f->session->model);
     const sluice_options *o = &f->session->model->options;
     return !o->progress || o->progress(o->user, f->stage, f->done, f->total);
 }

@@ -81,6 +81,8 @@ void *os_pages_new(uint64_t bytes, Err *err);
 void os_pages_free(void *pages, uint64_t bytes);
 /* Makes them resident and keeps the kernel from taking them; refused in a sentence with the limit and how to raise it. */
 ErrCode os_pages_lock(void *pages, uint64_t bytes, Err *err);
+/* Gives the memory of all whole pages in this range back; the range stays ours, and reads as zeros. */
+void os_pages_drop(void *from, uint64_t bytes);
 /* How many bytes of these pages lie in huge pages; NULL: of the whole process. Walks page tables: for reports, not for every token. */
 uint64_t os_huge_bytes(const void *pages, uint64_t bytes);
 /* Tests only: the n-th os_pages_new from now (1 = the next) and all later ones fail; 0 switches this off. */

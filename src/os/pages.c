@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum { HUGE_PAGE = 2 * 1024 * 1024, WORTH_HUGE_PAGES = 8 * HUGE_PAGE };
 
@@ -37,6 +38,15 @@ void *os_pages_new(uint64_t bytes, Err *err) {
 
 void os_pages_free(void *pages, uint64_t bytes) {
     if (pages) munmap(pages, bytes ? (size_t)bytes : 1);
+}
+
+void os_pages_drop(void *from, uint64_t bytes) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)from, end = (begin + (uintptr_t)bytes) & ~(page - 1);
+    begin = (begin + page - 1) & ~(page - 1);
+    if (begin >= end) return;
+    /* a huge page of which only a part goes is kept whole by the kernel until memory is really short; to call that part cold splits it */
+    (void)madvise((void *)begin, end - begin, MADV_COLD);
+    (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
 ErrCode os_pages_lock(void *pages, uint64_t bytes, Err *err) {

@@ -52,6 +52,10 @@ uint64_t store_bytes(const StoreConfig *config, uint32_t n_slots);
 Store *store_new(const StoreConfig *config, Err *err);
 void store_free(Store *s);
 uint32_t store_slots(const Store *s);
+/* From now on at most n of the slots (at least 1) are used, and the memory of the others is given back as soon as nobody holds them;
+ * a larger n takes slots back in use. Also in the middle of a want. */
+void store_limit(Store *s, uint32_t n);
+uint32_t store_slots_filled(const Store *s); /* those that hold memory now: looks at every slot */
 
 typedef struct StoreLease {
     int32_t expert;
