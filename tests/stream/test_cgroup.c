@@ -1,0 +1,187 @@
+/* A real control group: a limit equal to the budget is stable, and a neighbour who takes memory gets some of ours. */
+#define _GNU_SOURCE
+#include "support/program.h"
+#include "support/recording.h"
+
+#include "os/os.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MIB (UINT64_C(1) << 20)
+#define BUDGET (240 * MIB)
+
+static char model[512], group[256];
+
+typedef struct Shared {
+    _Atomic bool stop;  /* the hog's and the model's end */
+    _Atomic uint64_t tokens, hash, steps, slots, planned, taken;
+} Shared;
+
+static bool put_number(const char *file, uint64_t number) {
+    char path[300];
+    snprintf(path, sizeof path, "%s/%s", group, file);
+    FILE *f = fopen(path, "w");
+    bool good = f && fprintf(f, "%llu", (unsigned long long)number) > 0;
+    if (f && fclose(f) != 0) good = false;
+    return good;
+}
+
+/* A group with this limit; false: not permitted here. */
+static bool make_group(uint64_t limit) {
+    snprintf(group, sizeof group, "/sys/fs/cgroup/memory/sluice-test-%ld", (long)getpid());
+    if (mkdir(group, 0755) == 0 && put_number("memory.limit_in_bytes", limit)) return true;
+    rmdir(group);
+    printf("SKIP: no memory control group (version 1) can be made here\n");
+    return false;
+}
+
+static uint64_t hash_of(uint64_t h, const float *x, int n) {
+    for (int i = 0; i < n; i++) {
+        uint32_t u;
+        memcpy(&u, &x[i], 4);
+        h = (h ^ u) * UINT64_C(0x100000001B3);
+    }
+    return h;
+}
+
+/* Decodes for so many seconds in windows of 40 tokens, all alike; the hash must be the same in each. */
+static int decode(Shared *shared, int seconds) {
+    sluice_options o = check_options(model);
+    o.ram_bytes = BUDGET;
+    o.ctx = 64;
+    sluice_error err = {0};
+    sluice_model *m = sluice_open(&o, &err);
+    sluice_session *s = m ? sluice_session_new(m, &err) : NULL;
+    if (!s) return fprintf(stderr, "%s\n", err.message), 1;
+    sluice_info info;
+    sluice_stats stats;
+    sluice_get_info(m, &info);
+    shared->planned = info.plan.cache_slots;
+    uint64_t end = os_now_ns() + (uint64_t)seconds * 1000000000;
+    while (os_now_ns() < end) {
+        uint64_t h = 1;
+        sluice_session_reset(s);
+        for (int i = 0; i < 40; i++) {
+            int32_t id = (i * 37 + 11) % info.vocab;
+            if (sluice_feed(s, &id, 1, &err)) return fprintf(stderr, "%s\n", err.message), 2;
+            h = hash_of(h, sluice_logits(s), info.vocab);
+            shared->tokens++;
+        }
+        if (shared->hash && shared->hash != h) return 3;
+        shared->hash = h;
+        sluice_get_stats(m, &stats);
+        shared->steps = stats.cache_steps;
+        shared->slots = stats.cache_slots;
+    }
+    sluice_session_free(s);
+    sluice_close(m);
+    return 0;
+}
+
+static pid_t start_decoding(Shared *shared, int seconds, bool in_group) {
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid != 0) return pid;
+    if (in_group && !put_number("cgroup.procs", (uint64_t)getpid())) _exit(9);
+    _exit(decode(shared, seconds));
+}
+
+/* Takes a mebibyte whenever the group has more than 2 left, up to `most`. */
+static pid_t start_hog(Shared *shared, uint64_t most) {
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid != 0) return pid;
+    if (!put_number("cgroup.procs", (uint64_t)getpid())) _exit(9);
+    OsPressure *p = os_pressure_new("", NULL);
+    while (!shared->stop) {
+        OsPressureReading r;
+        os_pressure_read(p, &r);
+        if (r.room > 2 * MIB && shared->taken < most) {
+            char *page = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            if (page == MAP_FAILED) _exit(8);
+            memset(page, 1, MIB);
+            shared->taken += MIB;
+        } else {
+            usleep(20000);
+        }
+    }
+    _exit(0);
+}
+
+static int result_of(pid_t pid) {
+    int status;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status);
+}
+
+static Shared *new_shared(void) {
+    Shared *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(s != MAP_FAILED);
+    return s;
+}
+
+static uint64_t truth(void) {
+    static uint64_t hash;
+    if (hash) return hash;
+    Shared *s = new_shared();
+    assert_int_equal(result_of(start_decoding(s, 0, false)), 0);
+    pid_t pid = start_decoding(s, 1, false);
+    assert_int_equal(result_of(pid), 0);
+    return hash = s->hash;
+}
+
+static void a_limit_equal_to_the_budget_is_stable(void **state) {
+    (void)state;
+    uint64_t expected = truth();
+    if (!make_group(BUDGET)) skip();
+    Shared *s = new_shared();
+    int code = result_of(start_decoding(s, 3, true));
+    rmdir(group);
+    printf("%llu tokens, %llu steps, %llu of %llu slots at the end\n", (unsigned long long)s->tokens, (unsigned long long)s->steps,
+           (unsigned long long)s->slots, (unsigned long long)s->planned);
+    assert_int_equal(code, 0);
+    assert_true(s->hash == expected);
+    assert_true(s->steps <= 3 && s->slots >= s->planned * 3 / 4);
+}
+
+static void a_neighbour_gets_memory_and_the_answer_stays(void **state) {
+    (void)state;
+    uint64_t expected = truth();
+    if (!make_group(BUDGET + 40 * MIB)) skip();
+    Shared *s = new_shared();
+    pid_t model_pid = start_decoding(s, 5, true), hog = start_hog(s, 150 * MIB);
+    int code = result_of(model_pid);
+    s->stop = true;
+    int hog_code = result_of(hog);
+    rmdir(group);
+    printf("%llu tokens, %llu steps, %llu of %llu slots at the end; the neighbour has %llu MiB\n", (unsigned long long)s->tokens,
+           (unsigned long long)s->steps, (unsigned long long)s->slots, (unsigned long long)s->planned,
+           (unsigned long long)(s->taken / MIB));
+    assert_int_equal(code, 0);
+    assert_int_equal(hog_code, 0);
+    assert_true(s->hash == expected);
+    assert_true(s->steps >= 1 && s->slots < s->planned);
+}
+
+static int make(void **state) {
+    (void)state;
+    snprintf(model, sizeof model, "%s/group.gguf", temp_dir());
+    shell_expect(0, "$S synth --shape qwen3.5-35b-a3b --layers 1 --vocab 512 --quant q2_k --quiet -o $T/group.gguf");
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_limit_equal_to_the_budget_is_stable),
+        cmocka_unit_test(a_neighbour_gets_memory_and_the_answer_stays),
+    };
+    if (under_sanitizer()) return printf("SKIP: a sanitizer's memory is not ours to plan\n"), 77;
+    return cmocka_run_group_tests_name("control groups", tests, make, NULL);
+}
