@@ -118,6 +118,8 @@ typedef struct sluice_info {
     const char *arch;       /* "qwen35moe" */
     int layers, hidden, vocab, experts, experts_per_token, ctx, ctx_train;
     const char *cpu, *io;   /* what is in force */
+    const char *policy;     /* "lru" */
+    const char *lookahead;  /* "on", "off", "auto: on, it saves 7.1 %"; good until the next feed */
     bool direct;
     int threads, chunk;
     bool has_chat_template;
@@ -212,6 +214,8 @@ typedef struct sluice_stats {
     uint64_t hint_bytes, hint_bytes_used;
     uint32_t cache_slots;       /* that may be used now: those of the plan, or fewer while memory is short */
     uint32_t cache_steps;       /* how often the cache shrank or grew because of memory */
+    uint64_t ahead_wanted;      /* experts that layers wanted to which had been looked ahead */
+    uint64_t ahead_right;       /* those of them that had been guessed, in memory or not */
     uint64_t rss_bytes, rss_peak_bytes;
 } sluice_stats;
 void sluice_get_stats(const sluice_model *model, sluice_stats *stats);

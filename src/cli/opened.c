@@ -50,6 +50,8 @@ static ErrCode fill(const Options *o, int ctx_needed, Opened *e, sluice_options 
     options->io = opt_text(o, OPT_IO, options->io);
     options->direct = opt_text(o, OPT_DIRECT, options->direct);
     options->kv = opt_text(o, OPT_KV, options->kv);
+    options->policy = opt_text(o, OPT_POLICY, options->policy);
+    options->lookahead = opt_text(o, OPT_LOOKAHEAD, options->lookahead);
     options->mlock = opt_on(o, OPT_MLOCK);
     e->seed = opt_given(o, OPT_SEED) ? (uint64_t)o->value[OPT_SEED].integer : fresh_seed();
     options->seed = e->seed;

@@ -13,12 +13,22 @@ json_t *opened_timings_json(const Opened *e, const Timings *t) {
 
 json_t *opened_io_json(const Opened *e, const Timings *t) {
     sluice_stats s;
+    sluice_info info;
     sluice_get_stats(e->model, &s);
+    sluice_get_info(e->model, &info); /* what is in force now */
     uint64_t tokens = t->prefill_tokens + t->decode_tokens;
-    return json_pack("{s:I,s:f,s:I,s:I,s:f,s:f,s:I,s:I}", "bytes_read", (json_int_t)s.bytes_read, "bytes_read_per_token",
-                     tokens ? (double)s.bytes_read / (double)tokens : 0.0, "hits", (json_int_t)s.hits, "misses",
-                     (json_int_t)s.misses, "hit_rate", s.experts_wanted ? (double)s.hits / (double)s.experts_wanted : 0.0, "wait_ms",
-                     ms(s.wait_ns), "evictions", (json_int_t)s.evictions, "rss_max_bytes", (json_int_t)s.rss_peak_bytes);
+    json_t *o = json_pack("{s:I,s:f,s:I,s:I,s:f,s:f,s:I,s:I}", "bytes_read", (json_int_t)s.bytes_read, "bytes_read_per_token",
+                          tokens ? (double)s.bytes_read / (double)tokens : 0.0, "hits", (json_int_t)s.hits, "misses",
+                          (json_int_t)s.misses, "hit_rate", s.experts_wanted ? (double)s.hits / (double)s.experts_wanted : 0.0,
+                          "wait_ms", ms(s.wait_ns), "evictions", (json_int_t)s.evictions, "rss_max_bytes", (json_int_t)s.rss_peak_bytes);
+    json_t *more = json_pack("{s:f,s:f,s:f,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "dense_ms", ms(s.dense_ns), "expert_ms", ms(s.expert_ns),
+                             "store_ms", ms(s.store_ns), "policy", info.policy, "lookahead", info.lookahead, "hinted",
+                             (json_int_t)s.hinted, "hints_used", (json_int_t)s.hints_used, "hint_bytes", (json_int_t)s.hint_bytes,
+                             "hint_bytes_used", (json_int_t)s.hint_bytes_used, "ahead_wanted", (json_int_t)s.ahead_wanted,
+                             "ahead_right", (json_int_t)s.ahead_right);
+    json_object_update(o, more);
+    json_decref(more);
+    return o;
 }
 
 static void print_plan(const Opened *e) {
@@ -32,6 +42,25 @@ static void print_plan(const Opened *e) {
             p->experts_total ? 100.0 * p->cache_slots / p->experts_total : 0.0, format_size(p->slot_bytes, a));
     fprintf(stderr, "  machine  %s, %d threads, reads by %s%s, chunk %d, context %d\n", e->info.cpu, e->info.threads, e->info.io,
             e->info.direct ? " (direct)" : " (page cache)", e->info.chunk, e->info.ctx);
+}
+
+static double percent(uint64_t part, uint64_t whole) { return whole ? 100.0 * (double)part / (double)whole : 0; }
+
+static void print_time(const sluice_stats *s, uint64_t total_ns) {
+    fprintf(stderr, "  time     dense weights %.0f %%, experts %.0f %%, bookkeeping %.1f %%, waiting for the disk %.0f %%\n",
+            percent(s->dense_ns, total_ns), percent(s->expert_ns, total_ns), percent(s->store_ns, total_ns), percent(s->wait_ns, total_ns));
+}
+
+static void print_ahead(const Opened *e, const sluice_stats *s) {
+    sluice_info info;
+    sluice_get_info(e->model, &info);
+    char a[32], b[32];
+    fprintf(stderr, "  policy   %s; looking ahead: %s\n", info.policy, info.lookahead);
+    if (s->ahead_wanted == 0) return;
+    uint64_t in_vain = s->hint_bytes > s->hint_bytes_used ? s->hint_bytes - s->hint_bytes_used : 0;
+    fprintf(stderr, "           %.0f %% of %llu experts guessed; %llu read ahead (%s), %llu of them used, %s in vain\n",
+            percent(s->ahead_right, s->ahead_wanted), (unsigned long long)s->ahead_wanted, (unsigned long long)s->hinted,
+            format_size(s->hint_bytes, a), (unsigned long long)s->hints_used, format_size(in_vain, b));
 }
 
 void opened_print_stats(const Opened *e, const Timings *t) {
@@ -52,11 +81,12 @@ void opened_print_stats(const Opened *e, const Timings *t) {
     }
     uint64_t total_ns = t->prefill_ns + t->decode_ns;
     fprintf(stderr, "\n  experts  %llu wanted, %llu from the cache (%.1f %%), %llu from disk, %llu evicted\n",
-            (unsigned long long)s.experts_wanted, (unsigned long long)s.hits,
-            s.experts_wanted ? 100.0 * (double)s.hits / (double)s.experts_wanted : 0.0, (unsigned long long)s.misses,
-            (unsigned long long)s.evictions);
+            (unsigned long long)s.experts_wanted, (unsigned long long)s.hits, percent(s.hits, s.experts_wanted),
+            (unsigned long long)s.misses, (unsigned long long)s.evictions);
     fprintf(stderr, "  disk     %s read; waited %.2f s for it, %.0f %% of the time\n", format_size(s.bytes_read, a),
-            (double)s.wait_ns * 1e-9, total_ns ? 100.0 * (double)s.wait_ns / (double)total_ns : 0.0);
+            (double)s.wait_ns * 1e-9, percent(s.wait_ns, total_ns));
+    print_time(&s, total_ns);
+    print_ahead(e, &s);
     fprintf(stderr, "  memory   %s at the most, %s allowed\n", format_size(s.rss_peak_bytes, a),
             format_size(e->info.plan.ram_bytes, b));
     sluice_memory memory;

@@ -40,6 +40,21 @@ ErrCode engine_choose_kv(const char *name, QuantType *type, Err *err) {
     return ERR_OK;
 }
 
+ErrCode engine_choose_policy(const char *name, CachePolicy *policy, Err *err) {
+    if (!name || strcmp(name, "auto") == 0) *policy = cache_policy_default();
+    else if (!cache_policy_from_name(name, policy))
+        return err_set(err, ERR_USAGE, "--policy %s: choose auto, lru, lfu, hybrid, clock or s3fifo", name);
+    return ERR_OK;
+}
+
+ErrCode engine_choose_lookahead(const char *name, ForwardLookahead *how, Err *err) {
+    if (!name || strcmp(name, "auto") == 0) *how = FORWARD_AHEAD_AUTO;
+    else if (strcmp(name, "on") == 0) *how = FORWARD_AHEAD_ON;
+    else if (strcmp(name, "off") == 0) *how = FORWARD_AHEAD_OFF;
+    else return err_set(err, ERR_USAGE, "--lookahead %s: choose auto, on or off", name);
+    return ERR_OK;
+}
+
 static ErrCode in_range(const char *flag, int value, int64_t most, const char *of_what, Err *err) {
     if (value >= 0 && value <= most) return ERR_OK;
     return err_set(err, ERR_USAGE, "%s %d: must be from 1 to %lld%s", flag, value, (long long)most, of_what);

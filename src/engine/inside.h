@@ -29,6 +29,8 @@ struct sluice_model {
     float *logits;          /* [ENGINE_LOGIT_ROWS][vocab] */
     uint64_t logits_bytes;
     uint32_t ctx, chunk, top_k;
+    CachePolicy policy;
+    ForwardLookahead lookahead;
     int open_sessions, max_sessions;
     uint64_t snapshot_bytes; /* of all snapshots alive */
     uint64_t text_bytes;     /* the plan's room for tokenising */
@@ -52,6 +54,8 @@ struct sluice_session {
 /* Options as values. */
 ErrCode engine_choose_kernels(sluice_model *m, const char *name, Err *err);
 ErrCode engine_choose_kv(const char *name, QuantType *type, Err *err);
+ErrCode engine_choose_policy(const char *name, CachePolicy *policy, Err *err);
+ErrCode engine_choose_lookahead(const char *name, ForwardLookahead *how, Err *err);
 ErrCode engine_open_disk(sluice_model *m, Err *err);
 ErrCode engine_check_numbers(const sluice_model *m, Err *err);
 

@@ -62,7 +62,8 @@ static uint64_t session_bytes(const sluice_model *m) {
 
 static StoreConfig store_config(const sluice_model *m) {
     return (StoreConfig){.n_layers = (int)m->model->shape.n_layers, .n_experts = (int)m->model->shape.n_experts, .parts = m->parts,
-                         .disk = m->disk, .policy = cache_policy_default(), .floor = m->top_k};
+                         .disk = m->disk, .policy = m->policy, .floor = m->top_k,
+                         .hint_slots = m->lookahead == FORWARD_AHEAD_OFF ? 0 : 2 * m->top_k};
 }
 
 /* Tables of the store for as many slots as there can be. */
@@ -159,6 +160,8 @@ static ErrCode open_model(sluice_model *m, Err *err) {
     if (code) return code;
     ForwardConfig forward = {.kernels = m->kernels, .precise = o->precise};
     code = engine_choose_kv(o->kv, &forward.kv_type, err);
+    if (!code) code = engine_choose_policy(o->policy, &m->policy, err);
+    if (!code) code = engine_choose_lookahead(o->lookahead, &m->lookahead, err);
     if (!code) code = engine_open_disk(m, err);
     if (code) return code;
     m->format = o->embedded_bytes ? format_open_embedded(o->model, o->embedded_offset, o->embedded_bytes, err) : format_open(o->model, err);
@@ -183,6 +186,7 @@ static ErrCode open_model(sluice_model *m, Err *err) {
     forward.chunk = o->chunk ? (uint32_t)o->chunk : DEFAULT_CHUNK;
     if (forward.chunk > m->ctx) forward.chunk = m->ctx;
     forward.top_k = m->top_k;
+    forward.lookahead = m->lookahead;
     code = make_plan(m, &forward, err);
     return code ? code : allocate(m, &forward, err);
 }
@@ -202,6 +206,7 @@ sluice_model *sluice_open(const sluice_options *options, sluice_error *error) {
         return NULL;
     }
     m->options.model = m->options.cpu = m->options.io = m->options.direct = m->options.kv = NULL;
+    m->options.policy = m->options.lookahead = NULL;
     return m;
 }
 

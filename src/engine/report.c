@@ -12,14 +12,16 @@ void sluice_get_info(const sluice_model *m, sluice_info *info) {
         .experts = (int)s->n_experts, .experts_per_token = (int)m->top_k, .ctx = (int)m->ctx, .ctx_train = (int)s->ctx_train,
         .cpu = m->kernels->name, .io = disk.backend, .direct = disk.direct, .threads = os_pool_threads(m->pool),
         .chunk = (int)m->chunk, .has_chat_template = m->model->chat != NULL, .chat_template_error = m->model->chat_error,
-        .plan = m->plan,
+        .plan = m->plan, .policy = cache_policy_name(m->policy), .lookahead = forward_lookahead(m->forward),
     };
 }
 
 void sluice_get_stats(const sluice_model *m, sluice_stats *stats) {
     StoreStats store;
     ForwardTimes times;
+    ForwardGuesses guesses;
     store_stats(m->store, &store);
+    forward_guesses(m->forward, &guesses);
     forward_times(m->forward, &times);
     *stats = m->stats;
     stats->experts_wanted = store.wanted;
@@ -27,6 +29,10 @@ void sluice_get_stats(const sluice_model *m, sluice_stats *stats) {
     stats->misses = store.misses;
     stats->evictions = store.evictions;
     stats->bytes_read = store.bytes_read;
+    stats->hinted = store.hinted;
+    stats->hints_used = store.hints_used;
+    stats->hint_bytes = store.hint_bytes;
+    stats->hint_bytes_used = store.hint_bytes_used;
     stats->wait_ns = store.wait_ns;
     stats->dense_ns = times.dense_ns;
     stats->expert_ns = times.expert_ns;
@@ -38,6 +44,8 @@ void sluice_get_stats(const sluice_model *m, sluice_stats *stats) {
     stats->disk_busy_ns = disk.demand_busy_ns - before->demand_busy_ns;
     stats->disk_cpu_ns = disk.cpu_ns - before->cpu_ns;
     stats->cache_slots = m->pressure.now;
+    stats->ahead_wanted = guesses.wanted;
+    stats->ahead_right = guesses.right;
     stats->rss_bytes = os_rss_now();
     stats->rss_peak_bytes = os_rss_peak();
 }

@@ -72,6 +72,11 @@ static void lay_out_experts(Forward *f, Layout *l) {
     f->out = floats(l, max_u64(chunk, k) * s->hidden);
     f->shared_out = floats(l, s->shared_inner ? chunk * s->hidden : 0);
     f->shared_w = floats(l, chunk);
+    bool ahead = f->c.lookahead != FORWARD_AHEAD_OFF;
+    f->ahead.sum = floats(l, ahead ? s->hidden : 0);
+    f->ahead.x = floats(l, ahead ? s->hidden : 0);
+    f->ahead.router = floats(l, ahead ? s->n_experts : 0);
+    f->ahead.guess = take(l, ahead ? k : 0, sizeof *f->ahead.guess);
 }
 
 /* The longest row that is decoded, the delta rule's 2 dv, attention's key block and two rows. */
@@ -128,6 +133,7 @@ Forward *forward_new(const ForwardConfig *config, Err *err) {
         return NULL;
     }
     lay_out(f, f->pages, n_threads);
+    forward_ahead_new(f);
     bind_rows(&f->in, config->chunk);
     bind_rows(&f->lin_o, config->chunk);
     bind_rows(&f->att_o, config->chunk);

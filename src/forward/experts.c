@@ -136,7 +136,7 @@ static ErrCode run_as_they_land(Forward *f, const ModelLayer *layer, uint32_t n_
     return code;
 }
 
-/* What can run under the reads of a layer is its shared expert and its own hits. Nothing of the next
+/* What can run under the reads of a layer is its shared expert, the guess at the next layer, and its own hits. Nothing of the next
  * layer can: its norm divides by a root over the whole residual stream, so it must see the last of these sums first. */
 ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_index, uint32_t n_wanted, Err *err) {
     uint32_t hidden = f->s->hidden;
@@ -148,6 +148,7 @@ ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_inde
     memset(f->mix, 0, (uint64_t)f->n * hidden * sizeof *f->mix);
     if (f->s->shared_inner) run_shared(f, layer, f->shared_out);
     if (atomic_load(&f->not_finite)) code = not_finite(err, "the shared expert");
+    if (!code) forward_ahead_guess(f, layer_index);
     if (!code) code = single ? run_as_they_land(f, layer, n_wanted, err) : run_in_order(f, layer, n_wanted, err);
     if (code) {
         forward_enter(f, SECTION_STORE);

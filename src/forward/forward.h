@@ -20,6 +20,9 @@
 #include "os/os.h"
 #include "store/store.h"
 
+/* Whether the next layer's experts are guessed and read early: never, always, or for as long as it pays. */
+typedef enum ForwardLookahead { FORWARD_AHEAD_OFF, FORWARD_AHEAD_ON, FORWARD_AHEAD_AUTO } ForwardLookahead;
+
 typedef struct ForwardConfig {
     const Model *model;
     const Kernels *kernels;
@@ -30,6 +33,7 @@ typedef struct ForwardConfig {
     uint32_t top_k;     /* experts per token; the model's own unless the user asked otherwise */
     bool precise;       /* f32 activations into every matrix */
     QuantType kv_type;  /* QUANT_F32 or QUANT_F16 */
+    ForwardLookahead lookahead;
 } ForwardConfig;
 
 /* Bytes that the parts below will take: a pure function of the shape and the configuration (store and pool may be NULL). */
@@ -80,5 +84,33 @@ typedef struct ForwardTimes {
 } ForwardTimes;
 void forward_times(const Forward *f, ForwardTimes *times);
 void forward_times_reset(Forward *f);
+
+/* ---- looking ahead ---- */
+
+/* How good the guesses were since the last reset, counted over layers that were guessed. */
+typedef struct ForwardGuesses {
+    uint64_t wanted; /* experts that the router then wanted */
+    uint64_t right;  /* those of them that had been guessed, in memory or not */
+} ForwardGuesses;
+void forward_guesses(const Forward *f, ForwardGuesses *guesses);
+/* What is in force: "off", "on", "auto: on, it saves 7.1 %". Good until the next step. */
+const char *forward_lookahead(const Forward *f);
+
+/* The bookkeeping of `auto`: tokens with and without, their times compared. Pure: a test brings its own times. Zeroed, it begins with
+ * a trial. */
+typedef enum ForwardVerdict { FORWARD_PAYS_UNKNOWN, FORWARD_PAYS_YES, FORWARD_PAYS_NO } ForwardVerdict;
+enum { FORWARD_PAYS_WINDOW = 16, FORWARD_PAYS_SAMPLES = 112 };
+typedef struct ForwardPays {
+    ForwardVerdict verdict;   /* of the last trial */
+    bool certain;             /* it was beyond the noise */
+    double gain;              /* share of a token's time that looking ahead saved in it; negative: cost */
+    uint32_t rest, rest_next; /* tokens until the next trial, 0: it is under way; how long the last rest was */
+    uint32_t tokens;          /* of the trial under way */
+    uint32_t n[2];
+    uint64_t ns[2][FORWARD_PAYS_SAMPLES]; /* without, with: ascending */
+} ForwardPays;
+bool forward_pays_next(const ForwardPays *p);         /* should the next token look ahead? */
+bool forward_pays_token(ForwardPays *p, uint64_t ns); /* a token that had to read took so long; true: a trial has ended */
+void forward_pays_text(const ForwardPays *p, char *text, size_t size);
 
 #endif

@@ -23,6 +23,20 @@ typedef struct Pick {
     float weight;
 } Pick;
 
+/* What looking ahead keeps: the guess for one layer to come. */
+typedef struct Ahead {
+    float *sum, *x;      /* [hidden] the stream as far as it is known, and normed */
+    float *router;       /* [n_experts] logits */
+    int32_t *guess;      /* [k] most likely first */
+    uint32_t n, layer;   /* n guesses for this layer */
+    bool now;            /* in this step */
+    bool reading;        /* the last step read something */
+    uint64_t bytes_before, spent_before;
+    ForwardGuesses guesses;
+    ForwardPays pays;
+    char text[64];
+} Ahead;
+
 /* What the calling thread is doing; the time goes to one of these. */
 typedef enum Section { SECTION_OUTSIDE, SECTION_DENSE, SECTION_EXPERT, SECTION_STORE, SECTIONS } Section;
 
@@ -68,6 +82,7 @@ struct Forward {
 
     uint32_t n;          /* tokens of the current step */
 
+    Ahead ahead;
     Section section;
     uint64_t section_since;
     uint64_t section_ns[SECTIONS];
@@ -113,6 +128,12 @@ static inline Section forward_enter(Forward *f, Section section) {
     return before;
 }
 
+/* Time in all sections but outside, until now. */
+static inline uint64_t forward_spent(Forward *f) {
+    forward_enter(f, f->section);
+    return f->section_ns[SECTION_DENSE] + f->section_ns[SECTION_EXPERT] + f->section_ns[SECTION_STORE];
+}
+
 /* y[t][r] = row r of w . acts[t], for n tokens; rows are spread over the pool. */
 void forward_matmul(Forward *f, const ModelMat *w, const KernelsActs *acts, uint32_t n, float *y, uint64_t y_stride);
 /* Brings one row into the form of the kernels after its x was written. */
@@ -145,5 +166,12 @@ void forward_down(ExpertJob *j);    /* inner to out */
 
 /* Reads f->in, writes f->mix. */
 ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_index, uint32_t n_wanted, Err *err);
+
+/* Looking ahead: when the buffers are there; at the ends of a step; when the experts of a layer are on their way; when the next layer has routed. */
+void forward_ahead_new(Forward *f);
+void forward_ahead_begin(Forward *f);
+void forward_ahead_end(Forward *f, bool whole);
+void forward_ahead_guess(Forward *f, uint32_t layer_index);
+void forward_ahead_check(Forward *f, uint32_t layer_index);
 
 #endif

@@ -65,6 +65,7 @@ static ErrCode run_layers(Forward *f, ForwardState *s, const ForwardProbe *probe
         forward_norm_in(f, layer->norm_post);
         uint32_t n_wanted;
         ErrCode code = forward_route(f, layer, &n_wanted, err);
+        if (!code) forward_ahead_check(f, l);
         if (!code && probe && probe->routing) report_routing(f, probe, l, s->position);
         if (!code) code = run_experts(f, s, probe, l, n_wanted, err);
         if (code == ERR_RANGE) err_prefix(err, "layer %u", l); /* a failed read already names layer and expert */
@@ -95,9 +96,11 @@ ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n
     f->n = n;
     s->broken = true; /* until the step is through */
     forward_enter(f, SECTION_DENSE);
+    forward_ahead_begin(f);
     embed(f, ids);
     forward_rope_table(f, s->position);
     code = run_layers(f, s, probe, err);
+    forward_ahead_end(f, code == ERR_OK);
     forward_enter(f, SECTION_OUTSIDE);
     if (code) return code;
     store_step(f->c.store, n);
@@ -124,4 +127,7 @@ void forward_times(const Forward *f, ForwardTimes *times) {
                             .store_ns = f->section_ns[SECTION_STORE]};
 }
 
-void forward_times_reset(Forward *f) { memset(f->section_ns, 0, sizeof f->section_ns); }
+void forward_times_reset(Forward *f) {
+    memset(f->section_ns, 0, sizeof f->section_ns);
+    f->ahead.guesses = (ForwardGuesses){0, 0};
+}

@@ -36,19 +36,44 @@ static char *copy_text(const json_t *o, const char *name) {
 
 static void run_json_has_its_fields(void **state) {
     (void)state;
-    json_t *o = result_json(shell_expect(0, "$S run --raw -p 'Once upon a time' --temp 0 -n 12 --json"));
+    json_t *o = result_json(shell_expect(0, "$S run --raw -p 'Once upon a time' --temp 0 -n 12 --json --lookahead off"));
     assert_int_equal(integer(o, "tokens_prompt"), 4);
     assert_int_equal(integer(o, "tokens_out"), 12);
     assert_int_equal(json_array_size(json_object_get(o, "ids")), 12);
     assert_string_equal(json_string_value(json_object_get(o, "finish_reason")), "length");
     static const char *const timings[] = {"load_ms", "prefill_ms", "decode_ms", "prefill_tok_s", "decode_tok_s", "ttft_ms"};
     static const char *const io[] = {"bytes_read", "bytes_read_per_token", "hits", "misses", "hit_rate", "wait_ms", "evictions",
-                                     "rss_max_bytes"};
+                                     "rss_max_bytes", "dense_ms", "expert_ms", "store_ms", "hinted", "hints_used", "hint_bytes",
+                                     "hint_bytes_used", "ahead_wanted", "ahead_right"};
     for (size_t i = 0; i < sizeof timings / sizeof *timings; i++) assert_true(real(o, "timings", timings[i]) > 0);
     for (size_t i = 0; i < sizeof io / sizeof *io; i++) assert_true(real(o, "io", io[i]) >= 0);
     assert_true(real(o, "io", "misses") > 0); /* it came from disk */
     assert_true(real(o, "io", "bytes_read") == real(o, "io", "misses") * 3 * 13056);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(o, "io"), "lookahead")), "off");
+    assert_true(real(o, "io", "hinted") == 0);
     json_decref(o);
+}
+
+static void policy_and_lookahead_are_told_and_change_no_word(void **state) {
+    (void)state;
+    static const char *const policies[] = {"lru", "lfu", "hybrid", "clock", "s3fifo"}, *const ahead[] = {"on", "auto"};
+    static const char work[] = "$S run --raw -p 'Once upon a time' --temp 0 -n 30 --threads 1 --chunk 1 --ram 17M --json";
+    char line[256], *text = NULL;
+    for (int i = 0; i < 5; i++) {
+        snprintf(line, sizeof line, "%s --policy %s --lookahead %s", work, policies[i], ahead[i % 2]);
+        json_t *o = result_json(shell_expect(0, line)), *io = json_object_get(o, "io");
+        assert_string_equal(json_string_value(json_object_get(io, "policy")), policies[i]);
+        expect_text(json_string_value(json_object_get(io, "lookahead")), ahead[i % 2]);
+        assert_true(real(o, "io", "evictions") > 0);
+        assert_true(real(o, "io", "ahead_right") > 0.5 * real(o, "io", "ahead_wanted"));
+        if (text) assert_string_equal(text, json_string_value(json_object_get(o, "text")));
+        else text = copy_text(o, "text");
+        json_decref(o);
+    }
+    free(text);
+    snprintf(line, sizeof line, "%s --stats 2>&1", work);
+    expect_text(shell_expect(0, line)->out, "looking ahead: auto: ");
+    expect_text(shell_expect(0, line)->out, "of them used");
 }
 
 /* A little above the least memory that the program itself names for this work, in MiB (a sanitizer makes the process larger). */
@@ -358,6 +383,7 @@ static void a_text_too_short_for_a_window(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(run_json_has_its_fields),
+        cmocka_unit_test(policy_and_lookahead_are_told_and_change_no_word),
         cmocka_unit_test(greedy_is_the_same_whatever_the_memory),
         cmocka_unit_test(a_seed_repeats_and_another_does_not),
         cmocka_unit_test(a_chat_answer_ends_by_itself),

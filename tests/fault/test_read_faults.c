@@ -15,8 +15,11 @@ enum { N = 12, SLOTS = 4 };
 
 static const int32_t ids[N] = {72, 101, 108, 108, 111, 44, 32, 119, 111, 114, 108, 100};
 
+/* Every second disk is also read ahead, and every policy has its turn: neither may make a fault harmless or harmful. */
 static Rig model_on(const char *path, const DiskConfig *disk) {
-    RigConfig config = {.path = path, .disk = *disk, .slots = SLOTS};
+    uint64_t seed = disk->faults.seed;
+    RigConfig config = {.path = path, .disk = *disk, .slots = SLOTS, .policy = (CachePolicy)(seed % CACHE_POLICIES),
+                        .lookahead = seed % 2 ? FORWARD_AHEAD_ON : FORWARD_AHEAD_OFF};
     return rig_open(&config);
 }
 

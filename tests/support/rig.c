@@ -21,12 +21,14 @@ Rig rig_open(const RigConfig *c) {
         r.parts[i] = (StorePart){file, r.model->records[i].bytes, r.model->records[i].offset};
     uint64_t slot = store_slot_bytes(r.parts, records, r.disk);
     StoreConfig config = {.n_layers = (int)s->n_layers, .n_experts = (int)s->n_experts, .parts = r.parts, .disk = r.disk,
-                          .slab_bytes = c->slots * slot, .poison = true};
+                          .slab_bytes = c->slots * slot, .poison = true, .policy = c->policy,
+                          .hint_slots = c->lookahead == FORWARD_AHEAD_OFF ? 0 : 2 * s->top_k};
     r.store = store_new(&config, &err);
     r.dense = os_pages_new(r.model->dense_bytes, &err);
     if (!r.store || !r.dense || model_load_dense(r.model, r.dense, NULL, NULL, &err)) fail_msg("%s", err.text);
     ForwardConfig forward = {.model = r.model, .kernels = kernels_get(KERNELS_RUNG_COUNT), .pool = r.pool, .store = r.store,
-                             .ctx = c->ctx ? c->ctx : 64, .chunk = c->chunk ? c->chunk : 16, .top_k = s->top_k, .kv_type = QUANT_F32};
+                             .ctx = c->ctx ? c->ctx : 64, .chunk = c->chunk ? c->chunk : 16, .top_k = s->top_k, .kv_type = QUANT_F32,
+                             .lookahead = c->lookahead};
     r.forward = forward_new(&forward, &err);
     r.state = r.forward ? forward_state_new(r.forward, &err) : NULL;
     if (!r.state) fail_msg("%s", err.text);

@@ -10,6 +10,8 @@ typedef struct RigConfig {
     uint32_t slots;
     uint32_t ctx, chunk;  /* 0: 64, 16 */
     int threads;          /* 0: 2 */
+    CachePolicy policy;
+    ForwardLookahead lookahead;
 } RigConfig;
 
 typedef struct Rig {

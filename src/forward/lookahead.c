@@ -1,0 +1,85 @@
+/* Looking ahead: while this layer's experts are read and multiplied, the next layer's own router is asked about the residual stream
+ * as it is now, and what it names is hinted to the store. What the stream still lacks, this layer's routed experts and the next
+ * mixer, changes little of it: most of the guesses are right (docs/experiments.md).
+ *
+ * A guess decides only what is read early. The layer routes afresh when its time comes, so no bit of an answer depends on this
+ * file, on the clock, or on what the store made of a hint. The last layer has nothing to look at: the next token's first layer
+ * depends on a token that is not chosen yet. */
+#include "forward/inside.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const uint32_t no_layer = UINT32_MAX;
+
+static uint64_t bytes_read(const Forward *f) {
+    StoreStats stats;
+    store_stats(f->c.store, &stats);
+    return stats.bytes_read;
+}
+
+void forward_ahead_new(Forward *f) {
+    Ahead *a = &f->ahead;
+    if (f->c.lookahead == FORWARD_AHEAD_AUTO) forward_pays_text(&a->pays, a->text, sizeof a->text);
+    else snprintf(a->text, sizeof a->text, "%s", f->c.lookahead == FORWARD_AHEAD_ON ? "on" : "off");
+}
+
+/* Nothing is guessed where nothing is read: with every expert in memory looking ahead costs not one instruction per layer. */
+void forward_ahead_begin(Forward *f) {
+    Ahead *a = &f->ahead;
+    a->layer = no_layer;
+    a->now = f->n == 1 && a->reading && (f->c.lookahead == FORWARD_AHEAD_ON ||
+                                         (f->c.lookahead == FORWARD_AHEAD_AUTO && forward_pays_next(&a->pays)));
+    a->bytes_before = bytes_read(f);
+    a->spent_before = forward_spent(f);
+}
+
+/* whole: the step came to its end, so that its time counts. */
+void forward_ahead_end(Forward *f, bool whole) {
+    Ahead *a = &f->ahead;
+    a->reading = bytes_read(f) != a->bytes_before;
+    if (!whole || f->n > 1 || !a->reading || f->c.lookahead != FORWARD_AHEAD_AUTO) return;
+    if (forward_pays_token(&a->pays, forward_spent(f) - a->spent_before)) forward_pays_text(&a->pays, a->text, sizeof a->text);
+}
+
+/* The k largest, largest first; a logit that is not a number is never larger. */
+static uint32_t best(const float *logits, uint32_t n, int32_t *ids, uint32_t k) {
+    uint32_t have = 0;
+    for (uint32_t e = 0; e < n; e++) {
+        if (!(have < k || logits[e] > logits[ids[have - 1]])) continue;
+        uint32_t at = have < k ? have++ : k - 1;
+        for (; at > 0 && logits[e] > logits[ids[at - 1]]; at--) ids[at] = ids[at - 1];
+        ids[at] = (int32_t)e;
+    }
+    return have;
+}
+
+void forward_ahead_guess(Forward *f, uint32_t layer_index) {
+    Ahead *a = &f->ahead;
+    if (!a->now || layer_index + 1 >= f->s->n_layers) return;
+    const ModelLayer *next = &f->c.model->layers[layer_index + 1];
+    uint32_t hidden = f->s->hidden;
+    memcpy(a->sum, f->x, hidden * sizeof *a->sum);
+    if (f->s->shared_inner) f->c.kernels->axpy(a->sum, f->shared_out, f->shared_w[0], hidden);
+    f->c.kernels->rms_norm(a->x, a->sum, next->norm_post, f->s->eps, hidden);
+    KernelsActs acts = {.x = a->x};
+    forward_matmul(f, &next->router, &acts, 1, a->router, f->s->n_experts);
+    a->n = best(a->router, f->s->n_experts, a->guess, f->c.top_k);
+    a->layer = layer_index + 1;
+    Section section = forward_enter(f, SECTION_STORE);
+    store_hint(f->c.store, (int)a->layer, a->guess, (int)a->n);
+    forward_enter(f, section);
+}
+
+void forward_ahead_check(Forward *f, uint32_t layer_index) {
+    Ahead *a = &f->ahead;
+    if (a->layer != layer_index) return;
+    a->guesses.wanted += f->c.top_k;
+    for (uint32_t i = 0; i < f->c.top_k; i++)
+        for (uint32_t g = 0; g < a->n; g++) a->guesses.right += f->top_ids[i] == a->guess[g];
+    a->layer = no_layer;
+}
+
+void forward_guesses(const Forward *f, ForwardGuesses *guesses) { *guesses = f->ahead.guesses; }
+
+const char *forward_lookahead(const Forward *f) { return f->ahead.text; }
