@@ -253,7 +253,7 @@ ErrCode store_next(Store *s, StoreLease *lease, Err *err) {
         else if (!give_up_a_hit(s))
             return err_set(err, ERR_STATE, "expert %d of layer %d has no slot: leases hold all %u, or all but those that other "
                            "layers keep; give some back first",
-                           (int)w->entries[w->next_start].expert, w->layer, s->slots.n);
+                           (int)w->entries[w->next_start].expert, w->layer, cache_slots_in_use(s->slots.cache));
     }
     e->state = ENTRY_LEASED;
     w->taken++;

@@ -122,8 +122,15 @@ static void more_experts_than_slots(void **state) {
         Store *s = records_store(&records, d, slots);
         const int32_t late[] = {21, 22, 23};
         take_and_put(s, 0, late, (int)slots);
+        StoreStats before, after;
+        uint64_t bytes = 0;
+        for (int e = 0; e < RECORDS_EXPERTS; e++) bytes += part_bytes(0, e);
+        store_stats(s, &before);
         /* ascending: 0 is a miss, and hits at the far end hold every slot; they must give way */
         take_and_put(s, 0, all, RECORDS_EXPERTS);
+        for (int e = 0; e < RECORDS_EXPERTS; e++) bytes -= store_last_hits(s)[e] ? part_bytes(0, e) : 0;
+        store_stats(s, &after);
+        assert_int_equal(after.bytes_read - before.bytes_read, bytes); /* what was not there is read once, and only once */
         want(s, 0, all, RECORDS_EXPERTS, STORE_ANY);
         bool seen[RECORDS_EXPERTS] = {false};
         for (int i = 0; i < RECORDS_EXPERTS; i++) {
