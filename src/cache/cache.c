@@ -41,7 +41,7 @@ uint64_t cache_bytes(const CacheConfig *config) {
 }
 
 static uint32_t floor_within(const CacheConfig *config, uint32_t slots) {
-    uint32_t share = slots / config->n_groups;
+    uint32_t share = slots > config->common ? (slots - config->common) / config->n_groups : 0;
     return config->floor < share ? config->floor : share;
 }
 

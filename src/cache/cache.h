@@ -37,7 +37,9 @@ typedef struct CacheConfig {
     CachePolicy policy;
     uint32_t n_slots;
     uint32_t n_groups, per_group;
-    uint32_t floor;    /* slots that a group keeps against the others once it has them; lowered to n_slots / n_groups */
+    uint32_t floor;    /* slots that a group keeps against the others once it has them; lowered to (n_slots - common) / n_groups */
+    uint32_t common;   /* slots that no floor may claim: a want must be able to hold more than its group keeps, or its reads would queue
+                        * for a few slots */
 } CacheConfig;
 
 typedef struct Cache Cache;
@@ -67,7 +69,7 @@ void cache_drop(Cache *c, int32_t slot);
 void cache_step(Cache *c, uint32_t n_tokens);
 
 /* From now on at most n slots (>= 1) are used. Slots beyond that are given up as soon as they are not pinned, in cache_limit or in a later
- * cache_unpin or cache_drop; which ones is the cache's choice, free ones first. The floor is lowered to n / n_groups. given_up is called
+ * cache_unpin or cache_drop; which ones is the cache's choice, free ones first. The floor is lowered to (n - common) / n_groups. given_up is called
  * for each slot that is out of use (its record is forgotten already), back_in_use for each that comes back. told is copied; NULL: nobody
  * is told. */
 typedef struct CacheLimit {

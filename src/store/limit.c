@@ -5,7 +5,8 @@
 
 /* Its record is forgotten and nothing reads into it; the next one to be read into it gets new pages. */
 static void given_up(void *user, int32_t slot) {
-    const Store *s = user;
+    Store *s = user;
+    slots_unhint(&s->slots, slot);
     os_pages_drop(slot_memory(s, slot), s->slot_bytes);
 }
 

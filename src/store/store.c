@@ -40,7 +40,7 @@ static ErrCode check_record(const StoreConfig *c, size_t record, Err *err) {
 
 static CacheConfig cache_config(const StoreConfig *c, uint32_t n_slots) {
     return (CacheConfig){.policy = c->policy, .n_slots = n_slots, .n_groups = (uint32_t)c->n_layers, .per_group = (uint32_t)c->n_experts,
-                         .floor = c->floor};
+                         .floor = c->floor, .common = 2 * c->floor};
 }
 
 static size_t reads_together(const StoreConfig *c) {

@@ -35,8 +35,9 @@ typedef struct StoreConfig {
     Disk *disk;                /* borrowed */
     uint64_t slab_bytes;       /* memory for slots; at least one slot */
     CachePolicy policy;        /* who leaves first */
-    uint32_t floor;            /* slots that each layer keeps against the others, at most its share of all: a cache smaller than what one
-                                * token touches would otherwise hit nothing */
+    uint32_t floor;            /* slots that each layer keeps against the others: a cache smaller than what one token touches would
+                                * otherwise hit nothing. Lowered so far that twice as many stay common to all, or the reads of a
+                                * want would queue for the few slots of its layer */
     uint32_t hint_slots;       /* most experts that are read ahead and not yet wanted; never more than half of the slots */
     bool poison;               /* tests: fill a slot with STORE_POISON before it is read into, so that stale bytes are noticed */
 } StoreConfig;

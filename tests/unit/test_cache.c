@@ -17,7 +17,7 @@ static uint64_t random_next(uint64_t *s) {
 
 static Cache *make(CachePolicy policy, uint32_t slots, uint32_t groups, uint32_t per_group, uint32_t floor) {
     Err err = {0};
-    CacheConfig config = {policy, slots, groups, per_group, floor};
+    CacheConfig config = {.policy = policy, .n_slots = slots, .n_groups = groups, .per_group = per_group, .floor = floor};
     Cache *c = cache_new(&config, &err);
     if (!c) fail_msg("%s: %s", cache_policy_name(policy), err.text);
     return c;
@@ -476,7 +476,8 @@ static void policies_have_names(void **state) {
 
 static void what_cannot_be_is_refused_and_memory_may_run_out(void **state) {
     (void)state;
-    const CacheConfig bad[] = {{CACHE_LRU, 0, 1, 1, 0}, {CACHE_LRU, 1, 0, 1, 0}, {CACHE_LRU, 1, 1, 0, 0}, {CACHE_LRU, 1, 65536, 65536, 0}};
+    const CacheConfig bad[] = {{.n_slots = 0, .n_groups = 1, .per_group = 1}, {.n_slots = 1, .n_groups = 0, .per_group = 1},
+                               {.n_slots = 1, .n_groups = 1, .per_group = 0}, {.n_slots = 1, .n_groups = 65536, .per_group = 65536}};
     Err err;
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         err.code = ERR_OK;
@@ -484,7 +485,7 @@ static void what_cannot_be_is_refused_and_memory_may_run_out(void **state) {
         assert_int_equal(err.code, ERR_RANGE);
     }
     for (int p = 0; p < CACHE_POLICIES; p++) {
-        CacheConfig config = {(CachePolicy)p, 8, 2, 4, 1};
+        CacheConfig config = {.policy = (CachePolicy)p, .n_slots = 8, .n_groups = 2, .per_group = 4, .floor = 1};
         for (uint64_t n = 1;; n++) {
             mem_fail_after(n);
             Cache *c = cache_new(&config, &err);

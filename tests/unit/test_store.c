@@ -91,6 +91,24 @@ static void a_floor_makes_hits_below_the_working_set(void **state) {
     assert_true(hits[1] > 0);
 }
 
+/* Ten slots, five layers with a floor of two: if the floors took all of them, the reads of a want would queue for two slots. */
+static void a_floor_leaves_room_for_a_want(void **state) {
+    (void)state;
+    const int32_t warm[] = {0, 4}, whole[] = {8, 12, 16, 20}; /* each is one read */
+    Disk *d = records_disk(&records, &plain);
+    StoreConfig config = records_config(&records, d, 10);
+    config.floor = 2;
+    Err err = {0};
+    Store *s = store_new(&config, &err);
+    assert_non_null(s);
+    for (int layer = 0; layer < RECORDS_LAYERS; layer++) take_and_put(s, layer, warm, 2);
+    want(s, 0, whole, 4, STORE_ANY);
+    assert_int_equal(disk_in_flight(d), 4);
+    store_drop(s);
+    store_free(s);
+    disk_free(d);
+}
+
 static void hits_are_safe_from_their_own_want(void **state) {
     (void)state;
     Disk *d = records_disk(&records, &plain);
@@ -559,6 +577,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_second_time_is_a_hit),
         cmocka_unit_test(a_floor_makes_hits_below_the_working_set),
+        cmocka_unit_test(a_floor_leaves_room_for_a_want),
         cmocka_unit_test(hits_are_safe_from_their_own_want),
         cmocka_unit_test(more_experts_than_slots),
         cmocka_unit_test(leases_that_hold_every_slot_are_an_error),
