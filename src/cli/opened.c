@@ -1,6 +1,7 @@
 /* Opening a model as the options say, and feeding it where a person may be watching. */
 #include "cli/opened.h"
 #include "cli/source.h"
+#include "cli/state.h"
 
 #include <string.h>
 #include <time.h>
@@ -52,6 +53,8 @@ static ErrCode fill(const Options *o, int ctx_needed, Opened *e, sluice_options 
     options->kv = opt_text(o, OPT_KV, options->kv);
     options->policy = opt_text(o, OPT_POLICY, options->policy);
     options->lookahead = opt_text(o, OPT_LOOKAHEAD, options->lookahead);
+    static char state_dir[1024];
+    options->state_dir = state_folder(state_dir, sizeof state_dir);
     options->mlock = opt_on(o, OPT_MLOCK);
     e->seed = opt_given(o, OPT_SEED) ? (uint64_t)o->value[OPT_SEED].integer : fresh_seed();
     options->seed = e->seed;

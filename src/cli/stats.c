@@ -21,7 +21,8 @@ json_t *opened_io_json(const Opened *e, const Timings *t) {
                           tokens ? (double)s.bytes_read / (double)tokens : 0.0, "hits", (json_int_t)s.hits, "misses",
                           (json_int_t)s.misses, "hit_rate", s.experts_wanted ? (double)s.hits / (double)s.experts_wanted : 0.0,
                           "wait_ms", ms(s.wait_ns), "evictions", (json_int_t)s.evictions, "rss_max_bytes", (json_int_t)s.rss_peak_bytes);
-    json_t *more = json_pack("{s:f,s:f,s:f,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "dense_ms", ms(s.dense_ns), "expert_ms", ms(s.expert_ns),
+    json_t *more = json_pack("{s:s,s:b,s:s,s:f,s:f,s:f,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "backend", info.io, "direct", info.direct, "why",
+                             info.io_why, "dense_ms", ms(s.dense_ns), "expert_ms", ms(s.expert_ns),
                              "store_ms", ms(s.store_ns), "policy", info.policy, "lookahead", info.lookahead, "hinted",
                              (json_int_t)s.hinted, "hints_used", (json_int_t)s.hints_used, "hint_bytes", (json_int_t)s.hint_bytes,
                              "hint_bytes_used", (json_int_t)s.hint_bytes_used, "ahead_wanted", (json_int_t)s.ahead_wanted,
@@ -42,6 +43,7 @@ static void print_plan(const Opened *e) {
             p->experts_total ? 100.0 * p->cache_slots / p->experts_total : 0.0, format_size(p->slot_bytes, a));
     fprintf(stderr, "  machine  %s, %d threads, reads by %s%s, chunk %d, context %d\n", e->info.cpu, e->info.threads, e->info.io,
             e->info.direct ? " (direct)" : " (page cache)", e->info.chunk, e->info.ctx);
+    fprintf(stderr, "  reads    %s\n", e->info.io_why);
 }
 
 static double percent(uint64_t part, uint64_t whole) { return whole ? 100.0 * (double)part / (double)whole : 0; }

@@ -135,4 +135,29 @@ typedef struct DiskRate {
 ErrCode disk_measure(const DiskMeasure *how, DiskRate *out, Err *err);
 uint64_t disk_measure_memory(const DiskMeasure *how);
 
+/* ---- choosing ------------------------------------------------------------------------------------------------------ */
+
+typedef struct DiskChoose {
+    const char *path;      /* the file that is read most */
+    uint64_t bytes;        /* how much there is to read at all: below 64 MiB nothing is measured, there is nothing to gain */
+    uint32_t read_bytes;   /* of a typical read */
+    bool any_backend;      /* threads or io_uring; otherwise this one: */
+    DiskBackend backend;
+    DiskDirect direct;     /* AUTO: directly or through the page cache, whichever is faster */
+    uint64_t memory_bytes; /* at most so much is used while measuring; 0: 16 MiB */
+    const char *state_dir; /* where rates are remembered, per file system, kernel and size of reads; NULL: nowhere */
+} DiskChoose;
+
+typedef struct DiskChoice {
+    DiskBackend backend;
+    DiskDirect direct;     /* for DiskConfig: AUTO where direct reads were asked for as auto and have won, or nothing was measured */
+    double bytes_per_s;    /* of this way, at 16 reads or what the memory allows; 0: not measured */
+    bool fresh;            /* measured now */
+    char why[240];         /* "measured on 2026-11-20: uring direct 5.10 GB/s, ...", "as asked for", "not measured: ..." */
+} DiskChoice;
+
+/* Decides how a file should be read. Measures each way for a moment (about a second in all) unless the state folder knows; says once
+ * what was found, and what dropped out and why. Always comes to a decision: threads where nothing can be measured. */
+void disk_choose(const DiskChoose *how, DiskChoice *out);
+
 #endif

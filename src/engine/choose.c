@@ -17,21 +17,6 @@ ErrCode engine_choose_kernels(sluice_model *m, const char *name, Err *err) {
     return ERR_OK;
 }
 
-ErrCode engine_open_disk(sluice_model *m, Err *err) {
-    const char *io = m->options.io ? m->options.io : "auto", *direct = m->options.direct ? m->options.direct : "auto";
-    DiskConfig config = {.backend = DISK_THREADS, .retries = -1};
-    if (strcmp(io, "uring") == 0) config.backend = DISK_URING;
-    else if (strcmp(io, "mmap") == 0) config.backend = DISK_MMAP;
-    else if (strcmp(io, "auto") != 0 && strcmp(io, "threads") != 0)
-        return err_set(err, ERR_USAGE, "--io %s: choose auto, threads, uring or mmap", io);
-    if (strcmp(direct, "auto") == 0) config.direct = DISK_DIRECT_AUTO;
-    else if (strcmp(direct, "on") == 0) config.direct = DISK_DIRECT_ON;
-    else if (strcmp(direct, "off") == 0) config.direct = DISK_DIRECT_OFF;
-    else return err_set(err, ERR_USAGE, "--direct %s: choose auto, on or off", direct);
-    m->disk = disk_new(&config, err);
-    return m->disk ? ERR_OK : err->code;
-}
-
 ErrCode engine_choose_kv(const char *name, QuantType *type, Err *err) {
     if (!name || strcmp(name, "f32") == 0) *type = QUANT_F32;
     else if (strcmp(name, "f16") == 0) *type = QUANT_F16;

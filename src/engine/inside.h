@@ -22,6 +22,7 @@ struct sluice_model {
     const Kernels *kernels;
     OsPool *pool;
     Disk *disk;
+    char io_why[256];       /* how its way of reading was chosen */
     Store *store;
     Forward *forward;
     StorePart *parts;       /* [n_layers][n_experts][3] */
@@ -56,7 +57,8 @@ ErrCode engine_choose_kernels(sluice_model *m, const char *name, Err *err);
 ErrCode engine_choose_kv(const char *name, QuantType *type, Err *err);
 ErrCode engine_choose_policy(const char *name, CachePolicy *policy, Err *err);
 ErrCode engine_choose_lookahead(const char *name, ForwardLookahead *how, Err *err);
-ErrCode engine_open_disk(sluice_model *m, Err *err);
+ErrCode engine_check_io(const sluice_options *o, DiskChoose *wish, Err *err); /* --io and --direct alone */
+ErrCode engine_open_disk(sluice_model *m, Err *err); /* once the model is known: the way of reading may be measured */
 ErrCode engine_check_numbers(const sluice_model *m, Err *err);
 
 /* Memory pressure, watched while a model is open; engine_watch_memory is cheap and called between layers. */

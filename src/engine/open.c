@@ -40,7 +40,7 @@ static ErrCode describe_records(sluice_model *m, uint64_t *slot_bytes, Err *err)
         mem_free(ids);
         return err_no_memory(err, n_records * STORE_PARTS * sizeof *m->parts, "the table of experts");
     }
-    ErrCode code = ERR_OK;
+    ErrCode code = engine_open_disk(m, err);
     for (uint32_t i = 0; i < n_files; i++) ids[i] = UINT32_MAX;
     for (size_t i = 0; i < n_records * STORE_PARTS && !code; i++) {
         const ModelPart *p = &m->model->records[i];
@@ -162,7 +162,7 @@ static ErrCode open_model(sluice_model *m, Err *err) {
     code = engine_choose_kv(o->kv, &forward.kv_type, err);
     if (!code) code = engine_choose_policy(o->policy, &m->policy, err);
     if (!code) code = engine_choose_lookahead(o->lookahead, &m->lookahead, err);
-    if (!code) code = engine_open_disk(m, err);
+    if (!code) code = engine_check_io(o, &(DiskChoose){0}, err); /* a wrong word is told before anything is read */
     if (code) return code;
     m->format = o->embedded_bytes ? format_open_embedded(o->model, o->embedded_offset, o->embedded_bytes, err) : format_open(o->model, err);
     if (!m->format) return err->code;
@@ -205,7 +205,7 @@ sluice_model *sluice_open(const sluice_options *options, sluice_error *error) {
         sluice_close(m);
         return NULL;
     }
-    m->options.model = m->options.cpu = m->options.io = m->options.direct = m->options.kv = NULL;
+    m->options.model = m->options.cpu = m->options.io = m->options.direct = m->options.kv = m->options.state_dir = NULL;
     m->options.policy = m->options.lookahead = NULL;
     return m;
 }

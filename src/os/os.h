@@ -54,6 +54,8 @@ ErrCode os_disk_room(const char *path, uint64_t *bytes, Err *err);
 ErrCode os_memory_file(const void *bytes, uint64_t len, uint64_t total, char *path, size_t size, int *fd, Err *err);
 bool os_is_dir(const char *path);
 bool os_exists(const char *path);
+/* A folder for this user alone, and what is missing above it; one that is there stays as it is. */
+ErrCode os_make_folder(const char *path, Err *err);
 
 /* ---- facts about the machine --------------------------------------------------------------------------------------- */
 

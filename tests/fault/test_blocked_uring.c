@@ -4,6 +4,7 @@
 #include "support/support.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -32,7 +33,7 @@ static bool block_call(long call) {
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
-/* These two run in a child, where cmocka cannot help: 0 is good, another number says what is not. */
+/* These run in a child, where cmocka cannot help: 0 is good, another number says what is not. */
 static int setup_is_blocked(void) {
     if (!block_call(SYS_io_uring_setup)) return CANNOT_BLOCK;
     Err err = {0};
@@ -40,6 +41,22 @@ static int setup_is_blocked(void) {
     if (d) return 1;
     if (err.code != ERR_UNSUPPORTED) return 2;
     return strstr(err.text, "io_uring") && strstr(err.text, strerror(EPERM)) && strstr(err.text, "--io threads") ? 0 : 3;
+}
+
+/* Choosing by measurement does without it, and says so. */
+static int choice_does_without(void) {
+    if (!block_call(SYS_io_uring_setup)) return CANNOT_BLOCK;
+    char sparse[300];
+    snprintf(sparse, sizeof sparse, "%s.sparse", path);
+    int fd = open(sparse, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || ftruncate(fd, 64 << 20) != 0) return 1;
+    close(fd);
+    DiskChoose how = {.path = sparse, .bytes = UINT64_C(1) << 30, .read_bytes = READ_BYTES, .any_backend = true, .memory_bytes = 1 << 20};
+    DiskChoice choice;
+    disk_choose(&how, &choice);
+    unlink(sparse);
+    if (choice.backend != DISK_THREADS) return 2;
+    return choice.fresh && strstr(choice.why, "threads") && !strstr(choice.why, "uring") ? 0 : 3;
 }
 
 static int reads_are_blocked(void) {
@@ -142,6 +159,11 @@ static void a_blocked_setup_is_refused(void **state) {
     in_a_child(setup_is_blocked);
 }
 
+static void a_choice_by_measurement_does_without(void **state) {
+    (void)state;
+    in_a_child(choice_does_without);
+}
+
 static void reads_blocked_later_fail_one_by_one(void **state) {
     (void)state;
     in_a_child(reads_are_blocked);
@@ -184,6 +206,7 @@ static void registered_memory_gets_the_same_bytes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_blocked_setup_is_refused),
+        cmocka_unit_test(a_choice_by_measurement_does_without),
         cmocka_unit_test(reads_blocked_later_fail_one_by_one),
         cmocka_unit_test(memory_that_may_not_be_locked_is_said_once),
         cmocka_unit_test(registered_memory_gets_the_same_bytes),

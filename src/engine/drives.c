@@ -1,0 +1,51 @@
+/* From the options --io and --direct, and from where the experts lie, to the disk that reads them. */
+#include "engine/inside.h"
+
+#include <stdio.h>
+#include <string.h>
+
+ErrCode engine_check_io(const sluice_options *o, DiskChoose *wish, Err *err) {
+    const char *io = o->io ? o->io : "auto", *direct = o->direct ? o->direct : "auto";
+    *wish = (DiskChoose){.backend = DISK_THREADS, .state_dir = o->state_dir, .memory_bytes = o->ram_bytes / 16};
+    if (strcmp(io, "auto") == 0) wish->any_backend = true;
+    else if (strcmp(io, "uring") == 0) wish->backend = DISK_URING;
+    else if (strcmp(io, "mmap") == 0) wish->backend = DISK_MMAP;
+    else if (strcmp(io, "threads") != 0) return err_set(err, ERR_USAGE, "--io %s: choose auto, threads, uring or mmap", io);
+    if (strcmp(direct, "auto") == 0) wish->direct = DISK_DIRECT_AUTO;
+    else if (strcmp(direct, "on") == 0) wish->direct = DISK_DIRECT_ON;
+    else if (strcmp(direct, "off") == 0) wish->direct = DISK_DIRECT_OFF;
+    else return err_set(err, ERR_USAGE, "--direct %s: choose auto, on or off", direct);
+    return ERR_OK;
+}
+
+/* What there is to read: from which file most, how much in all, how much at a time. */
+static ErrCode describe_reads(const sluice_model *m, DiskChoose *wish, Err *err) {
+    const ModelShape *s = &m->model->shape;
+    size_t n = (size_t)s->n_layers * s->n_experts * STORE_PARTS;
+    uint64_t *bytes = MEM_NEW(uint64_t, m->format->n_files); /* [n_files] */
+    if (!bytes) return err_no_memory(err, m->format->n_files * sizeof *bytes, "the table of files");
+    uint32_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        const ModelPart *p = &m->model->records[i];
+        bytes[p->file] += p->bytes;
+        wish->bytes += p->bytes;
+        if (bytes[p->file] > bytes[most]) most = p->file;
+    }
+    mem_free(bytes);
+    wish->path = m->format->files[most].path;
+    wish->read_bytes = n ? (uint32_t)(wish->bytes / n) : 0;
+    return ERR_OK;
+}
+
+ErrCode engine_open_disk(sluice_model *m, Err *err) {
+    DiskChoose wish;
+    DiskChoice choice;
+    ErrCode code = engine_check_io(&m->options, &wish, err);
+    if (!code) code = describe_reads(m, &wish, err);
+    if (code) return code;
+    disk_choose(&wish, &choice);
+    snprintf(m->io_why, sizeof m->io_why, "%s", choice.why);
+    DiskConfig config = {.backend = choice.backend, .direct = choice.direct, .retries = -1};
+    m->disk = disk_new(&config, err);
+    return m->disk ? ERR_OK : err->code;
+}
