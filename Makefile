@@ -34,7 +34,7 @@ TEST_SRC := $(sort $(wildcard tests/*/test_*.c))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 
-.PHONY: all help clean deps deps-tidy demo man test check-kernels asan tidy objects clang-tidy fidelity
+.PHONY: all help clean deps deps-tidy demo man test check-kernels asan tsan soak tidy objects clang-tidy fidelity
 .SECONDARY:
 
 all: $(BUILD)/sluice $(BUILD)/libsluice.a
@@ -46,6 +46,8 @@ help:
 ## make demo       build, then the embedded model tells a story from disk
 ## make test       build and run all tests (data in ../shared where present; skips say so)
 ## make asan       the same under AddressSanitizer and UBSan
+## make tsan       stores, disks and a stream of tokens under ThreadSanitizer
+## make soak       minutes of decoding on bad disks with a tiny cache: no wrong bit, no leak (SOAK_TOKENS=150000 SOAK_SEED=1)
 ## make tidy       the laws of the house: floors, warnings as errors with gcc and clang, static analysis
 ## make check-kernels  every rung of the arithmetic against the scalar one, bit for bit (build/check-kernels --bench: speeds)
 ## make man        docs/sluice.1 from the option table
@@ -104,6 +106,21 @@ asan:
 	@$(MAKE) --no-print-directory test BUILD=build/asan O=-O1 \
 	    EXTRA_CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" \
 	    EXTRA_LDFLAGS="-fsanitize=address,undefined"
+
+TSAN_TESTS := unit/test_disk unit/test_disk_hints unit/test_store unit/test_store_limit stream/test_soak stream/test_soak_model \
+              stream/test_one_answer
+# setarch -R: ThreadSanitizer wants its addresses where they are without randomisation
+tsan:
+	@$(MAKE) --no-print-directory BUILD=build/tsan O=-O1 EXTRA_CFLAGS="-fsanitize=thread -fno-omit-frame-pointer" \
+	    EXTRA_LDFLAGS=-fsanitize=thread build/tsan/sluice $(TSAN_TESTS:%=build/tsan/tests/%)
+	@SLUICE_BIN=build/tsan/sluice SLUICE_SHARED=$(SHARED) TSAN_OPTIONS="halt_on_error=1 $(TSAN_OPTIONS)" \
+	    setarch -R tests/run.sh $(TSAN_TESTS:%=build/tsan/tests/%)
+
+SOAK_TOKENS ?= 150000
+SOAK_SEED   ?= 1
+soak: $(BUILD)/tests/stream/test_soak $(BUILD)/tests/stream/test_soak_model
+	@$(BUILD)/tests/stream/test_soak 60 $(SOAK_SEED)
+	@$(BUILD)/tests/stream/test_soak_model $(SOAK_TOKENS) $(SOAK_SEED)
 
 tidy: deps-tidy
 	@tools/tidy.sh

@@ -13,7 +13,7 @@
 static const char *const writers[] = {
     "$S logits -m data/tiny-tales.gguf -p 'Once upon a time there was a little fox who lived in a big forest with his mother.' --hidden -o",
     "$S synth --shape qwen3.5-35b-a3b --layers 1 --vocab 300 --quant q2_k -o",
-    "$S trace -m data/tiny-tales.gguf -p 'Tell me a story' -n 200 -o",
+    "$S trace -m data/tiny-tales.gguf -p 'Tell me a story' -n 100 -o",
 };
 
 /* A command of a later version refuses; then there is nothing to test. */

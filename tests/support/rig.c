@@ -32,6 +32,8 @@ Rig rig_open(const RigConfig *c) {
     r.forward = forward_new(&forward, &err);
     r.state = r.forward ? forward_state_new(r.forward, &err) : NULL;
     if (!r.state) fail_msg("%s", err.text);
+    ForwardSizes sizes = forward_sizes(&forward, 1);
+    r.state_bytes = sizes.state + sizes.kv;
     return r;
 }
 

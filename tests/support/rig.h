@@ -24,6 +24,7 @@ typedef struct Rig {
     void *dense;
     Forward *forward;
     ForwardState *state;
+    uint64_t state_bytes; /* that a saved state takes at the most */
 } Rig;
 
 Rig rig_open(const RigConfig *config); /* fails the test with the error's sentence */
