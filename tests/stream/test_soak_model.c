@@ -1,7 +1,7 @@
 /* A soak of whole models: hours of decoding over bad disks with a tiny cache, every logit compared with a run that has everything
  * in memory.
  *
- * `make test` gives it a few hundred tokens; `make soak`, or build/tests/stream/test_soak_model TOKENS SEED, as many as you like. What a
+ * `make test` gives it 800 tokens; `make soak`, or build/tests/stream/test_soak_model TOKENS SEED, as many as you like. What a
  * round does depends on the seed alone. */
 #define _GNU_SOURCE
 #include "support/make_model.h"
@@ -20,7 +20,7 @@ enum { ARCHS = 3, TEXTS = 4, LENGTH = 96, CHUNK = 16, EXPERTS = 32, TOP_K = 8, L
 /* 6 hours at 3 tokens/s, 40 layers of 8 experts. */
 static const double six_hours = 6.0 * 3600 * 3 * 40 * 8;
 
-static uint64_t tokens_wanted = 1500, seed = 1;
+static uint64_t tokens_wanted = 800, seed = 1;
 
 static const char *paths[ARCHS];
 static int32_t texts[TEXTS][LENGTH];
