@@ -64,7 +64,7 @@ const OptionSpec option_table[] = {
 {OPT_DRAM, 0, "dram", KIND_TEXT, GROUP_COMMAND, CMD_PLAN, CMD_ALL, false, "RATE", 0, 0,
     "plan for memory of this speed, as 60GB/s", NULL},
 {OPT_CORES, 0, "cores", KIND_INT, GROUP_COMMAND, CMD_PLAN, CMD_ALL, false, "N", 1, 1024,
-    "plan for so many cores", NULL},
+    "plan for so many cores, each as fast as one of this machine", NULL},
 {OPT_PREFILL, 'p', "prefill", KIND_INT, GROUP_COMMAND, CMD_BENCH, CMD_ALL, false, "N", 1, ANY,
     "prompt tokens (default 512)", NULL},
 {OPT_REPS, 0, "reps", KIND_INT, GROUP_COMMAND, CMD_BENCH, CMD_ALL, false, "N", 1, 1000,

@@ -1,7 +1,129 @@
-/* sluice plan. */
+/* sluice plan: what would lie in memory, and how fast it would run. Reads headers, never weights, or no file at all. */
+#include "cli/plan.h"
 #include "cli/commands.h"
+#include "cli/io.h"
+#include "cli/shape.h"
+#include "cli/source.h"
+#include "os/os.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { TOKENIZER_BYTES_PER_TOKEN = 200 }; /* of a real model's tokenizer, which a shape does not bring */
+
+static const int ram_gib[] = {8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512};
+static const QuantType file_types[] = {QUANT_Q8_0, QUANT_Q6_K, QUANT_Q5_K, QUANT_Q4_K, QUANT_IQ4_XS, QUANT_MXFP4,
+                                       QUANT_Q3_K, QUANT_IQ3_XXS, QUANT_Q2_K};
+
+/* ---- one row ---- */
+
+static void fill_row(Planner *p, uint64_t ram, PlanRow *row) {
+    Err why = {0};
+    memset(row, 0, sizeof *row);
+    row->fits = engine_draft_plan(p->draft, ram, &row->plan, &row->chunk, &why) == ERR_OK;
+    row->ram_bytes = row->plan.ram_bytes;
+    snprintf(row->why, sizeof row->why, "%s", why.text);
+    EngineWork work;
+    engine_draft_work(p->draft, &work);
+    engine_predict(&work, &p->machine, &row->plan, row->chunk, p->position, -1, &row->speed);
+    if (!row->fits) row->speed.decode_tok_s = row->speed.prefill_tok_s = row->speed.bound_tok_s = row->speed.bound_serial_tok_s = 0;
+}
+
+static void fill_by_ram(Planner *p) {
+    bool own = false;
+    for (size_t i = 0; i < COUNT_OF(ram_gib); i++) {
+        uint64_t ram = (uint64_t)ram_gib[i] << 30;
+        if (!own && p->own.ram_bytes <= ram) {
+            p->by_ram[p->n_ram++] = p->own;
+            own = true;
+            if (p->own.ram_bytes == ram) continue;
+        }
+        fill_row(p, ram, &p->by_ram[p->n_ram++]);
+    }
+    if (!own) p->by_ram[p->n_ram++] = p->own;
+}
+
+/* Last, for it changes the draft. */
+static void fill_by_type(Planner *p) {
+    for (size_t i = 0; i < COUNT_OF(file_types); i++) {
+        if (!engine_draft_retype(p->draft, file_types[i])) continue;
+        EngineWork work;
+        engine_draft_work(p->draft, &work);
+        p->types[p->n_types] = file_types[i];
+        p->type_bytes[p->n_types] = work.record_bytes * work.layers * work.experts;
+        fill_row(p, p->own.ram_bytes, &p->by_type[p->n_types++]);
+    }
+}
+
+/* ---- the model ---- */
+
+static ErrCode open_shape(Planner *p, sluice_options *options, uint64_t *elsewhere, Err *err) {
+    ForgeOptions shape;
+    ErrCode code = shape_options(p->o, &shape, err);
+    if (code) return code;
+    p->forge = forge_new(&shape, err);
+    if (!p->forge) return err->code;
+    code = forge_hollow(p->forge, p->hollow, &p->hollow_fd, err);
+    p->name = opt_text(p->o, OPT_SHAPE, "");
+    options->model = p->hollow;
+    *elsewhere = (uint64_t)TOKENIZER_BYTES_PER_TOKEN * (shape.vocab ? shape.vocab : shape.shape.vocab);
+    return code;
+}
+
+static ErrCode open_file(Planner *p, sluice_options *options, Err *err) {
+    static const OptionId of_shapes[] = {OPT_QUANT, OPT_DENSE, OPT_LAYERS, OPT_VOCAB};
+    for (size_t i = 0; i < COUNT_OF(of_shapes); i++)
+        if (p->o->value[of_shapes[i]].source == SOURCE_FLAG)
+            return err_set(err, ERR_USAGE, "--quant, --dense, --layers and --vocab describe a --shape; a file has its own");
+    p->name = source_name(p->o);
+    options->model = opt_text(p->o, OPT_MODEL, NULL);
+    if (options->model) return ERR_OK;
+    options->model = EMBEDDED_PATH;
+    return embedded_locate(&options->embedded_offset, &options->embedded_bytes, err);
+}
+
+static ErrCode open_draft(Planner *p, Err *err) {
+    const Options *o = p->o;
+    sluice_options options;
+    uint64_t elsewhere = 0;
+    sluice_options_init(&options);
+    if (opt_given(o, OPT_SHAPE) && o->value[OPT_MODEL].source == SOURCE_FLAG)
+        return err_set(err, ERR_USAGE, "--shape and -m exclude each other: plan for a file, or for a shape");
+    ErrCode code = opt_given(o, OPT_SHAPE) ? open_shape(p, &options, &elsewhere, err) : open_file(p, &options, err);
+    if (code) return code;
+    options.ctx = opt_int(o, OPT_CTX, 0);
+    options.chunk = opt_int(o, OPT_CHUNK, 0);
+    options.experts = opt_int(o, OPT_EXPERTS, 0);
+    options.cpu = opt_text(o, OPT_CPU, NULL);
+    options.kv = opt_text(o, OPT_KV, NULL);
+    options.policy = opt_text(o, OPT_POLICY, NULL);
+    options.lookahead = opt_text(o, OPT_LOOKAHEAD, NULL);
+    p->threads = opt_int(o, OPT_CORES, opt_int(o, OPT_THREADS, os_cpu_count()));
+    p->draft = engine_draft_new(&options, p->threads, elsewhere, err);
+    if (!p->draft) return err->code;
+    engine_draft_work(p->draft, &p->work);
+    p->position = engine_draft_ctx(p->draft) / 2;
+    return ERR_OK;
+}
+
+static void close_all(Planner *p) {
+    engine_draft_free(p->draft);
+    if (p->hollow_fd >= 0) forge_hollow_close(p->hollow_fd);
+    forge_free(p->forge);
+}
 
 ErrCode plan_command(const Options *o, Err *err) {
-    (void)o;
-    return err_set(err, ERR_USAGE, "plan is not in this version yet");
+    static Planner p;
+    p = (Planner){.o = o, .hollow_fd = -1};
+    ErrCode code = open_draft(&p, err);
+    if (!code) code = plan_machine(&p, err);
+    if (!code) {
+        fill_row(&p, opt_given(o, OPT_RAM) ? o->value[OPT_RAM].bytes : 0, &p.own);
+        fill_by_ram(&p);
+        fill_by_type(&p);
+        if (opt_on(o, OPT_JSON)) out_json(plan_json(&p));
+        else plan_print(&p);
+    }
+    close_all(&p);
+    return code;
 }

@@ -26,6 +26,10 @@ struct sluice_model {
     Store *store;
     Forward *forward;
     StorePart *parts;       /* [n_layers][n_experts][3] */
+    uint64_t slot_bytes;    /* the largest record with its alignment */
+    /* of a draft, which has no pool: what the process that is planned for will have */
+    int draft_threads;
+    uint64_t draft_base, draft_peak;
     void *dense;            /* dense weights */
     float *logits;          /* [ENGINE_LOGIT_ROWS][vocab] */
     uint64_t logits_bytes;
@@ -65,6 +69,11 @@ ErrCode engine_check_numbers(const sluice_model *m, Err *err);
 void engine_watch_start(sluice_model *m);
 void engine_watch_memory(sluice_model *m);
 void engine_watch_stop(sluice_model *m);
+
+/* open.c: the steps of opening that a draft takes too. */
+ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool draft, Err *err);
+ErrCode engine_describe_records(sluice_model *m, Err *err);
+ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err);
 
 int engine_fail(sluice_error *out, const Err *err); /* copies, returns the code */
 

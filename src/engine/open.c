@@ -30,7 +30,7 @@ static uint64_t measured_budget(void) {
     return engine_default_budget(memory.budget);
 }
 
-static ErrCode describe_records(sluice_model *m, uint64_t *slot_bytes, Err *err) {
+ErrCode engine_describe_records(sluice_model *m, Err *err) {
     const ModelShape *s = &m->model->shape;
     size_t n_records = (size_t)s->n_layers * s->n_experts;
     uint32_t n_files = m->format->n_files;
@@ -40,15 +40,16 @@ static ErrCode describe_records(sluice_model *m, uint64_t *slot_bytes, Err *err)
         mem_free(ids);
         return err_no_memory(err, n_records * STORE_PARTS * sizeof *m->parts, "the table of experts");
     }
-    ErrCode code = engine_open_disk(m, err);
+    ErrCode code = m->pool ? engine_open_disk(m, err) : ERR_OK; /* a draft has neither */
     for (uint32_t i = 0; i < n_files; i++) ids[i] = UINT32_MAX;
     for (size_t i = 0; i < n_records * STORE_PARTS && !code; i++) {
         const ModelPart *p = &m->model->records[i];
-        if (ids[p->file] == UINT32_MAX) code = disk_add_file(m->disk, m->format->files[p->file].path, &ids[p->file], err);
+        if (!m->disk) ids[p->file] = p->file;
+        else if (ids[p->file] == UINT32_MAX) code = disk_add_file(m->disk, m->format->files[p->file].path, &ids[p->file], err);
         m->parts[i] = (StorePart){.file = ids[p->file], .bytes = p->bytes, .offset = p->offset};
     }
     mem_free(ids);
-    if (!code) *slot_bytes = store_slot_bytes(m->parts, n_records, m->disk);
+    if (!code) m->slot_bytes = store_slot_bytes(m->parts, n_records, m->disk);
     return code;
 }
 
@@ -73,24 +74,22 @@ static uint64_t store_tables(const sluice_model *m, const EnginePlanInput *in) {
     return store_bytes(&config, slots < in->experts_total ? (uint32_t)slots : in->experts_total);
 }
 
-static ErrCode make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
+ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
     const sluice_options *o = &m->options;
     const ModelShape *s = &m->model->shape;
-    uint64_t slot_bytes = 0;
-    ErrCode code = describe_records(m, &slot_bytes, err);
-    if (code) return code;
+    ErrCode code = ERR_OK;
     uint64_t sessions = (uint64_t)m->max_sessions;
     EnginePlanInput in = {
         .ram_bytes = o->ram_bytes ? o->ram_bytes : measured_budget(),
-        .base_bytes = os_rss_now(),
-        .peak_bytes = os_rss_peak(),
+        .base_bytes = m->pool ? os_rss_now() : m->draft_base,
+        .peak_bytes = m->pool ? os_rss_peak() : m->draft_peak,
         .dense_bytes = m->model->dense_bytes,
         .text_bytes = m->text_bytes,
-        .slot_bytes = slot_bytes,
+        .slot_bytes = m->slot_bytes,
         .experts_total = s->n_layers * s->n_experts,
         .slots_wanted = (uint32_t)o->cache_slots,
         .slots_min = ENGINE_MIN_SLOTS,
-        .threads = os_pool_threads(m->pool),
+        .threads = m->pool ? os_pool_threads(m->pool) : m->draft_threads,
         .ctx = forward->ctx,
     };
     if (in.slots_wanted > in.experts_total) in.slots_wanted = in.experts_total;
@@ -153,13 +152,14 @@ static ErrCode allocate(sluice_model *m, ForwardConfig *forward, Err *err) {
     return ERR_OK;
 }
 
-static ErrCode open_model(sluice_model *m, Err *err) {
+/* Headers and choices: all that a plan needs. A draft has neither disk nor threads. */
+ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool draft, Err *err) {
     const sluice_options *o = &m->options;
     if (!o->model) return err_set(err, ERR_USAGE, "no model was named; give a GGUF file or a model folder");
     ErrCode code = engine_choose_kernels(m, o->cpu, err);
     if (code) return code;
-    ForwardConfig forward = {.kernels = m->kernels, .precise = o->precise};
-    code = engine_choose_kv(o->kv, &forward.kv_type, err);
+    *forward = (ForwardConfig){.kernels = m->kernels, .precise = o->precise};
+    code = engine_choose_kv(o->kv, &forward->kv_type, err);
     if (!code) code = engine_choose_policy(o->policy, &m->policy, err);
     if (!code) code = engine_choose_lookahead(o->lookahead, &m->lookahead, err);
     if (!code) code = engine_check_io(o, &(DiskChoose){0}, err); /* a wrong word is told before anything is read */
@@ -171,8 +171,8 @@ static ErrCode open_model(sluice_model *m, Err *err) {
     format_drop_metadata(m->format); /* tens of megabytes that the plan would have to count */
     code = engine_check_numbers(m, err);
     if (code) return code;
-    m->pool = os_pool_new(o->threads, err);
-    if (!m->pool) return err->code;
+    if (!draft) m->pool = os_pool_new(o->threads, err);
+    if (!draft && !m->pool) return err->code;
     const ModelShape *s = &m->model->shape;
     m->ctx = o->ctx ? (uint32_t)o->ctx : s->ctx_train && s->ctx_train < DEFAULT_CTX ? s->ctx_train : DEFAULT_CTX;
     m->top_k = o->experts ? (uint32_t)o->experts : s->top_k;
@@ -180,14 +180,20 @@ static ErrCode open_model(sluice_model *m, Err *err) {
     /* a prompt of some 100 KB, or of 12 KB beside a model that is itself tiny */
     m->text_bytes = m->model->dense_bytes < (UINT64_C(64) << 20) ? UINT64_C(512) << 10 : UINT64_C(4) << 20;
     if (o->text_bytes > m->text_bytes) m->text_bytes = o->text_bytes;
-    forward.model = m->model;
-    forward.pool = m->pool;
-    forward.ctx = m->ctx;
-    forward.chunk = o->chunk ? (uint32_t)o->chunk : DEFAULT_CHUNK;
-    if (forward.chunk > m->ctx) forward.chunk = m->ctx;
-    forward.top_k = m->top_k;
-    forward.lookahead = m->lookahead;
-    code = make_plan(m, &forward, err);
+    forward->model = m->model;
+    forward->pool = m->pool;
+    forward->ctx = m->ctx;
+    forward->chunk = o->chunk ? (uint32_t)o->chunk : DEFAULT_CHUNK;
+    if (forward->chunk > m->ctx) forward->chunk = m->ctx;
+    forward->top_k = m->top_k;
+    forward->lookahead = m->lookahead;
+    return engine_describe_records(m, err);
+}
+
+static ErrCode open_model(sluice_model *m, Err *err) {
+    ForwardConfig forward;
+    ErrCode code = engine_read_headers(m, &forward, false, err);
+    if (!code) code = engine_make_plan(m, &forward, err);
     return code ? code : allocate(m, &forward, err);
 }
 

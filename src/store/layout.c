@@ -29,6 +29,9 @@ static void sort_parts(const StorePart *parts, int order[STORE_PARTS]) {
     }
 }
 
+/* Without a disk, when a machine is only planned for, what nearly every drive asks for. */
+static uint32_t alignment_of(const Disk *disk, uint32_t file) { return disk ? disk_alignment(disk, file) : 4096; }
+
 void layout_record(Layout *l, const StorePart *parts, const Disk *disk) {
     int order[STORE_PARTS];
     sort_parts(parts, order);
@@ -36,7 +39,7 @@ void layout_record(Layout *l, const StorePart *parts, const Disk *disk) {
     l->bytes = 0;
     for (int i = 0; i < STORE_PARTS; i++) {
         const StorePart *p = &parts[order[i]];
-        uint32_t alignment = disk_alignment(disk, p->file);
+        uint32_t alignment = alignment_of(disk, p->file);
         uint64_t start = down_to(p->offset, alignment), end = p->offset + p->bytes;
         LayoutRead *r = l->n_reads > 0 ? &l->reads[l->n_reads - 1] : NULL;
         bool near = r && r->file == p->file && start <= r->offset + r->bytes + MERGE_GAP_BYTES;
@@ -55,7 +58,7 @@ void layout_record(Layout *l, const StorePart *parts, const Disk *disk) {
 uint64_t layout_alignment(const StorePart *parts, size_t n_records, const Disk *disk) {
     uint64_t alignment = CACHE_LINE;
     for (size_t i = 0; i < n_records * STORE_PARTS; i++) {
-        uint64_t a = disk_alignment(disk, parts[i].file);
+        uint64_t a = alignment_of(disk, parts[i].file);
         if (a > alignment) alignment = a;
     }
     return alignment;

@@ -6,8 +6,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *const commands[] = {"run", "inspect", "tokenize", "detokenize", "render", "logits", "ppl", "doctor", "bench", "synth"};
-static const char *const later[] = {"chat",  "serve",    "plan",     "compare", "eval",   "trial",
+static const char *const commands[] = {"run", "inspect", "tokenize", "detokenize", "render", "logits", "ppl", "doctor", "bench", "synth",
+                                       "plan"};
+static const char *const later[] = {"chat",  "serve",    "compare", "eval",   "trial",
                                     "trace", "simulate", "plot", "convert", "quantize", "pack",    "verify"};
 
 static void expect_text(const char *where, const char *text) {

@@ -1,0 +1,127 @@
+/* The rates that a prediction needs. What is not given is taken from the profile that doctor left, where that was made on this machine
+ * with number formats of this model; what is still missing is measured, which takes a few seconds. */
+#include "cli/plan.h"
+#include "cli/state.h"
+#include "lab/lab.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "7GB/s", "500 MB/s", "6.5GiB/s": bytes per second. */
+static ErrCode read_rate(const char *flag, const char *text, double *rate, Err *err) {
+    char *end;
+    double n = strtod(text, &end), unit = 1, base = 1000;
+    const char *letters = "KMGT", *at;
+    while (*end == ' ') end++;
+    if (*end && (at = strchr(letters, toupper((unsigned char)*end)))) {
+        if (end[1] == 'i') base = 1024;
+        for (const char *l = letters; l <= at; l++) unit *= base;
+        end += end[1] == 'i' ? 2 : 1;
+    }
+    if (*end == 'B' || *end == 'b') end++;
+    if (strcmp(end, "/s") == 0) end += 2;
+    if (!isdigit((unsigned char)text[0]) || *end || !(n * unit >= 1e3 && n * unit < 1e15))
+        return err_set(err, ERR_USAGE, "%s wants a rate such as 7GB/s or 500MB/s, not '%s'", flag, text);
+    *rate = n * unit;
+    return ERR_OK;
+}
+
+/* Was it measured on this machine, with these threads, and with the formats of this model? */
+static bool compute_fits(const Planner *p, const LabProfile *profile, const char *rung, int threads) {
+    const ModelLayer *l = &engine_draft_model(p->draft)->layers[0];
+    const ModelMat *dense = l->linear ? &l->lin_qkv : &l->q;
+    return lab_profile_fits(profile, rung, threads) && strstr(profile->expert_types, quant_traits(l->expert[0].type)->name) &&
+           strstr(profile->dense_types, quant_traits(dense->type)->name);
+}
+
+static void take_compute(EngineMachine *m, const EngineMachine *from) {
+    m->dense_weights_per_s = from->dense_weights_per_s;
+    m->expert_weights_per_s = from->expert_weights_per_s;
+    m->batched_weights_per_s = from->batched_weights_per_s;
+    m->threads = from->threads;
+}
+
+static ErrCode measure_compute(Planner *p, const Kernels *kernels, int threads, bool need_dram, Err *err) {
+    LabProbeConfig config = {.kernels = kernels, .precise = opt_on(p->o, OPT_PRECISE), .threads = threads};
+    lab_formats(engine_draft_model(p->draft), &config.formats);
+    log_note("measuring this machine's arithmetic%s; doctor would remember it", need_dram ? " and memory" : "");
+    LabProbe *probe = lab_probe_new(&config, err);
+    if (!probe) return err->code;
+    if (need_dram) p->machine.dram_bytes_per_s = lab_probe_dram(probe);
+    p->machine.dense_weights_per_s = lab_probe_dense(probe);
+    p->machine.expert_weights_per_s = lab_probe_expert(probe);
+    p->machine.batched_weights_per_s = lab_probe_batched(probe);
+    p->machine.threads = lab_probe_threads(probe);
+    lab_probe_free(probe);
+    p->compute_from = "measured now";
+    if (need_dram) p->dram_from = "measured now";
+    return ERR_OK;
+}
+
+static ErrCode measure_disk(Planner *p, Err *err) {
+    const Model *model = engine_draft_model(p->draft);
+    if (p->forge)
+        return err_set(err, ERR_USAGE, "how fast is the disk? Give --disk RATE, as --disk 7GB/s, or let `sluice doctor` measure this one");
+    log_note("measuring the disk under the model");
+    const FormatFile *file = &model->format->files[model->records[0].file];
+    LabDiskConfig config = {.paths = &file->path, .begins = &file->base, .n_paths = 1, .backend = DISK_THREADS,
+                            .direct = DISK_DIRECT_AUTO, .buffer_bytes = UINT64_C(32) << 20, .seed = os_now_ns()};
+    LabDisk *disk = lab_disk_new(&config, err);
+    if (!disk) return err->code;
+    LabDiskRate many = {0}, one = {0};
+    uint32_t request = lab_request_bytes(model);
+    ErrCode code = lab_disk_rate(disk, request, 0, 0.8, &many, err);
+    if (!code) code = lab_disk_rate(disk, request, 1, 0.2, &one, err);
+    lab_disk_free(disk);
+    p->machine.disk_bytes_per_s = many.bytes_per_s;
+    p->machine.disk_read_s = one.read_s;
+    p->disk_from = "measured now";
+    return code;
+}
+
+/* A described disk: one read alone takes the time of its bytes and a tenth of a millisecond, as drives of this kind do. */
+static void describe_disk(Planner *p, double rate) {
+    p->machine.disk_bytes_per_s = rate;
+    p->machine.disk_read_s = 1e-4 + (double)p->work.record_bytes / 3 / rate;
+    p->disk_from = "given";
+}
+
+static void scale_to_cores(Planner *p, int cores) {
+    EngineMachine *m = &p->machine;
+    double factor = (double)cores / (m->threads > 0 ? m->threads : 1);
+    m->dense_weights_per_s *= factor;
+    m->expert_weights_per_s *= factor;
+    m->batched_weights_per_s *= factor;
+    m->threads = cores;
+}
+
+ErrCode plan_machine(Planner *p, Err *err) {
+    char state[1024];
+    LabProfile profile;
+    bool found = false;
+    double disk = 0, dram = 0;
+    KernelsRung rung = KERNELS_RUNG_COUNT;
+    ErrCode code = ERR_OK;
+    if (opt_given(p->o, OPT_DISK)) code = read_rate("--disk", opt_text(p->o, OPT_DISK, ""), &disk, err);
+    if (!code && opt_given(p->o, OPT_DRAM)) code = read_rate("--dram", opt_text(p->o, OPT_DRAM, ""), &dram, err);
+    if (!code && state_folder(state, sizeof state)) code = lab_profile_load(state, &profile, &found, err);
+    if (code) return code;
+    (void)kernels_rung_from_name(opt_text(p->o, OPT_CPU, "auto"), &rung); /* the draft was opened with it */
+    const Kernels *kernels = kernels_get(rung);
+    int here = opt_int(p->o, OPT_THREADS, os_cpu_count());
+    p->disk_from = p->dram_from = p->compute_from = "measured by doctor";
+    bool fits = found && compute_fits(p, &profile, kernels->name, here);
+    if (found) p->machine = profile.machine;
+    if (!fits) code = measure_compute(p, kernels, here, !dram && !found, err);
+    else take_compute(&p->machine, &profile.machine);
+    if (code) return code;
+    if (dram) {
+        p->machine.dram_bytes_per_s = dram;
+        p->dram_from = "given";
+    }
+    if (disk) describe_disk(p, disk);
+    else if (!found || !(p->machine.disk_bytes_per_s > 0)) code = measure_disk(p, err);
+    if (opt_given(p->o, OPT_CORES)) scale_to_cores(p, opt_int(p->o, OPT_CORES, 1));
+    return code;
+}

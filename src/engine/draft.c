@@ -1,0 +1,103 @@
+/* Plans for models that are not opened: the steps of opening up to the plan, without a disk, threads or anything large. */
+#include "engine/inside.h"
+
+struct EngineDraft {
+    sluice_model m;
+    ForwardConfig forward;
+};
+
+EngineDraft *engine_draft_new(const sluice_options *options, int threads, uint64_t base_elsewhere, Err *err) {
+    Err own = {0};
+    EngineDraft *d = MEM_NEW(EngineDraft, 1);
+    if (!d) {
+        err_no_memory(err, sizeof *d, "a model");
+        return NULL;
+    }
+    d->m.options = *options;
+    d->m.draft_threads = threads > 0 ? threads : 1;
+    if (engine_read_headers(&d->m, &d->forward, true, &own) == ERR_OK) {
+        /* now, before whoever plans takes memory for other things */
+        d->m.draft_base = os_rss_now() + base_elsewhere;
+        d->m.draft_peak = os_rss_peak() + base_elsewhere;
+        return d;
+    }
+    if (err) *err = own;
+    engine_draft_free(d);
+    return NULL;
+}
+
+void engine_draft_free(EngineDraft *d) {
+    if (!d) return;
+    model_free(d->m.model);
+    if (d->m.format) format_close(d->m.format);
+    mem_free(d->m.parts);
+    mem_free(d);
+}
+
+const Model *engine_draft_model(const EngineDraft *d) { return d->m.model; }
+uint32_t engine_draft_ctx(const EngineDraft *d) { return d->m.ctx; }
+
+ErrCode engine_draft_plan(EngineDraft *d, uint64_t ram_bytes, sluice_plan *plan, uint32_t *chunk, Err *err) {
+    Err own = {0};
+    ForwardConfig forward = d->forward;
+    d->m.options.ram_bytes = ram_bytes;
+    ErrCode code = engine_make_plan(&d->m, &forward, &own);
+    *plan = d->m.plan;
+    if (chunk) *chunk = forward.chunk;
+    if (code && err) *err = own;
+    return code;
+}
+
+bool engine_draft_retype(EngineDraft *d, QuantType type) {
+    Model *m = d->m.model;
+    const ModelShape *s = &m->shape;
+    size_t n_records = (size_t)s->n_layers * s->n_experts;
+    uint64_t bytes[STORE_PARTS];
+    for (int p = 0; p < STORE_PARTS; p++) {
+        const ModelMat *mat = &m->layers[0].expert[p];
+        bytes[p] = mat->rows * quant_row_bytes(type, mat->cols);
+        if (bytes[p] == 0 || bytes[p] > UINT32_MAX) return false;
+    }
+    for (uint32_t l = 0; l < s->n_layers; l++)
+        for (int p = 0; p < STORE_PARTS; p++) m->layers[l].expert[p].type = type;
+    for (size_t i = 0; i < n_records; i++)
+        for (size_t p = 0; p < STORE_PARTS; p++) { /* each matrix of all experts in one piece, as files have them */
+            m->records[i * STORE_PARTS + p].bytes = (uint32_t)bytes[p];
+            d->m.parts[i * STORE_PARTS + p] = (StorePart){.file = (uint32_t)p, .bytes = (uint32_t)bytes[p], .offset = i * bytes[p]};
+        }
+    d->m.slot_bytes = store_slot_bytes(d->m.parts, n_records, NULL);
+    return true;
+}
+
+/* ---- what a token costs ---- */
+
+static void add_mat(const ModelMat *mat, uint64_t *bytes, uint64_t *weights) {
+    *bytes += mat->rows * mat->row_bytes;
+    *weights += (uint64_t)mat->rows * mat->cols;
+}
+
+static void add_layer(const ModelLayer *l, EngineWork *w) {
+    const ModelMat *const mixer[] = {&l->lin_qkv, &l->lin_z, &l->lin_b, &l->lin_a, &l->lin_out, &l->q, &l->k, &l->v, &l->o, &l->router};
+    const ModelMat *const shared[] = {&l->shared_gate, &l->shared_up, &l->shared_down, &l->shared_router};
+    for (size_t i = 0; i < COUNT_OF(mixer); i++) add_mat(mixer[i], &w->dense_bytes, &w->dense_weights);
+    for (size_t i = 0; i < COUNT_OF(shared); i++) add_mat(shared[i], &w->shared_bytes, &w->shared_weights);
+}
+
+void engine_work(const Model *model, uint32_t experts_per_token, uint64_t state_bytes, uint64_t position_bytes, EngineWork *out) {
+    const ModelShape *s = &model->shape;
+    *out = (EngineWork){.layers = s->n_layers, .experts = s->n_experts, .experts_per_token = experts_per_token, .hidden = s->hidden,
+                        .state_bytes = state_bytes, .kv_bytes_per_position = position_bytes,
+                        .record_weights = 3 * (uint64_t)s->hidden * s->expert_inner};
+    for (uint32_t l = 0; l < s->n_layers; l++) add_layer(&model->layers[l], out);
+    add_mat(&model->head, &out->head_bytes, &out->head_weights);
+    out->dense_bytes += out->shared_bytes + out->head_bytes;
+    out->dense_weights += out->shared_weights + out->head_weights;
+    uint64_t records = (uint64_t)s->n_layers * s->n_experts, bytes = 0;
+    for (uint64_t i = 0; i < records * 3; i++) bytes += model->records[i].bytes;
+    out->record_bytes = records ? bytes / records : 0;
+}
+
+void engine_draft_work(const EngineDraft *d, EngineWork *out) {
+    ForwardSizes sizes = forward_sizes(&d->forward, d->m.draft_threads);
+    engine_work(d->m.model, d->m.top_k, sizes.state, sizes.kv / d->m.ctx, out);
+}
