@@ -40,7 +40,9 @@ static ErrCode read_headers(Bench *b, Err *err) {
 
 static ErrCode open_probes(Bench *b, Err *err) {
     const Options *o = b->o;
-    uint64_t ram = opt_given(o, OPT_RAM) ? o->value[OPT_RAM].bytes : 0, share = ram / 32;
+    OsMemory memory;
+    os_memory(&memory);
+    uint64_t ram = opt_given(o, OPT_RAM) ? o->value[OPT_RAM].bytes : engine_default_budget(memory.budget), share = ram / 32;
     KernelsRung rung;
     if (!kernels_rung_from_name(opt_text(o, OPT_CPU, "auto"), &rung)) return err_set(err, ERR_USAGE, "--cpu: no such instruction set");
     LabProbeConfig probe = {.kernels = kernels_get(rung), .formats = b->formats, .precise = opt_on(o, OPT_PRECISE),
@@ -48,13 +50,13 @@ static ErrCode open_probes(Bench *b, Err *err) {
     if (!probe.kernels)
         return err_set(err, ERR_UNSUPPORTED, "--cpu %s: this CPU or this build has no such kernels", opt_text(o, OPT_CPU, ""));
     if (probe.dram_bytes > (UINT64_C(512) << 20)) probe.dram_bytes = UINT64_C(512) << 20;
-    if (ram && probe.dram_bytes > share) probe.dram_bytes = share > (1 << 20) ? share : 1 << 20;
+    if (probe.dram_bytes > share) probe.dram_bytes = share > (1 << 20) ? share : 1 << 20;
     b->probe = lab_probe_new(&probe, err);
     if (!b->probe) return err->code;
     const char *direct = opt_text(o, OPT_DIRECT, "auto");
     uint64_t buffer = 32 * (uint64_t)b->request_bytes;
     if (buffer > (64 << 20)) buffer = 64 << 20;
-    if (ram && buffer > share) buffer = share;
+    if (buffer > share) buffer = share;
     if (buffer < b->request_bytes) buffer = b->request_bytes;
     LabDiskConfig disk = {.paths = (const char *const *)b->paths, .begins = b->begins, .n_paths = b->n_paths,
                           .backend = strcmp(opt_text(o, OPT_IO, "auto"), "uring") == 0 ? DISK_URING : DISK_THREADS,
