@@ -14,7 +14,8 @@ enum {
     DISK_HINTS = 256,         /* of them hints: the rest is always there for demands */
     DISK_DEPTH_MAX = 256,
     DISK_HINT_DEPTH_DEFAULT = 4,
-    DISK_RETRIES_DEFAULT = 3
+    DISK_RETRIES_DEFAULT = 3,
+    DISK_PATIENCE_MS_DEFAULT = 5000
 };
 
 typedef struct DiskFile {
@@ -29,7 +30,7 @@ typedef struct DiskFile {
 /* ---- one read on its way ------------------------------------------------------------------------------------------- */
 
 #define NO_REQUEST UINT32_MAX
-typedef enum RequestPlace { REQUEST_WAITING, REQUEST_RUNNING, REQUEST_LANDED } RequestPlace;
+typedef enum RequestPlace { REQUEST_FREE, REQUEST_WAITING, REQUEST_RUNNING, REQUEST_LANDED } RequestPlace;
 
 typedef struct Request {
     DiskRead read;
@@ -41,6 +42,7 @@ typedef struct Request {
     int error;         /* errno of the latest attempt that brought nothing; 0: it came short */
     RequestPlace place;
     uint32_t next, prev; /* in the list of its place */
+    uint64_t started_ns; /* when it was last given to the drive */
     uint32_t hint_at;    /* where it stands in Disk.hints, if it is a hint */
 } Request;
 
@@ -64,7 +66,8 @@ typedef struct Backend {
     ErrCode (*start)(Disk *d, Err *err);
     void (*stop)(Disk *d); /* waits for the attempts that run, forgets the rest; also after a start that failed half-way */
     void (*push)(Disk *d, const uint32_t *numbers, size_t n);                /* there is always room */
-    size_t (*pull)(Disk *d, uint32_t *numbers, size_t max, bool wait);       /* finished ones; each is DONE or FAILED */
+    size_t (*pull)(Disk *d, uint32_t *numbers, size_t max, uint64_t wait_ns); /* finished ones, DONE or FAILED; waits at most so long */
+    const DiskFile *(*oldest)(const Disk *d);                       /* of the read that is longest on its way; NULL: none is */
     size_t (*cancel)(Disk *d, uint32_t *numbers, size_t n);         /* hints: those that had not started come first; how many */
     void (*promote)(Disk *d, const uint32_t *numbers, size_t n);    /* hints: those that have not landed become demands */
     void (*count)(const Disk *d, DiskInfo *info);                   /* fills in the times, and whether memory is registered */
@@ -89,6 +92,8 @@ struct Disk {
     uint32_t n_free;
     uint32_t hints[DISK_HINTS]; /* [n_hints] numbers: hints that were submitted and neither reaped, cancelled nor promoted */
     uint32_t n_hints;
+    uint64_t patience_ns; /* how long the drive may be silent before that is said; grows */
+    uint64_t stalls;
     uint64_t n_submitted;
     uint64_t reads, bytes, retries, hint_reads, hint_bytes, cancelled;
 };
@@ -101,6 +106,8 @@ int64_t read_fake(const Disk *d, const Request *r);  /* fake.c: pread, and the f
 ErrCode mmap_start(Disk *d, Err *err);
 ErrCode mmap_opened(Disk *d, DiskFile *file, Err *err);
 void mmap_closed(DiskFile *file);
+
+size_t pull_patiently(Disk *d, uint32_t *numbers, size_t max); /* stall.c */
 
 /* ---- hints: hints.c ------------------------------------------------------------------------------------------------ */
 

@@ -20,6 +20,7 @@ static ErrCode configure(Disk *d, const DiskConfig *config, Err *err) {
     case DISK_MMAP: d->backend = &backend_mmap; break;
     default: return err_set(err, ERR_RANGE, "there is no disk backend %d", (int)config->backend);
     }
+    d->patience_ns = (config->patience_ms ? config->patience_ms : DISK_PATIENCE_MS_DEFAULT) * UINT64_C(1000000);
     if (config->backend == DISK_MMAP) {
         if (config->direct == DISK_DIRECT_ON)
             return err_set(err, ERR_USAGE, "mmap reads through the page cache, never directly: leave out --direct on, or use --io threads");
@@ -207,10 +208,13 @@ static ErrCode failure(const Request *r, Err *err) {
 size_t disk_reap(Disk *d, DiskDone *done, size_t max, bool wait) {
     if (d->n_free == DISK_QUEUE || max == 0) return 0;
     uint32_t *numbers = d->free_numbers + d->n_free; /* numbers come back to where they left: the free stack just grows */
-    size_t n = d->backend->pull(d, numbers, max < DISK_QUEUE - d->n_free ? max : DISK_QUEUE - d->n_free, wait);
+    if (max > DISK_QUEUE - d->n_free) max = DISK_QUEUE - d->n_free;
+    size_t n = d->backend->pull(d, numbers, max, 0);
+    if (n == 0 && wait) n = pull_patiently(d, numbers, max);
     d->n_free += (uint32_t)n;
     for (size_t i = 0; i < n; i++) {
-        const Request *r = &d->requests[numbers[i]];
+        Request *r = &d->requests[numbers[i]];
+        r->place = REQUEST_FREE;
         done[i].tag = r->read.tag;
         done[i].err.text[0] = 0;
         done[i].code = done[i].err.code = ERR_OK;
@@ -236,6 +240,7 @@ void disk_info(const Disk *d, DiskInfo *info) {
                        .hint_reads = d->hint_reads,
                        .hint_bytes = d->hint_bytes,
                        .cancelled = d->cancelled,
+                       .stalls = d->stalls,
                        .retries = d->retries};
     d->backend->count(d, info);
     for (uint32_t i = 0; i < d->n_files; i++) info->direct = info->direct && d->files[i]->direct;

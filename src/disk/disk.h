@@ -7,7 +7,7 @@
  *                 comes short has already been retried here.
  * Threads         one thread submits and reaps; the backend's own threads are invisible.
  * Promise         a reaped read with ERR_OK filled every byte that was asked for. Which backend is in force and whether I/O is
- *                 direct is always known (disk_info), and a fallback is said once. Checked by tests/unit/test_disk.c.
+ *                 direct is always known (disk_info), and a fallback is said once. Checked by tests/unit/test_disk*.c.
  */
 #ifndef DISK_DISK_H
 #define DISK_DISK_H
@@ -38,12 +38,18 @@ typedef struct DiskRead {
 typedef struct DiskFaults {
     uint32_t error_ppm;    /* EIO */
     uint32_t short_ppm;    /* fewer bytes than asked */
-    uint32_t delay_ppm;    /* completes delay_ms later, so completions come out of order */
+    uint32_t long_ppm;     /* claims more bytes than were asked for */
+    uint32_t delay_ppm;    /* begins delay_ms later, so completions come out of order */
     uint32_t delay_ms;
+    uint32_t late_ppm;     /* the bytes are there, and late_ms later the drive says so */
+    uint32_t late_ms;
+    uint32_t stall_ppm;    /* the drive does not answer for stall_ms */
+    uint32_t stall_ms;
     void (*pause)(void *user, const DiskRead *read, uint32_t ms); /* called by a reading thread in place of sleeping; NULL: sleeps */
     void *user;
     int64_t fail_file;     /* reads that touch this file and offset always fail; -1: none */
     uint64_t fail_offset;
+    uint64_t fail_bytes;   /* or this many bytes from there on; 0: one */
     uint64_t seed;
 } DiskFaults;
 
@@ -53,6 +59,7 @@ typedef struct DiskConfig {
     int depth;           /* reads in flight, and threads of the thread backend; 0: default (8 threads, 128 for io_uring) */
     int hint_depth;      /* a hint starts only while fewer reads than this run; 0: default (4, at most half the depth) */
     int retries;         /* per read, after the first try; < 0: default (3) */
+    uint32_t patience_ms; /* a warning when the drive has not answered for so long; 0: default (5000) */
     DiskFaults faults;   /* DISK_FAKE only */
 } DiskConfig;
 
@@ -78,7 +85,8 @@ typedef struct DiskDone {
 
 /* Queues the reads; never blocks on the disk. Fails only for a caller's mistake (misaligned, unknown file) or lack of room. */
 ErrCode disk_submit(Disk *d, const DiskRead *reads, size_t n, Err *err);
-/* Takes finished reads; wait: blocks until there is at least one, if any is in flight. Returns how many. */
+/* Takes finished reads; wait: blocks until there is at least one, if any is in flight. Returns how many. A drive that does not answer
+ * is waited for, and a warning names the file. */
 size_t disk_reap(Disk *d, DiskDone *done, size_t max, bool wait);
 size_t disk_in_flight(const Disk *d); /* submitted and not yet reaped */
 size_t disk_room(const Disk *d);      /* demands that can be submitted now; hints never take the last three quarters of it */
@@ -90,6 +98,8 @@ size_t disk_cancel(Disk *d, uint64_t tag);
 /* The hints with this tag are wanted now: those that wait stand in line as demands, those that are being read count as such. */
 void disk_promote(Disk *d, uint64_t tag);
 
+enum { DISK_LATENCIES = 24 };
+
 typedef struct DiskInfo {
     const char *backend;     /* "threads", "uring", "mmap", "fake" */
     bool registered;         /* the memory of disk_register is registered with the kernel */
@@ -98,6 +108,10 @@ typedef struct DiskInfo {
     uint64_t reads, bytes;   /* reaped so far; bytes as they arrived, alignment included */
     uint64_t hint_reads, hint_bytes; /* of them those that were hints to the end */
     uint64_t cancelled;      /* hints that were taken back */
+    uint64_t stalls;         /* warnings that the drive does not answer */
+    uint32_t in_flight_max;  /* reads that ran at the same time, at most so far */
+    uint64_t latency_ns;     /* of a demand, from its start to its landing (io_uring: to its being reaped); the mean of the latest */
+    uint64_t latencies[DISK_LATENCIES]; /* demands that took less than 1, 2, 4, 8... us; the last: all that took longer */
     uint64_t retries;        /* attempts beyond the first: a read that failed, or the rest of one that came short */
     uint64_t busy_ns;        /* time during which at least one read was in flight (io_uring: and not yet reaped) */
     uint64_t demand_busy_ns; /* the same, of demands alone */

@@ -37,19 +37,28 @@ static void take_time(const DiskFaults *f, const Request *r, uint32_t ms) {
         while (nanosleep(&rest, &rest) != 0 && errno == EINTR) {}
 }
 
+static bool poisoned(const DiskFaults *f, const DiskRead *r) {
+    uint64_t end = f->fail_offset + (f->fail_bytes ? f->fail_bytes : 1);
+    return f->fail_file == (int64_t)r->file && f->fail_offset < r->offset + r->bytes && end > r->offset;
+}
+
 int64_t read_fake(const Disk *d, const Request *r) {
-    enum { ERROR, SHORT, DELAY, LENGTH };
+    enum { ERROR, SHORT, DELAY, LENGTH, LONG, LATE, STALL };
     const DiskFaults *f = &d->config.faults;
     Range range = request_range(r);
+    if (happens(draw(d, r, STALL), f->stall_ppm)) take_time(f, r, f->stall_ms);
     if (happens(draw(d, r, DELAY), f->delay_ppm)) take_time(f, r, f->delay_ms);
-    bool poisoned = f->fail_file == (int64_t)r->read.file && f->fail_offset >= r->read.offset &&
-                    f->fail_offset - r->read.offset < r->read.bytes;
-    if (poisoned || happens(draw(d, r, ERROR), f->error_ppm)) return fail_with_rubbish(&range);
+    if (poisoned(f, &r->read) || happens(draw(d, r, ERROR), f->error_ppm)) return fail_with_rubbish(&range);
+    if (happens(draw(d, r, LONG), f->long_ppm)) {
+        (void)fail_with_rubbish(&range);
+        return (int64_t)range.bytes + 4096;
+    }
     int64_t got = read_plain(d, r);
     if (got > 0 && happens(draw(d, r, SHORT), f->short_ppm)) {
         int64_t kept = (int64_t)(draw(d, r, LENGTH) % (uint64_t)got);
         memset(range.dst + kept, 0xEE, (size_t)(got - kept));
         got = kept;
     }
+    if (happens(draw(d, r, LATE), f->late_ppm)) take_time(f, r, f->late_ms);
     return got;
 }

@@ -3,6 +3,7 @@
 #include "disk/queue.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* ---- lists --------------------------------------------------------------------------------------------------------- */
 
@@ -79,7 +80,9 @@ bool queue_take(Queue *q, Disk *d, uint32_t *number) {
     else if (q->hints.count > 0 && q->running < (uint32_t)d->config.hint_depth) *number = list_take(&q->hints, d->requests);
     else return false;
     d->requests[*number].place = REQUEST_RUNNING;
+    d->requests[*number].started_ns = os_now_ns();
     q->running++;
+    if (q->running > q->running_max) q->running_max = q->running;
     return true;
 }
 
@@ -89,6 +92,14 @@ void queue_again(Queue *q, Disk *d, uint32_t number) {
     wait_in_line(q, d, number);
 }
 
+/* A mean that forgets: the last sixteen or so count. */
+static void note_latency(Queue *q, uint64_t ns) {
+    q->latency_ns = q->latency_ns == 0 ? ns : (15 * q->latency_ns + ns) / 16;
+    int bucket = 0;
+    for (uint64_t us = ns / 1000; us > 0 && bucket < DISK_LATENCIES - 1; us /= 2) bucket++;
+    q->latencies[bucket]++;
+}
+
 void queue_land(Queue *q, Disk *d, uint32_t number) {
     Request *r = &d->requests[number];
     assert(q->running > 0 && q->unfinished > 0);
@@ -96,6 +107,7 @@ void queue_land(Queue *q, Disk *d, uint32_t number) {
     q->unfinished--;
     q->unfinished_demands -= is_demand(r);
     r->place = REQUEST_LANDED;
+    if (is_demand(r)) note_latency(q, os_now_ns() - r->started_ns);
     list_put(&q->done, d->requests, number);
     watch_all(q);
 }
@@ -130,7 +142,21 @@ void queue_promote(Queue *q, Disk *d, const uint32_t *numbers, size_t n) {
     watch_all(q);
 }
 
+const DiskFile *queue_oldest(const Queue *q, const Disk *d) {
+    const Request *oldest = NULL;
+    for (uint32_t i = 0; i < DISK_QUEUE && q->unfinished > 0; i++) {
+        const Request *r = &d->requests[i];
+        if (r->place != REQUEST_RUNNING) continue;
+        bool older = !oldest || (is_demand(r) == is_demand(oldest) ? r->started_ns < oldest->started_ns : is_demand(r));
+        if (older) oldest = r;
+    }
+    return oldest ? oldest->file : NULL;
+}
+
 void queue_count(const Queue *q, DiskInfo *info) {
+    info->in_flight_max = q->running_max;
+    info->latency_ns = q->latency_ns;
+    memcpy(info->latencies, q->latencies, sizeof info->latencies);
     info->busy_ns = watched_ns(&q->busy);
     info->demand_busy_ns = watched_ns(&q->demand_busy);
 }

@@ -27,9 +27,11 @@ typedef struct Stopwatch {
 typedef struct Queue {
     List demands, hints; /* waiting */
     List done;           /* landed, not yet pulled */
-    uint32_t running;
+    uint32_t running, running_max;
     uint32_t unfinished, unfinished_demands; /* waiting or running */
     Stopwatch busy, demand_busy;
+    uint64_t latency_ns;                /* of demands, a running mean */
+    uint64_t latencies[DISK_LATENCIES]; /* as in DiskInfo */
 } Queue;
 
 void queue_start(Queue *q);
@@ -46,6 +48,8 @@ size_t queue_pull(Queue *q, Disk *d, uint32_t *numbers, size_t max);
 size_t queue_cancel(Queue *q, Disk *d, uint32_t *numbers, size_t n);
 /* Makes demands of those of these hints that have not landed. */
 void queue_promote(Queue *q, Disk *d, const uint32_t *numbers, size_t n);
+/* The file of the demand, or else the hint, that was given to the drive first and has not landed; NULL: there is none. */
+const DiskFile *queue_oldest(const Queue *q, const Disk *d);
 void queue_count(const Queue *q, DiskInfo *info);
 
 #endif

@@ -19,6 +19,7 @@ Range request_range(const Request *r) {
 RequestState request_step(Request *r, int64_t result, int retries) {
     if (result == -EINTR) return REQUEST_AGAIN;
     uint32_t at = resume_at(r);
+    if (result > (int64_t)(r->read.bytes - at)) result = -EIO; /* more than was asked for: nothing that it says can be relied on */
     if (result > 0) {
         uint64_t got = at + (uint64_t)result;
         if (got > r->got) r->got = (uint32_t)got;

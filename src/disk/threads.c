@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { STACK_BYTES = 256 * 1024 };
@@ -96,7 +97,11 @@ static ErrCode threads_start(Disk *d, Err *err) {
     queue_start(&t->queue);
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->filled, NULL);
-    pthread_cond_init(&t->landed, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&t->landed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     d->backend_state = t;
     int failure = start_threads(d, t);
     if (!failure) return ERR_OK;
@@ -116,10 +121,16 @@ static void threads_push(Disk *d, const uint32_t *numbers, size_t n) {
     pthread_mutex_unlock(&t->lock);
 }
 
-static size_t threads_pull(Disk *d, uint32_t *numbers, size_t max, bool wait) {
+static size_t threads_pull(Disk *d, uint32_t *numbers, size_t max, uint64_t wait_ns) {
     Threads *t = d->backend_state;
     pthread_mutex_lock(&t->lock);
-    while (wait && t->queue.done.count == 0 && t->queue.unfinished > 0) pthread_cond_wait(&t->landed, &t->lock);
+    if (wait_ns > 0 && t->queue.done.count == 0) {
+        uint64_t until_ns = os_now_ns() + wait_ns;
+        struct timespec until = {(time_t)(until_ns / 1000000000u), (long)(until_ns % 1000000000u)};
+        int failure = 0;
+        while (!failure && t->queue.done.count == 0 && t->queue.unfinished > 0)
+            failure = pthread_cond_timedwait(&t->landed, &t->lock, &until);
+    }
     size_t n = queue_pull(&t->queue, d, numbers, max);
     pthread_mutex_unlock(&t->lock);
     return n;
@@ -141,6 +152,14 @@ static void threads_promote(Disk *d, const uint32_t *numbers, size_t n) {
     pthread_mutex_unlock(&t->lock);
 }
 
+static const DiskFile *threads_oldest(const Disk *d) {
+    Threads *t = d->backend_state;
+    pthread_mutex_lock(&t->lock);
+    const DiskFile *f = queue_oldest(&t->queue, d);
+    pthread_mutex_unlock(&t->lock);
+    return f;
+}
+
 static void threads_count(const Disk *d, DiskInfo *info) {
     Threads *t = d->backend_state;
     pthread_mutex_lock(&t->lock);
@@ -151,6 +170,6 @@ static void threads_count(const Disk *d, DiskInfo *info) {
 
 #define POOL                                                                                                   \
     .default_depth = 8, .stop = threads_stop, .push = threads_push, .pull = threads_pull, .cancel = threads_cancel, \
-    .promote = threads_promote, .count = threads_count
+    .promote = threads_promote, .oldest = threads_oldest, .count = threads_count
 const Backend backend_threads = {.name = "threads", .start = threads_start, POOL};
 const Backend backend_mmap = {.name = "mmap", .start = mmap_start, .opened = mmap_opened, .closed = mmap_closed, POOL};

@@ -75,24 +75,28 @@ static void prepare(Disk *d, Uring *u) {
     }
 }
 
-/* Fills the submission queue and hands it to the kernel; wait: until at least one request is complete. */
-static void submit(Disk *d, Uring *u, bool wait) {
+/* Fills the submission queue and hands it to the kernel. */
+static void submit(Disk *d, Uring *u) {
     if (!u->broken) prepare(d, u);
     else fail_all(d, u);
-    if (u->prepared.count == 0 && !(wait && u->with_kernel > 0)) return;
-    int taken = io_uring_submit_and_wait(&u->ring, wait ? 1 : 0);
-    if (taken >= 0) {
-        for (int i = 0; i < taken && u->prepared.count > 0; i++) {
-            (void)list_take(&u->prepared, d->requests);
-            u->with_kernel++;
-        }
-    } else if (taken == -EAGAIN || taken == -EBUSY) { /* the kernel is short of memory for more: first let something complete */
-        struct io_uring_cqe *cqe;
-        if (wait && u->with_kernel > 0) (void)io_uring_wait_cqe(&u->ring, &cqe);
-    } else if (taken != -EINTR && u->prepared.count > 0) {
-        u->broken = -taken;
-        fail_all(d, u);
+    if (u->prepared.count == 0) return;
+    int taken = io_uring_submit(&u->ring);
+    for (int i = 0; i < taken && u->prepared.count > 0; i++) {
+        (void)list_take(&u->prepared, d->requests);
+        u->with_kernel++;
     }
+    if (taken >= 0 || taken == -EINTR || taken == -EAGAIN || taken == -EBUSY) return; /* short of memory: something must complete first */
+    u->broken = -taken;
+    fail_all(d, u);
+}
+
+/* Until the kernel has completed something, or has had so long. */
+static void wait_for_kernel(Uring *u, uint64_t wait_ns) {
+    struct io_uring_cqe *cqe;
+    struct __kernel_timespec limit = {.tv_sec = (int64_t)(wait_ns / 1000000000u), .tv_nsec = (long long)(wait_ns % 1000000000u)};
+    if (u->with_kernel == 0) return;
+    if (u->ring.features & IORING_FEAT_EXT_ARG) (void)io_uring_wait_cqe_timeout(&u->ring, &cqe, &limit);
+    else (void)io_uring_wait_cqe(&u->ring, &cqe); /* before Linux 5.11 a limit costs a request of its own */
 }
 
 /* Takes what the kernel has completed. */
@@ -129,18 +133,21 @@ static void uring_stop(Disk *d) {
 static void uring_push(Disk *d, const uint32_t *numbers, size_t n) {
     Uring *u = d->backend_state;
     queue_put(&u->queue, d, numbers, n);
-    submit(d, u, false);
+    submit(d, u);
 }
 
-static size_t uring_pull(Disk *d, uint32_t *numbers, size_t max, bool wait) {
+static size_t uring_pull(Disk *d, uint32_t *numbers, size_t max, uint64_t wait_ns) {
     Uring *u = d->backend_state;
+    uint64_t start = wait_ns > 0 ? os_now_ns() : 0, waited = 0;
     if (u->queue.unfinished > 0) {
         land(d, u);
-        submit(d, u, false);
-        while (wait && u->queue.done.count == 0 && u->queue.unfinished > 0) {
-            submit(d, u, true);
-            land(d, u);
-        }
+        submit(d, u);
+    }
+    while (waited < wait_ns && u->queue.done.count == 0 && u->queue.unfinished > 0) {
+        wait_for_kernel(u, wait_ns - waited);
+        land(d, u);
+        submit(d, u);
+        waited = os_now_ns() - start;
     }
     return queue_pull(&u->queue, d, numbers, max);
 }
@@ -153,7 +160,12 @@ static size_t uring_cancel(Disk *d, uint32_t *numbers, size_t n) {
 static void uring_promote(Disk *d, const uint32_t *numbers, size_t n) {
     Uring *u = d->backend_state;
     queue_promote(&u->queue, d, numbers, n);
-    submit(d, u, false);
+    submit(d, u);
+}
+
+static const DiskFile *uring_oldest(const Disk *d) {
+    const Uring *u = d->backend_state;
+    return queue_oldest(&u->queue, d);
 }
 
 static void uring_count(const Disk *d, DiskInfo *info) {
@@ -175,5 +187,5 @@ static void uring_memory(Disk *d, void *memory, uint64_t bytes) {
 }
 
 const Backend backend_uring = {.name = "uring", .default_depth = 128, .start = uring_start, .stop = uring_stop, .push = uring_push,
-                               .pull = uring_pull, .cancel = uring_cancel, .promote = uring_promote, .count = uring_count,
-                               .opened = uring_opened, .memory = uring_memory};
+                               .pull = uring_pull, .cancel = uring_cancel, .promote = uring_promote, .oldest = uring_oldest,
+                               .count = uring_count, .opened = uring_opened, .memory = uring_memory};
