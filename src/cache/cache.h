@@ -68,10 +68,10 @@ void cache_drop(Cache *c, int32_t slot);
 /* A step of the network is over: counts age. */
 void cache_step(Cache *c, uint32_t n_tokens);
 
-/* From now on at most n slots (>= 1) are used. Slots beyond that are given up as soon as they are not pinned, in cache_limit or in a later
- * cache_unpin or cache_drop; which ones is the cache's choice, free ones first. The floor is lowered to (n - common) / n_groups. given_up is called
- * for each slot that is out of use (its record is forgotten already), back_in_use for each that comes back. told is copied; NULL: nobody
- * is told. */
+/* From now on at most n slots (>= 1) are used. Slots beyond that are given up as soon as they are not pinned, in cache_limit or in a
+ * later cache_unpin or cache_drop; which ones is the cache's choice, free ones first. The floor is lowered to (n - common) / n_groups.
+ * given_up is called for each slot that is out of use (its record is forgotten already), back_in_use for each that comes back. told is
+ * copied; NULL: nobody is told. */
 typedef struct CacheLimit {
     void *user;
     void (*given_up)(void *user, int32_t slot);

@@ -1,0 +1,147 @@
+/* Gate and up before down: a lease is handed out before its record is whole, finished later or never. */
+#include "support/records.h"
+#include "support/support.h"
+
+#include <string.h>
+
+static Records records;
+
+static uint64_t part_bytes(int layer, int expert) { return records.bytes[layer * RECORDS_EXPERTS + expert]; }
+
+static void want(Store *s, int layer, const int32_t *experts, int n, StoreOrder order) {
+    Err err = {0};
+    if (store_want(s, layer, experts, NULL, n, order, &err)) fail_msg("%s", err.text);
+}
+
+static StoreLease next(Store *s, int layer) {
+    Err err = {0};
+    StoreLease lease;
+    if (store_next(s, &lease, &err) || store_finish(s, &lease, &err)) fail_msg("%s", err.text);
+    records_check(&records, layer, &lease);
+    return lease;
+}
+
+static void take_and_put(Store *s, int layer, const int32_t *experts, int n) {
+    want(s, layer, experts, n, STORE_ASCENDING);
+    for (int i = 0; i < n; i++) {
+        StoreLease lease = next(s, layer);
+        assert_int_equal(lease.expert, experts[i]);
+        store_put(s, &lease);
+    }
+}
+
+/* One read after the other, in the order of submission, so slow that what was asked for last has not landed. */
+static const DiskConfig slow = {.backend = DISK_FAKE, .depth = 1, .retries = 0,
+                                .faults = {.delay_ppm = 1000000, .delay_ms = 15, .fail_file = -1}};
+
+static StoreLease next_unfinished(Store *s, int layer) {
+    Err err = {0};
+    StoreLease lease;
+    if (store_next(s, &lease, &err)) fail_msg("%s", err.text);
+    records_check(&records, layer, &lease);
+    return lease;
+}
+
+static void gates_and_ups_land_before_any_down(void **state) {
+    (void)state;
+    Disk *d = records_disk(&records, &slow);
+    Store *s = records_store(&records, d, 4);
+    const int32_t scattered[] = {1, 3, 5}, merged = 4;
+    want(s, 0, scattered, 3, STORE_ANY);
+    StoreLease lease[3];
+    for (int i = 0; i < 3; i++) {
+        lease[i] = next_unfinished(s, 0);
+        assert_int_equal(lease[i].expert, scattered[i]);
+        assert_false(lease[i].whole);
+    }
+    for (int i = 0; i < 3; i++) {
+        Err err = {0};
+        assert_int_equal(store_finish(s, &lease[i], &err), ERR_OK);
+        assert_true(lease[i].whole);
+        records_check(&records, 0, &lease[i]);
+        assert_int_equal(store_finish(s, &lease[i], &err), ERR_OK); /* at once */
+        store_put(s, &lease[i]);
+    }
+    want(s, 0, &merged, 1, STORE_ANY); /* its parts touch, and come by one read */
+    lease[0] = next_unfinished(s, 0);
+    assert_true(lease[0].whole);
+    store_put(s, &lease[0]);
+    store_free(s);
+    disk_free(d);
+}
+
+static void a_lease_put_before_it_is_whole_keeps_its_slot_until_then(void **state) {
+    (void)state;
+    Disk *d = records_disk(&records, &slow);
+    const int32_t experts[] = {1, 3, 5};
+    for (uint32_t slots = 1; slots <= 2; slots++) {
+        Store *s = records_store(&records, d, slots);
+        for (int i = 0; i < 6; i++) {
+            want(s, 0, &experts[i % 3], 1, STORE_ANY);
+            StoreLease lease = next_unfinished(s, 0);
+            assert_false(lease.whole);
+            store_put(s, &lease);
+        }
+        want(s, 0, &experts[2], 1, STORE_ANY); /* on its way still: no hit, and no second read */
+        assert_int_equal(store_last_hits(s)[0], 0);
+        StoreLease lease = next(s, 0);
+        store_put(s, &lease);
+        want(s, 0, &experts[2], 1, STORE_ANY);
+        assert_int_equal(store_last_hits(s)[0], 1);
+        lease = next(s, 0);
+        store_put(s, &lease);
+        StoreStats stats;
+        store_stats(s, &stats);
+        assert_int_equal(stats.hits, 1);
+        assert_int_equal(stats.bytes_read, 2 * (part_bytes(0, 1) + part_bytes(0, 3) + part_bytes(0, 5)));
+        store_free(s);
+    }
+    disk_free(d);
+}
+
+static void a_down_that_cannot_be_read_is_told_by_finish(void **state) {
+    (void)state;
+    const StorePart *down = records_part(&records, 0, 3, STORE_DOWN);
+    DiskConfig config = slow;
+    config.faults.fail_file = down->file;
+    config.faults.fail_offset = down->offset + down->bytes / 2;
+    config.direct = DISK_DIRECT_OFF;
+    Disk *d = records_disk(&records, &config);
+    Store *s = records_store(&records, d, 3);
+    const int32_t experts[] = {1, 3, 5}, three = 3, others[] = {1, 5};
+    want(s, 0, experts, 3, STORE_ANY);
+    StoreLease lease[3], again;
+    for (int i = 0; i < 3; i++) lease[i] = next_unfinished(s, 0);
+    for (int i = 0; i < 3; i++) {
+        Err err = {0};
+        assert_int_equal(store_finish(s, &lease[i], &err), i == 1 ? ERR_IO : ERR_OK);
+        if (i == 1) assert_int_equal(strncmp(err.text, "layer 0 expert 3: ", 18), 0);
+        records_check(&records, 0, &lease[i]);
+    }
+    store_drop(s);
+    Err err = {0};
+    want(s, 0, &three, 1, STORE_ANY); /* while the broken lease is out */
+    assert_int_equal(store_next(s, &again, &err), ERR_IO);
+    store_drop(s);
+    for (int i = 0; i < 3; i++) store_put(s, &lease[i]);
+    store_stats_reset(s);
+    take_and_put(s, 0, others, 2);
+    StoreStats stats;
+    store_stats(s, &stats);
+    assert_int_equal(stats.hits, 2);
+    want(s, 0, &three, 1, STORE_ANY);
+    assert_int_equal(store_last_hits(s)[0], 0);
+    store_drop(s);
+    store_free(s);
+    disk_free(d);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gates_and_ups_land_before_any_down),
+        cmocka_unit_test(a_lease_put_before_it_is_whole_keeps_its_slot_until_then),
+        cmocka_unit_test(a_down_that_cannot_be_read_is_told_by_finish),
+    };
+    records_write(&records, 900);
+    return RUN_TESTS(tests);
+}
