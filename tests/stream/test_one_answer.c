@@ -1,5 +1,6 @@
 /* One answer per prompt: the bits of logits, hidden states and routing after a list of tokens do not depend on the number of cache
- * slots, threads, the prefill chunk, the instruction set or how files are read, nor on a restored snapshot. */
+ * slots, what leaves the cache first, reading ahead, threads, the prefill chunk, the instruction set or how files are read, nor on a
+ * restored snapshot. */
 #include "support/make_model.h"
 #include "support/recording.h"
 #include "support/support.h"
@@ -48,6 +49,7 @@ static void expect_same(const Recording *truth, const sluice_options *o) {
 
 static const int slots[] = {2, 3, 9, 0}, threads[] = {1, 2, 3}, chunks[] = {1, 7, 64, 4096};
 static const char *const cpus[] = {"scalar", "auto"};
+static const char *const policies[] = {"lru", "lfu", "hybrid", "clock", "s3fifo"}, *const looks[] = {"on", "off", "auto"};
 
 /* io_uring where this kernel allows it; said aloud where it does not. */
 static const char *second_backend(const char *model) {
@@ -100,6 +102,8 @@ static void the_story_model_too(void **state) {
             o.threads = threads[(i + i / 4) % 3];
             o.chunk = chunks[(i + 2) % 4];
             o.cpu = cpus[i & 1];
+            o.policy = policies[i % 5];
+            o.lookahead = looks[i % 3 ? 0 : 1];
             expect_same(truth, &o);
         }
         recording_free(truth);
