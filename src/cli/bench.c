@@ -113,6 +113,10 @@ static void summarize(Bench *b) {
                          lab_median(values[4], n), lab_median(values[5], n), b->after.threads};
     uint32_t position = (uint32_t)(b->prefill + b->warm + b->decode / 2);
     for (int r = 0; r < b->reps; r++) lab_bounds(&b->work, m, &b->rep[r].decode, position, &b->bounds[r]);
+    const sluice_info *info = &b->e.info;
+    uint32_t tokens = (uint32_t)(b->prefill < info->chunk ? b->prefill : info->chunk);
+    engine_predict(&b->work, m, &info->plan, tokens, position, bench_spread(b, bench_hit_rate).median, &b->predicted);
+    engine_predict(&b->work, m, &info->plan, tokens, position, -1, &b->blind);
 }
 
 static ErrCode run(Bench *b, Err *err) {

@@ -24,6 +24,7 @@ typedef struct Bench {
     /* what is reported: medians of the probes, bounds of each repetition */
     EngineMachine machine;
     LabBounds *bounds; /* [reps] */
+    EnginePrediction predicted, blind; /* with the measured hit rate, and as plan predicts it beforehand */
 } Bench;
 
 /* The median, least and most of a number of every repetition. */

@@ -108,6 +108,7 @@ ErrCode doctor_command(const Options *o, Err *err) {
     if (!code) look(&d);
     if (!code) code = doctor_sweeps(&d, err);
     if (!code) code = measure(&d, err);
+    if (!code && d.source.model) code = doctor_predict(&d, err);
     if (d.scratch[0]) (void)remove(d.scratch);
     if (!code && opt_on(o, OPT_JSON)) out_json(doctor_json(&d));
     else if (!code) doctor_print(&d);

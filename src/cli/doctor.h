@@ -35,9 +35,15 @@ typedef struct Doctor {
     DoctorSweep direct, buffered;
     LabProfile profile;
     char profile_note[256]; /* where it was kept, or why not */
+    /* of a model */
+    bool predicted;
+    char refused[1024];     /* why it does not fit; empty: it does */
+    sluice_plan plan;
+    EnginePrediction speed, more_memory, faster_disk, faster_memory, more_cores; /* as it is, and with twice of one thing */
 } Doctor;
 
 ErrCode doctor_sweeps(Doctor *d, Err *err);
+ErrCode doctor_predict(Doctor *d, Err *err);
 json_t *doctor_json(const Doctor *d);
 void doctor_print(const Doctor *d);
 

@@ -84,7 +84,19 @@ static json_t *traps_json(const Doctor *d) {
     return list;
 }
 
+static json_t *model_json(const Doctor *d) {
+    if (!d->predicted) return json_null();
+    const EnginePrediction *s = &d->speed;
+    return json_pack("{s:b,s:o,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:s,s:f,s:f,s:f,s:f}", "fits", !d->refused[0], "why", text_or_null(d->refused),
+                     "ram_bytes", (json_int_t)d->plan.ram_bytes, "dense_bytes", (json_int_t)d->plan.dense_bytes, "cache_slots",
+                     (json_int_t)d->plan.cache_slots, "experts_total", (json_int_t)d->plan.experts_total, "predicted_hit_rate",
+                     s->hit_rate, "predicted_decode_tok_s", s->decode_tok_s, "predicted_prefill_tok_s", s->prefill_tok_s, "bound_by",
+                     s->bound_by, "with_twice_the_memory_tok_s", d->more_memory.decode_tok_s, "with_twice_the_disk_tok_s",
+                     d->faster_disk.decode_tok_s, "with_twice_the_dram_tok_s", d->faster_memory.decode_tok_s, "with_twice_the_cores_tok_s",
+                     d->more_cores.decode_tok_s);
+}
+
 json_t *doctor_json(const Doctor *d) {
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "cpu", cpu_json(d), "memory", memory_json(&d->facts), "disk", disk_json(d), "rates",
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "model", model_json(d), "cpu", cpu_json(d), "memory", memory_json(&d->facts), "disk", disk_json(d), "rates",
                      rates_json(d), "options", options_json(d->o), "warnings", traps_json(d));
 }

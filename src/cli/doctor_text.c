@@ -81,6 +81,19 @@ static void print_options(const Options *o) {
                    config_path(path, sizeof path) ? path : "config.json");
 }
 
+static void print_model(const Doctor *d) {
+    char a[32];
+    if (d->refused[0]) {
+        out_printf("\nmodel    %s\n", d->refused);
+        return;
+    }
+    const EnginePrediction *s = &d->speed;
+    out_printf("\nmodel    %.2f tokens/s expected in %s, prompts at %.1f; %s binds (%.0f %% of the experts in memory)\n", s->decode_tok_s,
+               format_size(d->plan.ram_bytes, a), s->prefill_tok_s, s->bound_by, 100 * s->hit_rate);
+    out_printf("         with twice the memory for sluice %.2f, a disk twice as fast %.2f, memory twice as fast %.2f, twice the cores %.2f\n",
+               d->more_memory.decode_tok_s, d->faster_disk.decode_tok_s, d->faster_memory.decode_tok_s, d->more_cores.decode_tok_s);
+}
+
 void doctor_print(const Doctor *d) {
     char a[32], b[32];
     print_machine(d);
@@ -91,6 +104,7 @@ void doctor_print(const Doctor *d) {
                format_size(d->site.place.total_bytes, b), d->profile.io);
     print_sweep("direct", &d->direct);
     print_sweep("through the page cache, emptied before", &d->buffered);
+    if (d->predicted) print_model(d);
     print_options(d->o);
     out_puts("\n");
     for (int i = 0; i < d->n_traps; i++) out_printf("warning  %s\n         cure: %s\n", d->traps[i].text, d->traps[i].cure);

@@ -3,30 +3,14 @@
 
 #include <string.h>
 
-static void add_mat(const ModelMat *m, EngineWork *w) {
-    w->dense_weights += (uint64_t)m->rows * m->cols;
-    w->dense_bytes += m->rows * m->row_bytes;
-}
-
 void lab_work(const Model *model, uint32_t top_k, uint32_t kv_bytes, EngineWork *w) {
     const ModelShape *s = &model->shape;
-    *w = (EngineWork){.layers = s->n_layers, .experts = s->n_experts, .experts_per_token = top_k ? top_k : s->top_k, .hidden = s->hidden,
-                      .record_weights = 3 * (uint64_t)s->expert_inner * s->hidden};
-    uint64_t records = (uint64_t)s->n_layers * s->n_experts, bytes = 0, k = (uint64_t)s->lin_k_heads * s->lin_k_dim;
-    for (uint64_t i = 0; i < records * 3; i++) bytes += model->records[i].bytes;
-    w->record_bytes = records ? bytes / records : 0;
+    uint64_t k = (uint64_t)s->lin_k_heads * s->lin_k_dim, v = (uint64_t)s->lin_v_heads * s->lin_v_dim, state = 0, position = 0;
     for (uint32_t l = 0; l < s->n_layers; l++) {
-        const ModelLayer *y = &model->layers[l];
-        const ModelMat *mats[] = {&y->lin_qkv, &y->lin_z, &y->lin_b, &y->lin_a, &y->lin_out, &y->q, &y->k, &y->v, &y->o, &y->router,
-                                  &y->shared_gate, &y->shared_up, &y->shared_down, &y->shared_router};
-        for (size_t i = 0; i < COUNT_OF(mats); i++) add_mat(mats[i], w);
-        if (y->linear)
-            w->state_bytes += ((uint64_t)s->lin_v_heads * s->lin_k_dim * s->lin_v_dim +
-                               (s->conv_width - 1) * (2 * k + (uint64_t)s->lin_v_heads * s->lin_v_dim)) * sizeof(float);
-        else
-            w->kv_bytes_per_position += 2 * (uint64_t)s->n_kv_heads * s->head_dim * kv_bytes;
+        if (model->layers[l].linear) state += ((uint64_t)s->lin_k_dim * v + (s->conv_width - 1) * (2 * k + v)) * sizeof(float);
+        else position += 2 * (uint64_t)s->n_kv_heads * s->head_dim * kv_bytes;
     }
-    add_mat(&model->head, w);
+    engine_work(model, top_k ? top_k : s->top_k, state, position, w);
 }
 
 static double over(double amount, double rate) { return rate > 0 ? amount / rate : 0; }

@@ -25,7 +25,8 @@ static void bench_has_its_fields_and_they_agree(void **state) {
     static const char *const positive[] = {
         "prefill_tok_s", "prefill_tok_s_min", "prefill_tok_s_max", "decode_tok_s", "decode_tok_s_min", "decode_tok_s_max", "ttft_ms",
         "disk_gb_s_probe", "dram_gb_s_probe", "bound_tok_s", "bound_serial_tok_s", "bound_serial_probed_tok_s", "prefill_bound_tok_s",
-        "rss_max_bytes", "threads", "dense_ms", "expert_ms", "dense_gweights_s_probe", "prefill_wanted", "seed"};
+        "rss_max_bytes", "threads", "dense_ms", "expert_ms", "dense_gweights_s_probe", "prefill_wanted", "seed",
+        "predicted_decode_tok_s", "predicted_prefill_tok_s"};
     static const char *const any[] = {"bytes_read_per_token", "hit_rate", "disk_gb_s", "wait_ms", "store_ms", "store_disk_cpu_share",
                                       "hint_bytes_per_token", "hint_used_share", "prefill_misses"};
     for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)

@@ -1,0 +1,48 @@
+/* What binds a model on this machine, and what would change it: predictions with twice of one thing. */
+#include "cli/doctor.h"
+
+#include <stdio.h>
+
+static void predict(const EngineWork *work, const EngineMachine *m, const sluice_plan *plan, uint32_t chunk, uint32_t ctx,
+                    EnginePrediction *out) {
+    engine_predict(work, m, plan, chunk, ctx / 2, -1, out);
+}
+
+ErrCode doctor_predict(Doctor *d, Err *err) {
+    const Options *o = d->o;
+    sluice_options options;
+    sluice_options_init(&options);
+    options.model = opt_text(o, OPT_MODEL, NULL);
+    options.ctx = opt_int(o, OPT_CTX, 0);
+    options.chunk = opt_int(o, OPT_CHUNK, 0);
+    options.experts = opt_int(o, OPT_EXPERTS, 0);
+    options.cpu = opt_text(o, OPT_CPU, NULL);
+    options.kv = opt_text(o, OPT_KV, NULL);
+    EngineDraft *draft = engine_draft_new(&options, d->profile.machine.threads, 0, err);
+    if (!draft) return err->code;
+    uint64_t ram = opt_given(o, OPT_RAM) ? o->value[OPT_RAM].bytes : engine_default_budget(d->facts.memory.budget);
+    Err why = {0};
+    uint32_t chunk = 0, ctx = engine_draft_ctx(draft);
+    EngineWork work;
+    engine_draft_work(draft, &work);
+    d->predicted = true;
+    if (engine_draft_plan(draft, ram, &d->plan, &chunk, &why)) snprintf(d->refused, sizeof d->refused, "%s", why.text);
+    const EngineMachine *now = &d->profile.machine;
+    predict(&work, now, &d->plan, chunk, ctx, &d->speed);
+    EngineMachine m = *now;
+    m.disk_bytes_per_s *= 2;
+    m.disk_read_s /= 2;
+    predict(&work, &m, &d->plan, chunk, ctx, &d->faster_disk);
+    m = *now;
+    m.dram_bytes_per_s *= 2;
+    predict(&work, &m, &d->plan, chunk, ctx, &d->faster_memory);
+    m = *now;
+    m.dense_weights_per_s *= 2;
+    m.expert_weights_per_s *= 2;
+    m.batched_weights_per_s *= 2;
+    predict(&work, &m, &d->plan, chunk, ctx, &d->more_cores);
+    sluice_plan twice;
+    if (engine_draft_plan(draft, 2 * ram, &twice, &chunk, NULL) == ERR_OK) predict(&work, now, &twice, chunk, ctx, &d->more_memory);
+    engine_draft_free(draft);
+    return ERR_OK;
+}
