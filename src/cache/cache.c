@@ -26,7 +26,7 @@ bool cache_policy_from_name(const char *name, CachePolicy *policy) {
     return false;
 }
 
-CachePolicy cache_policy_default(void) { return CACHE_LRU; }
+CachePolicy cache_policy_default(void) { return CACHE_HYBRID; }
 
 /* ---- new and free -------------------------------------------------------------------------------------------------- */
 
@@ -150,7 +150,7 @@ static int64_t giving_group(const Cache *c, uint32_t own) {
     int64_t best = -1;
     /* its own floor does not bind the asking group; but below it, it takes from the others while they have too much */
     if (own < c->config.n_groups && c->held[own] >= c->floor && c->rank[own] != RANK_NONE) {
-        least = c->rank[own];
+        least = c->rank[own] > c->ops->bias ? c->rank[own] - c->ops->bias : 0;
         best = own;
     }
     for (uint32_t g = own; g-- > 0;) look_at(c, g, &least, &best);

@@ -48,6 +48,7 @@ struct Cache {
 typedef struct CacheOps {
     uint32_t n_lists;                                 /* per group, LIST_GUESS not counted */
     uint32_t half_life;                               /* of a score, in tokens, where there is one */
+    uint32_t bias;                                    /* in doubt the asking group gives up its own: so much lower its rank counts */
     uint64_t (*own_bytes)(const CacheConfig *config); /* of the policy's own table, all zero at first; NULL: it has none */
     void (*start)(Cache *c);                          /* NULL: nothing to do */
     /* The slot, in no list, has got a record: it goes into a list. uses 0: a guess that was wrong, to be given away soon. */

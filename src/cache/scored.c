@@ -10,8 +10,8 @@
 #include <math.h>
 
 enum {
-    OCTAVE = 64,          /* steps of a score in which its weight doubles */
-    GAINS = 8 * OCTAVE,   /* what is further apart than this adds nothing */
+    OCTAVE = CACHE_SCORE_OCTAVE,
+    GAINS = 12 * OCTAVE,  /* what is further apart than this adds nothing */
     START = 64 * OCTAVE,  /* the score of one use at the very beginning; 0: never used */
     PASSING_BELOW = 2 * OCTAVE, /* a record that only passes through stands so much lower */
     STEP_BITS = 24        /* of a key, below the score: with equal scores the older use goes first */

@@ -266,4 +266,40 @@ typedef struct LabRep {
 ErrCode lab_bench(const LabBenchConfig *config, LabRep *reps, EngineMachine *after, Err *err);
 double lab_median(const double *values, int n); /* of at most 1024 */
 
+/* ---- replaying a trace (simulate.c, belady.c, locality.c) --------------------------------------------------------------------------- */
+
+typedef struct LabReplay {
+    uint64_t wanted, hits;           /* different experts of each want; those of them that were there */
+    uint64_t late_wanted, late_hits; /* the same of the second half of the tokens alone, when the cache is warm */
+} LabReplay;
+static inline double lab_hit_rate(const LabReplay *r) { return r->wanted ? (double)r->hits / (double)r->wanted : 0; }
+
+/* What the engine's cache would have done with n_slots. Each want pins all its records, as the store does. */
+ErrCode lab_simulate(const LabTrace *t, CachePolicy policy, uint32_t n_slots, uint32_t floor, LabReplay *out, Err *err);
+/* Belady's bound: the most hits that any cache can have which holds at most n_slots records between two wants and has, after a want, only
+ * records that it had before or that were wanted. It knows the future: what is wanted again latest leaves first. No floor, no
+ * look-ahead. No policy, whatever its floor, can do better; reading ahead can. */
+ErrCode lab_belady(const LabTrace *t, uint32_t n_slots, LabReplay *out, Err *err);
+/* The most used records of the whole trace stay for ever, the others never do. late_*: the same with the records that were most used in
+ * the first half of the tokens, measured on the second: what such a list is worth for a text that it has not seen. */
+ErrCode lab_pinned(const LabTrace *t, uint32_t n_slots, LabReplay *out, Err *err);
+
+/* What can be foretold of a trace without a cache. Shares are of all picks that could have been foretold. */
+enum { LAB_REUSE_BUCKETS = 20 };
+typedef struct LabLocality {
+    double previous_token;   /* picks that the token before made in the same layer */
+    double across_layers;    /* of the second half: found by what was chosen together with the previous layer's picks in the first */
+    double chance;           /* what a guess of top_k experts finds: top_k / experts */
+    double top5, top10, top20; /* share of the uses that go to so many percent of the experts of a layer; mean over layers */
+    /* How many other experts of the layer were wanted since an expert was wanted last: share of uses with less than 2^i of them. A cache of
+     * 2^i slots for each layer, least recently used first, hits just these. */
+    double reuse[LAB_REUSE_BUCKETS];
+    double first_uses;       /* never wanted before */
+    uint32_t working_set;    /* records that one token wants, in all layers; mean */
+    uint32_t touched;        /* records that the trace wants at all */
+} LabLocality;
+ErrCode lab_locality(const LabTrace *t, LabLocality *out, Err *err);
+/* Uses of every expert: [layers][experts]. */
+void lab_uses(const LabTrace *t, uint64_t *uses);
+
 #endif
