@@ -85,15 +85,16 @@ typedef struct EnginePrediction {
     double bytes_per_token_cold, bytes_per_token;
     double disk_s, dram_s, compute_s; /* each term of one decoded token alone */
     double bound_tok_s;           /* everything overlapped: 1 / max(disk, dram, compute) */
-    double bound_serial_tok_s;    /* per layer: dense compute, then the slower of miss reads and expert compute */
+    double bound_serial_tok_s;    /* per layer: dense compute, then the slower of miss reads and hit compute. The engine hides the
+                                     shared expert under the reads, so it may come a little above */
     double decode_tok_s;          /* what we expect */
     double prefill_tok_s;
     const char *bound_by;         /* "disk", "dram", "compute" */
 } EnginePrediction;
 
 /* A pure function. hit_rate < 0: derive it from the cache's share of all experts (uniform routing, the worst case). position: how many
- * tokens lie before the one that is decoded. A rate of 0 that is needed makes the speeds 0. Nothing gets slower when memory or any
- * rate grows. docs/planning.md has the formulas. */
+ * tokens lie before the one that is decoded. A rate of 0 that is needed makes the speeds 0. What is expected never gets slower when
+ * memory or any rate grows. docs/planning.md has the formulas. */
 void engine_predict(const EngineWork *work, const EngineMachine *machine, const sluice_plan *plan, uint32_t chunk, uint32_t position,
                     double hit_rate, EnginePrediction *out);
 

@@ -24,33 +24,46 @@ static double uniform_hits(const EngineWork *w, const sluice_plan *plan) {
     return (double)plan->cache_slots / plan->experts_total;
 }
 
-/* One layer of one decoded token. */
+/* What one layer of one decoded token takes, in seconds. */
 typedef struct Layer {
-    double dense, shared; /* seconds that the mixer and the router, and the shared expert take */
-    double experts;       /* all wanted experts, from memory */
-    double read, start;   /* misses at full rate; what the first read takes longer than that */
-    double last;          /* computing one expert */
+    double dense, shared;        /* mixer and router; the shared expert */
+    double memory, expert;       /* one expert: bringing it from memory, or writing what was read there; computing with it */
+    double read, start;          /* one expert from disk at full rate; what the first read of a layer takes longer */
 } Layer;
 
 static double section(const EngineMachine *m, double bytes, double weights, double rate) {
     return larger(seconds(bytes, m->dram_bytes_per_s), seconds(weights, rate));
 }
 
-static Layer layer_of(const EngineWork *w, const EngineMachine *m, double hits, double position) {
-    double layers = w->layers ? w->layers : 1, k = w->experts_per_token, misses = (1 - hits) * k;
-    double record = (double)w->record_bytes, weights = (double)w->record_weights;
-    double mixer_bytes = (double)(w->dense_bytes - w->shared_bytes) + 2 * (double)w->state_bytes;
-    mixer_bytes += (double)w->kv_bytes_per_position * position;
-    Layer l = {.dense = section(m, mixer_bytes, (double)(w->dense_weights - w->shared_weights), m->dense_weights_per_s) / layers,
-               .shared = section(m, (double)w->shared_bytes, (double)w->shared_weights, m->dense_weights_per_s) / layers,
-               .last = section(m, record, weights, m->expert_weights_per_s)};
-    /* what is read is first written to memory */
-    l.experts = section(m, (k + misses) * record, k * weights, m->expert_weights_per_s);
-    l.read = seconds(misses * record, m->disk_bytes_per_s);
-    double any = 1 - pow(hits, k), part = seconds(record / 3, m->disk_bytes_per_s);
-    l.start = misses > 0 && m->disk_read_s > part ? any * (m->disk_read_s - part) : 0;
-    l.last *= any;
-    return l;
+static Layer layer_of(const EngineWork *w, const EngineMachine *m, double position) {
+    double layers = w->layers ? w->layers : 1, record = (double)w->record_bytes;
+    double bytes = (double)(w->dense_bytes - w->shared_bytes) + 2 * (double)w->state_bytes + (double)w->kv_bytes_per_position * position;
+    double part = seconds(record / 3, m->disk_bytes_per_s);
+    return (Layer){.dense = section(m, bytes, (double)(w->dense_weights - w->shared_weights), m->dense_weights_per_s) / layers,
+                   .shared = section(m, (double)w->shared_bytes, (double)w->shared_weights, m->dense_weights_per_s) / layers,
+                   .memory = seconds(record, m->dram_bytes_per_s),
+                   .expert = seconds((double)w->record_weights, m->expert_weights_per_s),
+                   .read = seconds(record, m->disk_bytes_per_s),
+                   .start = m->disk_read_s > part ? m->disk_read_s - part : 0};
+}
+
+/* How likely exactly `misses` of k experts are not there. */
+static double chance(double hits, double k, double misses) {
+    if (hits <= 0) return misses == k ? 1 : 0;
+    if (hits >= 1) return misses == 0 ? 1 : 0;
+    return exp(lgamma(k + 1) - lgamma(misses + 1) - lgamma(k - misses + 1) + (k - misses) * log(hits) + misses * log1p(-hits));
+}
+
+/* A layer with so many misses as the engine runs it. */
+static double scheduled(const Layer *l, double k, double misses) {
+    double compute = l->shared + larger((k + misses) * l->memory, k * l->expert);
+    double reading = misses > 0 ? l->start + misses * l->read + larger(l->memory, l->expert) : 0;
+    return l->dense + larger(reading, compute);
+}
+
+/* The serial bound's definition: dense work, then the slower of miss reads and hit compute. */
+static double serial(const Layer *l, double k, double misses) {
+    return l->dense + l->shared + larger(misses > 0 ? misses * l->read : 0, (k - misses) * larger(l->memory, l->expert));
 }
 
 static void decode(const EngineWork *w, const EngineMachine *m, double hits, double position, EnginePrediction *out) {
@@ -66,12 +79,18 @@ static void decode(const EngineWork *w, const EngineMachine *m, double hits, dou
                      seconds(layers * k * (double)w->record_weights, m->expert_weights_per_s);
     double bound = larger(out->disk_s, larger(out->dram_s, out->compute_s));
     out->bound_by = bound == out->disk_s ? "disk" : bound == out->dram_s ? "dram" : "compute";
-    Layer l = layer_of(w, m, hits, position);
-    double serial = layers * (l.dense + larger(l.read, l.shared + l.experts));
-    double expected = layers * (l.dense + larger(l.start + l.read + l.last, l.shared + l.experts));
+    Layer l = layer_of(w, m, position);
+    double expected_s = 0, serial_s = 0;
+    /* layers differ in their misses, and the slower of two things is slower in the mean than the slower of their means */
+    for (double misses = 0; misses <= k; misses++) {
+        double share = chance(hits, k, misses);
+        if (share <= 0) continue; /* so that a disk without a rate does not matter where nothing is read */
+        expected_s += share * layers * scheduled(&l, k, misses);
+        serial_s += share * layers * serial(&l, k, misses);
+    }
     out->bound_tok_s = speed(bound);
-    out->bound_serial_tok_s = speed(larger(serial, bound));
-    out->decode_tok_s = speed(larger(expected, bound));
+    out->bound_serial_tok_s = speed(larger(serial_s, bound));
+    out->decode_tok_s = speed(larger(expected_s, bound));
 }
 
 /* A chunk reads every expert that any of its tokens wants once, in ascending order, and computes each as it comes. */

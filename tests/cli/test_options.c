@@ -82,7 +82,6 @@ static void usage_errors_name_what_is_wrong(void **state) {
     expect_usage("$S run --cpu sse", "--cpu wants scalar, avx2, avx512 or auto, not 'sse'");
     expect_usage("$S run --stats=perhaps", "--stats wants on or off");
     expect_usage("$S run --quiet --verbose -p x", "exclude each other");
-    expect_usage("$S run --trace f -p x", "not in this version yet");
     expect_usage("$S run -p x -f y", "-p and -f exclude each other");
     expect_usage("$S run --raw --system y -p x", "need the chat template");
     expect_usage("$S logits --ids 1,2", "-o is missing");

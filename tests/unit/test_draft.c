@@ -58,7 +58,7 @@ static void every_shape_gets_faster_with_memory_and_fits_from_some_size_on(void 
             engine_predict(&work, &m, &plan, 512, 2048, -1, &p);
             assert_true(p.decode_tok_s > 0 && p.decode_tok_s >= before * 0.999999);
             assert_true(p.prefill_tok_s >= before_prefill * 0.999999);
-            assert_true(p.bound_tok_s >= p.bound_serial_tok_s * 0.999999 && p.bound_serial_tok_s >= p.decode_tok_s * 0.999999);
+            assert_true(p.bound_tok_s >= p.bound_serial_tok_s * 0.999999 && p.bound_tok_s >= p.decode_tok_s * 0.999999);
             before = p.decode_tok_s;
             before_prefill = p.prefill_tok_s;
         }
