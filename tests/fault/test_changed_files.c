@@ -1,6 +1,7 @@
 /* The model's file changes under the running model: the answer stays the same, or there is none. */
 #define _GNU_SOURCE
 #include "support/make_model.h"
+#include "support/pattern_file.h"
 #include "support/program.h"
 #include "support/recording.h"
 
@@ -59,9 +60,8 @@ static void put_bytes(const char *path, const char *mode, const char *bytes, siz
     assert_int_equal(fclose(f), 0);
 }
 
-static void a_truncated_file_is_an_error_and_healing_it_heals(void **state) {
-    (void)state;
-    Running r = start("truncated.gguf", NULL);
+static void check_truncated(const char *io) {
+    Running r = start("truncated.gguf", io);
     assert_int_equal(truncate(r.path, (off_t)(r.size / 2)), 0);
     sluice_session_reset(r.session);
     sluice_error err = {0};
@@ -74,12 +74,28 @@ static void a_truncated_file_is_an_error_and_healing_it_heals(void **state) {
     stop(&r);
 }
 
-static void an_unlinked_file_still_answers(void **state) {
-    (void)state;
-    Running r = start("unlinked.gguf", NULL);
+static void check_unlinked(const char *io) {
+    Running r = start("unlinked.gguf", io);
     assert_int_equal(unlink(r.path), 0);
     same_answer(&r);
     stop(&r);
+}
+
+static void in_every_way_of_reading(void (*check)(const char *io)) {
+    check(NULL);
+    check("threads");
+    check("mmap");
+    if (backend_works(DISK_URING)) check("uring");
+}
+
+static void a_truncated_file_is_an_error_and_healing_it_heals(void **state) {
+    (void)state;
+    in_every_way_of_reading(check_truncated);
+}
+
+static void an_unlinked_file_still_answers(void **state) {
+    (void)state;
+    in_every_way_of_reading(check_unlinked);
 }
 
 /* What a download or an editor does: another file takes the name. The open one still has the right bytes. */
