@@ -38,6 +38,16 @@ static ErrCode read_headers(Bench *b, Err *err) {
 
 /* ---- the probes: their memory is taken before the model is opened, so that the plan counts it ---- */
 
+static ErrCode open_disk(Bench *b, const char *io, const char *direct, Err *err) {
+    LabDiskConfig disk = {.paths = (const char *const *)b->paths, .begins = b->begins, .n_paths = b->n_paths, .direct = DISK_DIRECT_AUTO,
+                          .buffer_bytes = b->disk_buffer, .seed = os_now_ns()};
+    disk.backend = strcmp(io, "uring") == 0 ? DISK_URING : strcmp(io, "mmap") == 0 ? DISK_MMAP : DISK_THREADS;
+    if (strcmp(direct, "on") == 0) disk.direct = DISK_DIRECT_ON;
+    else if (strcmp(direct, "off") == 0) disk.direct = DISK_DIRECT_OFF;
+    b->disk = lab_disk_new(&disk, err);
+    return b->disk ? ERR_OK : err->code;
+}
+
 static ErrCode open_probes(Bench *b, Err *err) {
     const Options *o = b->o;
     OsMemory memory;
@@ -53,19 +63,22 @@ static ErrCode open_probes(Bench *b, Err *err) {
     if (probe.dram_bytes > share) probe.dram_bytes = share > (1 << 20) ? share : 1 << 20;
     b->probe = lab_probe_new(&probe, err);
     if (!b->probe) return err->code;
-    const char *direct = opt_text(o, OPT_DIRECT, "auto");
-    uint64_t buffer = 32 * (uint64_t)b->request_bytes;
-    if (buffer > (64 << 20)) buffer = 64 << 20;
-    if (buffer > share) buffer = share;
-    if (buffer < b->request_bytes) buffer = b->request_bytes;
-    LabDiskConfig disk = {.paths = (const char *const *)b->paths, .begins = b->begins, .n_paths = b->n_paths,
-                          .backend = strcmp(opt_text(o, OPT_IO, "auto"), "uring") == 0 ? DISK_URING : DISK_THREADS,
-                          .direct = strcmp(direct, "on") == 0    ? DISK_DIRECT_ON
-                                    : strcmp(direct, "off") == 0 ? DISK_DIRECT_OFF
-                                                                 : DISK_DIRECT_AUTO,
-                          .buffer_bytes = buffer, .seed = os_now_ns()};
-    b->disk = lab_disk_new(&disk, err);
-    return b->disk ? ERR_OK : err->code;
+    b->disk_buffer = 32 * (uint64_t)b->request_bytes;
+    if (b->disk_buffer > (64 << 20)) b->disk_buffer = 64 << 20;
+    if (b->disk_buffer > share) b->disk_buffer = share;
+    if (b->disk_buffer < b->request_bytes) b->disk_buffer = b->request_bytes;
+    return open_disk(b, opt_text(o, OPT_IO, "auto"), opt_text(o, OPT_DIRECT, "auto"), err);
+}
+
+/* The engine may have chosen by measuring: the probe reads as it does. */
+static ErrCode match_disk(Bench *b, Err *err) {
+    DiskInfo probe;
+    const sluice_info *engine = &b->e.info;
+    lab_disk_info(b->disk, &probe);
+    if (strcmp(probe.backend, engine->io) == 0 && probe.direct == engine->direct) return ERR_OK;
+    lab_disk_free(b->disk);
+    b->disk = NULL;
+    return open_disk(b, engine->io, engine->direct ? "on" : "off", err);
 }
 
 /* ---- running ---- */
@@ -124,6 +137,7 @@ static ErrCode run(Bench *b, Err *err) {
     ErrCode code = read_headers(b, err);
     if (!code) code = open_probes(b, err);
     if (!code) code = opened_open(b->o, b->prefill + MOST_WARM + b->decode, 0, &b->e, err);
+    if (!code) code = match_disk(b, err);
     if (code) return code;
     if (!opt_given(b->o, OPT_SEED)) b->e.seed = 1; /* the same ids in every run, so that runs can be compared */
     b->warm = warm_tokens(b);

@@ -18,6 +18,7 @@ typedef struct Bench {
     uint32_t n_paths;
     LabProbe *probe;
     LabDisk *disk;
+    uint64_t disk_buffer; /* memory of its reads */
     int prefill, decode, warm, reps;
     LabRep *rep;       /* [reps] */
     EngineMachine after;

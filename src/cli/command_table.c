@@ -67,7 +67,8 @@ const CommandSpec command_table[] = {
 {CMD_DOCTOR, "doctor", "what this machine can do, and what stands in its way",
     "Measures CPU, memory and disk as the engine uses them (about ten seconds), prints which option came from where, and looks for the "
     "usual traps: power saving, few PCIe lanes, a full or distant file system, swap, small limits. With -m the disk is measured with the "
-    "model's own files and arithmetic in its number formats, and it says what binds and what would change it. The rates are kept in the state folder, for plan.",
+    "model's own files and arithmetic in its number formats, and it says what binds and what would change it. The "
+    "rates are kept in the state folder, for plan.",
     {{"the machine", "sluice doctor"},
      {"the disk of another folder", "sluice doctor --dir /mnt/nvme"},
      {"with the files of a model", "sluice doctor -m model.gguf"},

@@ -103,7 +103,8 @@ ErrCode doctor_command(const Options *o, Err *err) {
     d.o = o;
     if (opt_given(o, OPT_DIR) && opt_given(o, OPT_MODEL))
         return err_set(err, ERR_USAGE, "--dir and -m exclude each other: with a model the disk is measured with its own files");
-    d.backend = strcmp(opt_text(o, OPT_IO, "auto"), "uring") == 0 ? DISK_URING : DISK_THREADS;
+    const char *io = opt_text(o, OPT_IO, "auto");
+    d.backend = strcmp(io, "uring") == 0 ? DISK_URING : strcmp(io, "mmap") == 0 ? DISK_MMAP : DISK_THREADS;
     ErrCode code = opt_given(o, OPT_MODEL) ? use_model(&d, err) : use_scratch(&d, err);
     if (!code) look(&d);
     if (!code) code = doctor_sweeps(&d, err);

@@ -97,6 +97,7 @@ static json_t *model_json(const Doctor *d) {
 }
 
 json_t *doctor_json(const Doctor *d) {
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "model", model_json(d), "cpu", cpu_json(d), "memory", memory_json(&d->facts), "disk", disk_json(d), "rates",
-                     rates_json(d), "options", options_json(d->o), "warnings", traps_json(d));
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "model", model_json(d), "cpu", cpu_json(d), "memory",
+                     memory_json(&d->facts), "disk", disk_json(d), "rates", rates_json(d), "options",
+                     options_json(d->o), "warnings", traps_json(d));
 }

@@ -90,7 +90,7 @@ static void print_model(const Doctor *d) {
     const EnginePrediction *s = &d->speed;
     out_printf("\nmodel    %.2f tokens/s expected in %s, prompts at %.1f; %s binds (%.0f %% of the experts in memory)\n", s->decode_tok_s,
                format_size(d->plan.ram_bytes, a), s->prefill_tok_s, s->bound_by, 100 * s->hit_rate);
-    out_printf("         with twice the memory for sluice %.2f, a disk twice as fast %.2f, memory twice as fast %.2f, twice the cores %.2f\n",
+    out_printf("         twice the memory: %.2f, a disk twice as fast: %.2f, memory twice as fast: %.2f, twice the cores: %.2f\n",
                d->more_memory.decode_tok_s, d->faster_disk.decode_tok_s, d->faster_memory.decode_tok_s, d->more_cores.decode_tok_s);
 }
 
