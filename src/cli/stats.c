@@ -91,6 +91,9 @@ void opened_print_stats(const Opened *e, const Timings *t) {
     print_ahead(e, &s);
     fprintf(stderr, "  memory   %s at the most, %s allowed\n", format_size(s.rss_peak_bytes, a),
             format_size(e->info.plan.ram_bytes, b));
+    if (s.cache_steps)
+        fprintf(stderr, "           was short: %u of %u expert slots are used now, after %u steps\n", s.cache_slots,
+                e->info.plan.cache_slots, s.cache_steps);
     sluice_memory memory;
     sluice_get_memory(e->model, &memory);
     fprintf(stderr, "           in huge pages: %s of %s dense weights", format_size(memory.dense_huge_bytes, a),
