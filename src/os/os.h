@@ -85,6 +85,9 @@ void os_pages_free(void *pages, uint64_t bytes);
 ErrCode os_pages_lock(void *pages, uint64_t bytes, Err *err);
 /* Gives the memory of all whole pages in this range back; the range stays ours, and reads as zeros. */
 void os_pages_drop(void *from, uint64_t bytes);
+/* Whether the kernel may make huge pages of these, where os_pages_new has asked for them; those that are there stay. Where memory was
+ * given back it must not: it would fill the holes again. */
+void os_pages_may_grow(void *pages, uint64_t bytes, bool may);
 /* How many bytes of these pages lie in huge pages; NULL: of the whole process. Walks page tables: for reports, not for every token. */
 uint64_t os_huge_bytes(const void *pages, uint64_t bytes);
 /* Tests only: the n-th os_pages_new from now (1 = the next) and all later ones fail; 0 switches this off. */

@@ -49,6 +49,10 @@ void os_pages_drop(void *from, uint64_t bytes) {
     (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
+void os_pages_may_grow(void *pages, uint64_t bytes, bool may) {
+    if (bytes >= WORTH_HUGE_PAGES) (void)madvise(pages, (size_t)bytes, may ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
 ErrCode os_pages_lock(void *pages, uint64_t bytes, Err *err) {
     if (bytes == 0 || mlock(pages, (size_t)bytes) == 0) return ERR_OK;
     int cause = errno;

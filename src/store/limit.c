@@ -16,6 +16,7 @@ void store_limit(Store *s, uint32_t n) {
     DiskInfo info;
     disk_info(s->config.disk, &info);
     if (info.registered) disk_register(s->config.disk, NULL, 0); /* or the kernel would keep the pages, and read into those it kept */
+    os_pages_may_grow(s->slab, s->slab_bytes, n == s->slots.n);
     CacheLimit told = {.user = s, .given_up = given_up};
     cache_limit(s->slots.cache, n, &told);
 }

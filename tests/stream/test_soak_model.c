@@ -220,8 +220,8 @@ static void print_totals(uint64_t rss_before, uint64_t rss_after, uint64_t live,
     printf("  tokens       %12" PRIu64 "   %" PRIu64 " logit vectors compared, 0 wrong\n", t->tokens, t->compared);
     printf("  experts      %12" PRIu64 "   wanted; %.1f %% of 6 hours of the 35B shape at 3 tokens/s\n", t->wanted,
            100 * (double)t->wanted / six_hours);
-    printf("  record reads %12" PRIu64 "   demands and hints, %s; %.1f %% of those 6 hours if each want were a read\n", t->misses + t->hinted,
-           format_size(t->bytes, a), 100 * (double)(t->misses + t->hinted) / six_hours);
+    printf("  record reads %12" PRIu64 "   demands and hints, %s; %.1f %% of those 6 hours if each want were a read\n",
+           t->misses + t->hinted, format_size(t->bytes, a), 100 * (double)(t->misses + t->hinted) / six_hours);
     printf("  hints        %12" PRIu64 "   %" PRIu64 " were wanted\n", t->hinted, t->hints_used);
     printf("  faults       %12" PRIu64 "   attempts repeated, %" PRIu64 " stalls\n", t->retries, (uint64_t)stalls);
     printf("  failures     %12" PRIu64 "   steps ended with an error, %" PRIu64 " restored, %" PRIu64 " drives given up\n", t->failures,
