@@ -5,7 +5,7 @@ CC       ?= cc
 SHARED   ?= ../shared
 BUILD    ?= build
 O        ?= -O2
-PKGS     := jansson libpcre2-8 libutf8proc liburing libxxhash
+PKGS     := jansson libpcre2-8 libutf8proc liburing libxxhash cairo
 
 # a cache that holds a fraction of the experts, so what is told comes from disk
 DEMO     := --ram 17M --threads 2 --temp 0.5 --seed 2 --stats -p "Tell me a story about a little fox."

@@ -1,7 +1,7 @@
 /* sluice.h: run Mixture-of-Experts language models larger than memory. The whole public API of libsluice.
  *
  * A complete program
- * (cc hello.c -Iinclude build/libsluice.a $(pkg-config --libs jansson libpcre2-8 libutf8proc liburing libxxhash) -lm -pthread):
+ * (cc hello.c -Iinclude build/libsluice.a $(pkg-config --libs jansson libpcre2-8 libutf8proc liburing libxxhash cairo) -lm -pthread):
  *
  *     #include <sluice.h>
  *     #include <stdio.h>

@@ -100,8 +100,13 @@ const CommandSpec command_table[] = {
      {"for plot", "sluice simulate -f trace.slt --json > sim.jsonl; sluice plot -f sim.jsonl -o hits.svg"}},
     simulate_command},
 {CMD_PLOT, "plot", "draw bench, trace and simulate files",
-    "Turns a file that bench, trace or simulate wrote into a picture.",
-    {{"hit rate over cache size", "sluice simulate -f trace.slt --json > sim.jsonl; sluice plot -f sim.jsonl -o hits.svg"}},
+    "Draws a picture, .svg or .png, of a file that bench, trace or simulate wrote. What it is, is seen from the file: a trace becomes a "
+    "heat map of its experts or, with --kind reuse, the distances between uses; lines of simulate --json become hit rates over cache size, "
+    "those of bench --json speed over memory.",
+    {{"hit rate over cache size", "sluice simulate -f trace.slt --json > sim.jsonl; sluice plot -f sim.jsonl -o hits.svg"},
+     {"which experts a text uses", "sluice plot -f trace.slt -o experts.png"},
+     {"how soon they are used again", "sluice plot -f trace.slt --kind reuse -o reuse.svg"},
+     {"speed over memory", "cat bench-*.jsonl | sluice plot -f - -o speed.svg"}},
     plot_command},
 {CMD_SYNTH, "synth", "write a random model of a real shape",
     "Writes a GGUF file with random weights in the exact shape of a real model, to rehearse a machine before downloading it. The "

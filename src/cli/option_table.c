@@ -72,7 +72,7 @@ const OptionSpec option_table[] = {
 {OPT_REPS, 0, "reps", KIND_INT, GROUP_COMMAND, CMD_BENCH, CMD_ALL, false, "N", 1, 1000,
     "repetitions (default 3); medians are reported, with the extremes beside them", NULL},
 {OPT_KIND, 0, "kind", KIND_TEXT, GROUP_COMMAND, CMD_PLOT, CMD_ALL, false, "NAME", 0, 0,
-    "which picture to draw of a file that allows several", NULL},
+    "which picture to draw: heat (default) or reuse of a trace; hits of simulate; bench", NULL},
 {OPT_DIR, 0, "dir", KIND_TEXT, GROUP_COMMAND, CMD_DOCTOR, CMD_ALL, false, "FOLDER", 0, 0,
     "measure the disk of this folder with a scratch file of 256 MiB, removed afterwards (default: the state folder; with -m the "
     "model's own files)", NULL},

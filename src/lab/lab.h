@@ -302,4 +302,32 @@ ErrCode lab_locality(const LabTrace *t, LabLocality *out, Err *err);
 /* Uses of every expert: [layers][experts]. */
 void lab_uses(const LabTrace *t, uint64_t *uses);
 
+/* ---- pictures (plot.c) ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct LabSeries {
+    const char *name;
+    const double *x, *y; /* [n] */
+    int n;
+    bool dashed;         /* a bound rather than something that can be had */
+} LabSeries;
+
+typedef struct LabChart {
+    const char *title, *x_label, *y_label;
+    const LabSeries *series;
+    int n_series;
+    bool percent;        /* y is a share of 0 to 1, shown in percent from 0 to 100 */
+    bool x_doubles;      /* each step on the x axis is a doubling */
+} LabChart;
+
+enum { LAB_SERIES_MAX = 8 };
+/* Draws into a file whose name ends in .svg or .png; it appears when it is whole. */
+ErrCode lab_plot_lines(const char *path, const LabChart *chart, Err *err);
+
+typedef struct LabHeat {
+    const char *title, *x_label, *y_label, *scale_label;
+    const double *values; /* [rows][columns], 0 or more */
+    uint32_t rows, columns;
+} LabHeat;
+ErrCode lab_plot_heat(const char *path, const LabHeat *heat, Err *err);
+
 #endif

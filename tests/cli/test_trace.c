@@ -64,6 +64,21 @@ static void simulate_says_what_is_wrong(void **state) {
     assert_non_null(strstr(shell_expect(2, "$S simulate -f x --disk 7")->err, "is no rate"));
 }
 
+static void pictures_are_drawn_of_traces_and_replays(void **state) {
+    (void)state;
+    shell_expect(0, "$S trace -p 'Once upon a time' -n 20 --quiet -o $T/p.slt && $S simulate -f $T/p.slt --json > $T/p.jsonl");
+    shell_expect(0, "for k in heat reuse; do $S plot -f $T/p.slt --kind $k --quiet -o $T/$k.svg; "
+                    "grep -q '</svg>' $T/$k.svg || exit 9; done");
+    shell_expect(0, "$S plot -f $T/p.jsonl --quiet -o $T/hits.png && head -c 4 $T/hits.png | grep -q PNG");
+    shell_expect(0, "printf '%s\\n' '{\"decode_tok_s\":3,\"bound_tok_s\":4,\"plan\":{\"ram_bytes\":4294967296}}' "
+                    "'{\"decode_tok_s\":5,\"bound_tok_s\":6,\"plan\":{\"ram_bytes\":8589934592}}' | $S plot -f - --quiet -o $T/bench.svg");
+    assert_non_null(strstr(shell_expect(2, "$S plot -f $T/p.slt -o $T/p.jpg")->err, ".svg or .png"));
+    assert_non_null(strstr(shell_expect(2, "$S plot -f $T/p.slt --kind bench -o $T/p.svg")->err, "heat or reuse"));
+    assert_non_null(strstr(shell_expect(1, "$S plot -f README.md -o $T/p.svg")->err, "line 1"));
+    assert_non_null(strstr(shell_expect(1, "echo '{}' | $S plot -f - -o $T/p.svg")->err, "nothing that can be drawn"));
+    assert_non_null(strstr(shell_expect(1, "$S plot -f $T/p.slt -o $T/none/p.svg")->err, "none/p.svg"));
+}
+
 int main(void) {
     const struct CMUnitTest trace[] = {
         cmocka_unit_test(a_trace_is_recorded_beside_any_answer),
@@ -71,6 +86,7 @@ int main(void) {
         cmocka_unit_test(a_trace_needs_a_place),
         cmocka_unit_test(a_replay_hits_what_the_run_hit),
         cmocka_unit_test(simulate_says_what_is_wrong),
+        cmocka_unit_test(pictures_are_drawn_of_traces_and_replays),
     };
     return RUN_TESTS(trace);
 }
