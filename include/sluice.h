@@ -83,7 +83,7 @@ typedef struct sluice_options {
     const char *io;           /* "auto" (what was measured to be fastest), "threads", "uring" */
     const char *direct;       /* "auto" (the same), "on", "off" */
     const char *kv;           /* "f32" (default), "f16" */
-    const char *mirror;       /* folder with copies of the model's files on another drive; NULL: none */
+    const char *mirror;       /* copies of the model's files on other drives: a folder or a file, several apart by commas; NULL: none */
     const char *policy;       /* which expert leaves memory first: "auto", "lru", "lfu", "hybrid", "clock", "s3fifo" */
     const char *lookahead;    /* read what the next layer will probably want: "auto" (as long as it pays), "on", "off" */
     bool mlock;               /* lock the dense weights in memory */
@@ -220,6 +220,14 @@ typedef struct sluice_stats {
     uint64_t rss_bytes, rss_peak_bytes;
 } sluice_stats;
 void sluice_get_stats(const sluice_model *model, sluice_stats *stats);
+/* The drives that experts are read from, since the model was opened. Writes at most max and returns how many there are. */
+typedef struct sluice_drive {
+    const char *name;       /* "nvme0n1"; the model's */
+    int files;              /* of the model that lie on it, copies included */
+    uint64_t reads, bytes;
+    double bytes_per_s;     /* lately, while it had something to do; 0: not known */
+} sluice_drive;
+int sluice_drives(const sluice_model *model, sluice_drive *out, int max);
 void sluice_reset_stats(sluice_model *model);
 
 /* How the process lies in memory. Walks page tables: for reports, not for every token. */

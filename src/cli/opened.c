@@ -55,6 +55,7 @@ static ErrCode fill(const Options *o, int ctx_needed, Opened *e, sluice_options 
     options->lookahead = opt_text(o, OPT_LOOKAHEAD, options->lookahead);
     static char state_dir[1024];
     options->state_dir = state_folder(state_dir, sizeof state_dir);
+    options->mirror = opt_text(o, OPT_MIRROR, options->mirror);
     options->mlock = opt_on(o, OPT_MLOCK);
     e->seed = opt_given(o, OPT_SEED) ? (uint64_t)o->value[OPT_SEED].integer : fresh_seed();
     options->seed = e->seed;

@@ -100,9 +100,9 @@ const OptionSpec option_table[] = {
     "how experts are read; auto (default): threads or uring, whichever was measured to be faster here; mmap: for comparison", NULL},
 {OPT_DIRECT, 0, "direct", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "on|off|auto", 0, 0,
     "read experts past the page cache; auto (default): if that is faster here", NULL},
-{OPT_MIRROR, 0, "mirror", KIND_TEXT, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "PATH", 0, 0,
-    "a folder on another drive with copies of the model's files; each read goes to the drive that will finish first",
-    "reading from several drives is not in this version yet"},
+{OPT_MIRROR, 0, "mirror", KIND_TEXT, GROUP_MODEL, CMD_ALL, CMD_ENGINE, true, "PATH", 0, 0,
+    "copies of the model's files on other drives: a folder, or several apart by commas; each read goes to the drive that will finish "
+    "first", NULL},
 {OPT_POLICY, 0, "policy", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "lru|lfu|hybrid|clock|s3fifo|auto", 0, 0,
     "which expert leaves memory first; changes speed, never the answer", NULL},
 {OPT_LOOKAHEAD, 0, "lookahead", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "on|off|auto", 0, 0,

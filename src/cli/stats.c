@@ -11,6 +11,28 @@ json_t *opened_timings_json(const Opened *e, const Timings *t) {
                      per_second(t->decode_tokens, t->decode_ns), "ttft_ms", ms(t->first_ns));
 }
 
+enum { DRIVES_SHOWN = 16 };
+
+static json_t *drives_json(const Opened *e) {
+    sluice_drive drives[DRIVES_SHOWN];
+    json_t *list = json_array();
+    int n = sluice_drives(e->model, drives, DRIVES_SHOWN);
+    for (int i = 0; i < n && i < DRIVES_SHOWN; i++)
+        json_array_append_new(list, json_pack("{s:s,s:i,s:I,s:I,s:f}", "name", drives[i].name, "files", drives[i].files, "reads",
+                                              (json_int_t)drives[i].reads, "bytes", (json_int_t)drives[i].bytes, "bytes_per_s",
+                                              drives[i].bytes_per_s));
+    return list;
+}
+
+static void print_drives(const Opened *e) {
+    sluice_drive drives[DRIVES_SHOWN];
+    char a[32];
+    int n = sluice_drives(e->model, drives, DRIVES_SHOWN);
+    for (int i = 0; i < n && i < DRIVES_SHOWN; i++)
+        fprintf(stderr, "  drive    %s: %d files, %s in %llu reads, %.2f GB/s while busy\n", drives[i].name, drives[i].files,
+                format_size(drives[i].bytes, a), (unsigned long long)drives[i].reads, drives[i].bytes_per_s * 1e-9);
+}
+
 json_t *opened_io_json(const Opened *e, const Timings *t) {
     sluice_stats s;
     sluice_info info;
@@ -28,6 +50,7 @@ json_t *opened_io_json(const Opened *e, const Timings *t) {
                              "hint_bytes_used", (json_int_t)s.hint_bytes_used, "ahead_wanted", (json_int_t)s.ahead_wanted,
                              "ahead_right", (json_int_t)s.ahead_right);
     json_object_update(o, more);
+    json_object_set_new(o, "drives", drives_json(e));
     json_decref(more);
     return o;
 }
@@ -89,6 +112,7 @@ void opened_print_stats(const Opened *e, const Timings *t) {
             (double)s.wait_ns * 1e-9, percent(s.wait_ns, total_ns));
     print_time(&s, total_ns);
     print_ahead(e, &s);
+    print_drives(e);
     fprintf(stderr, "  memory   %s at the most, %s allowed\n", format_size(s.rss_peak_bytes, a),
             format_size(e->info.plan.ram_bytes, b));
     if (s.cache_steps)

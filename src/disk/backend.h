@@ -13,6 +13,7 @@ enum {
     DISK_QUEUE = 1024,        /* reads that may be submitted and not yet reaped */
     DISK_HINTS = 256,         /* of them hints: the rest is always there for demands */
     DISK_DEPTH_MAX = 256,
+    DISK_DRIVES_MAX = 32,
     DISK_HINT_DEPTH_DEFAULT = 4,
     DISK_RETRIES_DEFAULT = 3,
     DISK_PATIENCE_MS_DEFAULT = 5000
@@ -25,7 +26,22 @@ typedef struct DiskFile {
     char *map;          /* mmap: its bytes */
     uint32_t fixed;     /* 1 + its place among the files that the kernel keeps for us; 0: not among them */
     bool direct;
+    uint32_t drive;           /* which of Disk.drives it lies on */
+    struct DiskFile **copies; /* [n_copies] with the same bytes */
+    uint32_t n_copies;
+    bool distrusted;          /* a read of it has failed for good: it is read only where no other copy is left */
 } DiskFile;
+
+typedef struct Drive {
+    uint64_t device; /* tells drives apart */
+    char name[32];
+    uint32_t files, queued_reads;
+    uint64_t queued_bytes;
+    uint64_t since_ns, until_ns, window_bytes; /* of the time that is being measured: its begin, the latest arrival in it */
+    double recent_bytes, recent_ns;            /* decaying sums: their ratio is the rate */
+    uint64_t measured_ns;
+    uint64_t reads, bytes, busy_ns;
+} Drive;
 
 /* ---- one read on its way ------------------------------------------------------------------------------------------- */
 
@@ -44,6 +60,8 @@ typedef struct Request {
     uint32_t next, prev; /* in the list of its place */
     uint64_t started_ns; /* when it was last given to the drive */
     uint32_t hint_at;    /* where it stands in Disk.hints, if it is a hint */
+    uint32_t tried;      /* bits: copies that were asked, 0 is the file itself */
+    uint64_t landed_ns;  /* when its end was noticed */
 } Request;
 
 typedef enum RequestState { REQUEST_AGAIN, REQUEST_DONE, REQUEST_FAILED } RequestState;
@@ -86,6 +104,8 @@ struct Disk {
     ReadOnce *read_once;
     DiskFile **files; /* [n_files]; each stays where it is, because threads look at them */
     uint32_t n_files;
+    Drive drives[DISK_DRIVES_MAX]; /* [n_drives] */
+    uint32_t n_drives;
     bool said_buffered;
     Request *requests;      /* [DISK_QUEUE] */
     uint32_t *free_numbers; /* [n_free] of at most DISK_QUEUE */
@@ -113,6 +133,23 @@ size_t pull_patiently(Disk *d, uint32_t *numbers, size_t max); /* stall.c */
 
 void hints_add(Disk *d, uint32_t number);
 void hints_remove(Disk *d, uint32_t number);
+
+/* ---- drives and copies ---------------------------------------------------------------------------------------------- */
+
+ErrCode file_open(Disk *d, const char *path, DiskFile **file, Err *err); /* disk.c: opened as the configuration says */
+
+void drive_of(Disk *d, DiskFile *f); /* finds or adds the drive of a file */
+void drive_begins(Disk *d, const Request *r, uint64_t now);
+void drive_ends(Disk *d, const Request *r, bool exact); /* exact: landed_ns is when it landed, not when somebody looked */
+void drive_forgets(Disk *d, const Request *r);          /* it was taken back */
+bool drive_wants_a_trial(const Disk *d, uint32_t drive, uint64_t now);
+double drive_finishes_in(const Disk *d, uint32_t drive, uint32_t bytes, uint64_t now); /* ns */
+
+void copies_start(Disk *d, Request *r, uint64_t now);       /* chooses the file that a new request reads */
+bool copies_try_another(Disk *d, Request *r, uint64_t now); /* a request that has failed; false: no copy is left */
+
+/* fake.c: which pace of the faults holds for this file; -1: none. */
+int pace_of(const DiskFaults *f, const char *path);
 
 /* ---- direct I/O ---------------------------------------------------------------------------------------------------- */
 

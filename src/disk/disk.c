@@ -63,6 +63,8 @@ Disk *disk_new(const DiskConfig *config, Err *err) {
 }
 
 static void close_file(const Disk *d, DiskFile *f) {
+    for (uint32_t i = 0; i < f->n_copies; i++) close_file(d, f->copies[i]);
+    mem_free(f->copies);
     if (d->backend->closed) d->backend->closed(f);
     os_close(&f->os);
     mem_free(f->path);
@@ -108,10 +110,7 @@ static ErrCode open_file(Disk *d, const char *path, DiskFile *f, Err *err) {
     return ERR_OK;
 }
 
-ErrCode disk_add_file(Disk *d, const char *path, uint32_t *id, Err *err) {
-    DiskFile **files = mem_resize(d->files, (size_t)d->n_files + 1, sizeof *files);
-    if (!files) return err_no_memory(err, sizeof *files, "the table of files");
-    d->files = files;
+ErrCode file_open(Disk *d, const char *path, DiskFile **file, Err *err) {
     DiskFile *f = MEM_NEW(DiskFile, 1);
     if (!f) return err_no_memory(err, sizeof *f, "the table of files");
     f->os.fd = -1;
@@ -122,9 +121,18 @@ ErrCode disk_add_file(Disk *d, const char *path, uint32_t *id, Err *err) {
         close_file(d, f);
         return code;
     }
-    *id = d->n_files;
-    d->files[d->n_files++] = f;
+    drive_of(d, f);
+    *file = f;
     return ERR_OK;
+}
+
+ErrCode disk_add_file(Disk *d, const char *path, uint32_t *id, Err *err) {
+    DiskFile **files = mem_resize(d->files, (size_t)d->n_files + 1, sizeof *files);
+    if (!files) return err_no_memory(err, sizeof *files, "the table of files");
+    d->files = files;
+    ErrCode code = file_open(d, path, &files[d->n_files], err);
+    if (!code) *id = d->n_files++;
+    return code;
 }
 
 void disk_register(Disk *d, void *memory, uint64_t bytes) {
@@ -172,10 +180,12 @@ ErrCode disk_submit(Disk *d, const DiskRead *reads, size_t n, Err *err) {
     }
     if (hints > disk_hint_room(d))
         return err_set(err, ERR_STATE, "%zu hints at once, but the disk's queue has room for %zu", hints, disk_hint_room(d));
+    uint64_t now = os_now_ns();
     const uint32_t *numbers = d->free_numbers + d->n_free - n; /* [n], the top of the free stack */
     for (size_t i = 0; i < n; i++) {
         Request *r = &d->requests[numbers[i]];
-        *r = (Request){.read = reads[i], .file = d->files[reads[i].file], .sequence = d->n_submitted++};
+        *r = (Request){.read = reads[i], .sequence = d->n_submitted++};
+        copies_start(d, r, now);
     }
     d->n_free -= (uint32_t)n;
     for (size_t i = 0; hints > 0 && i < n; i++)
@@ -205,12 +215,32 @@ static ErrCode failure(const Request *r, Err *err) {
                    r->read.need, r->read.offset, r->tries, r->got);
 }
 
+/* Takes what the backend has finished. A read that failed on one copy of a file starts again on another and is not finished. */
+static size_t pull(Disk *d, uint32_t *numbers, size_t max, bool wait) {
+    enum { WAITED_NS = 20000 };
+    for (;;) {
+        uint64_t before = os_now_ns();
+        size_t n = d->backend->pull(d, numbers, max, 0), kept = 0;
+        if (n == 0 && wait) n = pull_patiently(d, numbers, max);
+        /* threads note the time themselves; otherwise it is known only where we stood waiting for it */
+        uint64_t now = os_now_ns();
+        bool exact = d->backend == &backend_threads || now - before > WAITED_NS;
+        for (size_t i = 0; i < n; i++) {
+            Request *r = &d->requests[numbers[i]];
+            uint32_t number = numbers[i];
+            drive_ends(d, r, exact);
+            if (r->got < r->read.need && copies_try_another(d, r, now)) d->backend->push(d, &number, 1);
+            else numbers[kept++] = number;
+        }
+        if (kept > 0 || n == 0 || !wait) return kept;
+    }
+}
+
 size_t disk_reap(Disk *d, DiskDone *done, size_t max, bool wait) {
     if (d->n_free == DISK_QUEUE || max == 0) return 0;
     uint32_t *numbers = d->free_numbers + d->n_free; /* numbers come back to where they left: the free stack just grows */
     if (max > DISK_QUEUE - d->n_free) max = DISK_QUEUE - d->n_free;
-    size_t n = d->backend->pull(d, numbers, max, 0);
-    if (n == 0 && wait) n = pull_patiently(d, numbers, max);
+    size_t n = pull(d, numbers, max, wait);
     d->n_free += (uint32_t)n;
     for (size_t i = 0; i < n; i++) {
         Request *r = &d->requests[numbers[i]];
@@ -243,5 +273,8 @@ void disk_info(const Disk *d, DiskInfo *info) {
                        .stalls = d->stalls,
                        .retries = d->retries};
     d->backend->count(d, info);
-    for (uint32_t i = 0; i < d->n_files; i++) info->direct = info->direct && d->files[i]->direct;
+    for (uint32_t i = 0; i < d->n_files; i++) {
+        info->direct = info->direct && d->files[i]->direct;
+        for (uint32_t k = 0; k < d->files[i]->n_copies; k++) info->direct = info->direct && d->files[i]->copies[k]->direct;
+    }
 }

@@ -34,6 +34,8 @@ typedef struct DiskRead {
     DiskUrgency urgency;
 } DiskRead;
 
+enum { DISK_PACES = 2 };
+
 /* What the fake does; rates are per million reads, decided by a generator seeded with `seed` (the same run fails the same way). */
 typedef struct DiskFaults {
     uint32_t error_ppm;    /* EIO */
@@ -50,6 +52,11 @@ typedef struct DiskFaults {
     int64_t fail_file;     /* reads that touch this file and offset always fail; -1: none */
     uint64_t fail_offset;
     uint64_t fail_bytes;   /* or this many bytes from there on; 0: one */
+    const char *fail_under; /* all reads of files whose path begins so fail; NULL: none */
+    struct {
+        const char *under;  /* files whose path begins so lie on a drive of their own, which reads */
+        uint64_t bytes_per_s; /* so fast, one thing after the other */
+    } paces[DISK_PACES];
     uint64_t seed;
 } DiskFaults;
 
@@ -67,6 +74,10 @@ Disk *disk_new(const DiskConfig *config, Err *err);
 void disk_free(Disk *d);
 /* Registers a file for reading; ids count from 0. Whether it can be read directly is tried out here, by reading. */
 ErrCode disk_add_file(Disk *d, const char *path, uint32_t *id, Err *err);
+/* Registers a copy of a file, best on another drive: each read then goes to the copy whose drive will finish it first, by the rates that
+ * were measured lately; a read that fails on one copy is tried on the others before it fails. Size and samples must agree with the
+ * file. Before the first disk_alignment, which is that of the most demanding copy. */
+ErrCode disk_add_copy(Disk *d, uint32_t file, const char *path, Err *err);
 /* Tells that reads go to this memory, in place of what was told before; NULL: nowhere in particular. io_uring then registers it with
  * the kernel where it may, which pins every page of it: it is resident at once. Whoever gives pages back to the kernel (madvise), or
  * frees the memory, must call this with NULL before, or reads land in pages that nobody sees. Other backends do nothing. */
@@ -118,6 +129,17 @@ typedef struct DiskInfo {
     uint64_t cpu_ns;         /* CPU time of the backend's own threads; 0: it has none */
 } DiskInfo;
 void disk_info(const Disk *d, DiskInfo *info);
+
+/* A drive: files of one block device; partitions of one disk are one drive. */
+typedef struct DiskDriveInfo {
+    const char *name;      /* "nvme0n1", or "0:45" where there is no name */
+    uint32_t files;        /* copies included */
+    uint64_t reads, bytes; /* that it has answered, tries on another copy included */
+    uint64_t busy_ns;      /* while it had something to do */
+    double bytes_per_s;    /* lately, while it had something to do; 0: not known */
+} DiskDriveInfo;
+uint32_t disk_drives(const Disk *d);
+void disk_drive_info(const Disk *d, uint32_t drive, DiskDriveInfo *info);
 
 /* ---- measuring ----------------------------------------------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
 #include "disk/backend.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -42,12 +43,32 @@ static bool poisoned(const DiskFaults *f, const DiskRead *r) {
     return f->fail_file == (int64_t)r->file && f->fail_offset < r->offset + r->bytes && end > r->offset;
 }
 
+int pace_of(const DiskFaults *f, const char *path) {
+    for (int i = 0; i < DISK_PACES; i++)
+        if (f->paces[i].under && strncmp(path, f->paces[i].under, strlen(f->paces[i].under)) == 0) return i;
+    return -1;
+}
+
+/* A drive does one thing after the other: each read begins when the one before has ended. Tests of one process share the clocks. */
+static void keep_pace(const DiskFaults *f, const Request *r, uint32_t bytes) {
+    static _Atomic uint64_t free_at[DISK_PACES];
+    int i = pace_of(f, r->file->path);
+    if (i < 0) return;
+    uint64_t took = (uint64_t)((double)bytes * 1e9 / (double)f->paces[i].bytes_per_s), now = os_now_ns(), before = free_at[i], end;
+    do end = (before > now ? before : now) + took;
+    while (!atomic_compare_exchange_weak(&free_at[i], &before, end));
+    struct timespec rest = {(time_t)((end - now) / 1000000000), (long)((end - now) % 1000000000)};
+    while (nanosleep(&rest, &rest) != 0 && errno == EINTR) {}
+}
+
 int64_t read_fake(const Disk *d, const Request *r) {
     enum { ERROR, SHORT, DELAY, LENGTH, LONG, LATE, STALL };
     const DiskFaults *f = &d->config.faults;
     Range range = request_range(r);
     if (happens(draw(d, r, STALL), f->stall_ppm)) take_time(f, r, f->stall_ms);
     if (happens(draw(d, r, DELAY), f->delay_ppm)) take_time(f, r, f->delay_ms);
+    keep_pace(f, r, range.bytes);
+    if (f->fail_under && strncmp(r->file->path, f->fail_under, strlen(f->fail_under)) == 0) return fail_with_rubbish(&range);
     if (poisoned(f, &r->read) || happens(draw(d, r, ERROR), f->error_ppm)) return fail_with_rubbish(&range);
     if (happens(draw(d, r, LONG), f->long_ppm)) {
         (void)fail_with_rubbish(&range);

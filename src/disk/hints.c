@@ -33,6 +33,7 @@ size_t disk_cancel(Disk *d, uint64_t tag) {
     if (n > 0) n = d->backend->cancel(d, numbers, n);
     for (size_t i = 0; i < n; i++) {
         hints_remove(d, numbers[i]);
+        drive_forgets(d, &d->requests[numbers[i]]);
         d->requests[numbers[i]].place = REQUEST_FREE;
         d->free_numbers[d->n_free++] = numbers[i];
     }

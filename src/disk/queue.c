@@ -107,7 +107,8 @@ void queue_land(Queue *q, Disk *d, uint32_t number) {
     q->unfinished--;
     q->unfinished_demands -= is_demand(r);
     r->place = REQUEST_LANDED;
-    if (is_demand(r)) note_latency(q, os_now_ns() - r->started_ns);
+    r->landed_ns = os_now_ns();
+    if (is_demand(r)) note_latency(q, r->landed_ns - r->started_ns);
     list_put(&q->done, d->requests, number);
     watch_all(q);
 }

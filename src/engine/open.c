@@ -49,6 +49,7 @@ ErrCode engine_describe_records(sluice_model *m, Err *err) {
         m->parts[i] = (StorePart){.file = ids[p->file], .bytes = p->bytes, .offset = p->offset};
     }
     mem_free(ids);
+    if (!code) code = engine_add_mirrors(m, err);
     if (!code) m->slot_bytes = store_slot_bytes(m->parts, n_records, m->disk);
     return code;
 }
@@ -211,7 +212,7 @@ sluice_model *sluice_open(const sluice_options *options, sluice_error *error) {
         sluice_close(m);
         return NULL;
     }
-    m->options.model = m->options.cpu = m->options.io = m->options.direct = m->options.kv = m->options.state_dir = NULL;
+    m->options.model = m->options.cpu = m->options.io = m->options.direct = m->options.kv = m->options.state_dir = m->options.mirror = NULL;
     m->options.policy = m->options.lookahead = NULL;
     return m;
 }

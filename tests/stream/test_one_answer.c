@@ -1,13 +1,17 @@
 /* One answer per prompt: the bits of logits, hidden states and routing after a list of tokens do not depend on the number of cache
  * slots, what leaves the cache first, reading ahead, threads, the prefill chunk, the instruction set or how files are read, nor on a
  * restored snapshot. */
+#define _GNU_SOURCE
 #include "support/make_model.h"
 #include "support/recording.h"
 #include "support/support.h"
 
+#include "os/os.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { N_TOKENS = 70 };
 
@@ -152,6 +156,52 @@ static void a_snapshot_continues_with_the_same_bits(void **state) {
     sluice_close(m);
 }
 
+/* A copy of the model on another drive, here in memory if that can be: reads go to both, one of them directly and one not. */
+static void a_mirror_gives_the_same_bits(void **state) {
+    const char *model = *state;
+    char folder[64] = "/dev/shm/sluice-test-XXXXXX", copy[400];
+    bool elsewhere = mkdtemp(folder) != NULL;
+    if (!elsewhere) printf("SKIP: the half of mirrors with a second drive: /dev/shm cannot be used\n");
+    const char *name = strrchr(model, '/') + 1;
+    if (elsewhere) snprintf(copy, sizeof copy, "%s/%s", folder, name);
+    else snprintf(copy, sizeof copy, "%s/copy.gguf", temp_dir());
+    Err err = {0};
+    Buf bytes = {0};
+    if (os_read_file(model, UINT64_C(1) << 30, &bytes, &err) || os_write_file(copy, bytes.ptr, bytes.len, &err)) fail_msg("%s", err.text);
+    buf_free(&bytes);
+    sluice_options o = options_for(model, false);
+    Recording *truth = run(&o, 24);
+    o.mirror = elsewhere ? folder : copy;
+    for (int i = 0; i < 4; i++) {
+        o.cache_slots = slots[i];
+        o.chunk = chunks[i];
+        o.io = i % 2 ? second_backend(model) : "threads";
+        expect_same(truth, &o);
+    }
+    recording_free(truth);
+    sluice_model *m = open_or_fail(&o);
+    sluice_drive drives[4];
+    assert_int_equal(sluice_drives(m, drives, 4), elsewhere ? 2 : 1);
+    sluice_session *s = sluice_session_new(m, NULL);
+    int32_t ids[24];
+    make_ids(ids, 24, MAKE_VOCAB);
+    assert_int_equal(sluice_feed(s, ids, 24, NULL), 0);
+    assert_int_equal(sluice_drives(m, drives, 4), elsewhere ? 2 : 1);
+    for (int i = 0; elsewhere && i < 2; i++) assert_true(drives[i].bytes > 0);
+    sluice_session_free(s);
+    sluice_close(m);
+    unlink(copy);
+    if (elsewhere) rmdir(folder);
+    /* what is not there is refused */
+    sluice_error refusal = {0};
+    o.mirror = "/nonexistent/mirror";
+    assert_null(sluice_open(&o, &refusal));
+    assert_non_null(strstr(refusal.message, "--mirror"));
+    o.mirror = temp_dir();
+    assert_null(sluice_open(&o, &refusal)); /* that is where the model itself lies */
+    assert_non_null(strstr(refusal.message, "same file"));
+}
+
 static void context_ends_with_a_sentence(void **state) {
     (void)state;
     const char *model = source_path("data/tiny-tales.gguf");
@@ -194,6 +244,7 @@ int main(void) {
         {"qwen35moe in Q8_0", every_setting_gives_the_same_bits, NULL, NULL, made[0]},
         {"qwen3next in F16", every_setting_gives_the_same_bits, NULL, NULL, made[1]},
         {"qwen3moe in F32", every_setting_gives_the_same_bits, NULL, NULL, made[2]},
+        {"qwen35moe mirrored", a_mirror_gives_the_same_bits, NULL, NULL, made[0]},
         {"q35-real-dims in BF16", every_setting_gives_the_same_bits, NULL, NULL, real_dims},
         {"q35-a in many types", every_setting_gives_the_same_bits, NULL, NULL, quantised},
         {"qwen35moe snapshots", a_snapshot_continues_with_the_same_bits, NULL, NULL, made[0]},
