@@ -37,6 +37,18 @@ static void synth_refuses_what_it_does_not_know(void **state) {
     expect_text(shell_expect(2, "$S synth -o $T/no.gguf")->err, "--shape");
 }
 
+static void synth_goes_on_after_the_disk_was_full(void **state) {
+    (void)state;
+    /* a limit on the length of files fails writes as a full disk does, in the middle of the second piece */
+    const Result *r = shell_expect(1, "trap '' XFSZ; ulimit -f 10000; $S synth --shape tiny-qwen3moe -o $T/full.gguf");
+    expect_text(r->err, "full.gguf.part: writing");
+    shell_expect(1, "test -e $T/full.gguf");
+    r = shell_expect(0, "$S synth --shape tiny-qwen3moe -o $T/full.gguf");
+    expect_text(r->err, "going on after 8.00 MiB");
+    shell_expect(0, "$S synth --quiet --shape tiny-qwen3moe -o $T/once.gguf && cmp $T/full.gguf $T/once.gguf");
+    shell_expect(1, "test -e $T/full.gguf.part");
+}
+
 /* ---- plan ---- */
 
 static double number(const json_t *o, const char *name) {
@@ -117,6 +129,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(synth_writes_what_it_announces),
         cmocka_unit_test(synth_refuses_what_it_does_not_know),
+        cmocka_unit_test(synth_goes_on_after_the_disk_was_full),
         cmocka_unit_test(plan_needs_no_file_for_a_shape),
         cmocka_unit_test(a_plan_that_says_no_is_an_answer),
         cmocka_unit_test(plan_for_a_file_makes_the_plan_that_running_makes),

@@ -273,6 +273,45 @@ static void run(const char *path, Routes *routes) {
     sluice_close(model);
 }
 
+static double largest_rms;
+static void note_hidden(void *user, int layer, int position, int n, const float *hidden) {
+    (void)user, (void)layer, (void)position;
+    double squares = 0;
+    for (int i = 0; i < n * 256; i++) squares += (double)hidden[i] * (double)hidden[i];
+    double rms = sqrt(squares / (n * 256));
+    if (!(rms <= largest_rms)) largest_rms = rms;
+}
+
+static void activations_stay_near_one_through_sixty_layers(void **state) {
+    (void)state;
+    Err err = {0};
+    sluice_error error;
+    ForgeOptions o = tiny("tiny-qwen35moe");
+    o.shape.layers = 60;
+    o.shape.experts = 4;
+    o.experts = QUANT_MXFP4;
+    Forge *f = made(&o);
+    const char *path = temp_path("deep.gguf");
+    assert_int_equal(forge_write(f, path, NULL, NULL, &err), ERR_OK);
+    forge_free(f);
+    sluice_options options;
+    sluice_options_init(&options);
+    options.model = path;
+    options.threads = 2;
+    sluice_model *model = sluice_open(&options, &error);
+    if (!model) fail_msg("%s", error.message);
+    sluice_session *session = sluice_session_new(model, &error);
+    sluice_probe probe = {.hidden = note_hidden};
+    sluice_set_probe(session, &probe);
+    int32_t ids[32];
+    for (int i = 0; i < 32; i++) ids[i] = i * 13 % 512;
+    largest_rms = 0;
+    if (sluice_feed(session, ids, 32, &error)) fail_msg("%s", error.message);
+    if (!(largest_rms > 0.5 && largest_rms < 2)) fail_msg("root mean square of the residual: %g", largest_rms);
+    sluice_session_free(session);
+    sluice_close(model);
+}
+
 /* How many picks fall on the busiest eighth of the experts. */
 static double busiest_share(const Routes *r) {
     double share = 0;
@@ -339,6 +378,7 @@ int main(void) {
         cmocka_unit_test(a_file_that_was_interrupted_is_continued_to_the_same_bytes),
         cmocka_unit_test(the_beginning_of_another_file_is_not_continued),
         cmocka_unit_test(a_file_system_with_too_little_room_is_refused_before_writing),
+        cmocka_unit_test(activations_stay_near_one_through_sixty_layers),
         cmocka_unit_test(a_skew_makes_tokens_share_experts),
     };
     return RUN_TESTS(tests);
