@@ -1,6 +1,6 @@
 /* One answer per prompt: the bits of logits, hidden states and routing after a list of tokens do not depend on the number of cache
- * slots, what leaves the cache first, reading ahead, threads, the prefill chunk, the instruction set or how files are read, nor on a
- * restored snapshot. */
+ * slots, threads, the prefill chunk, the instruction set, how files are read, the cache policy or looking ahead, nor on a restored
+ * snapshot. */
 #define _GNU_SOURCE
 #include "support/make_model.h"
 #include "support/recording.h"
@@ -43,17 +43,20 @@ static Recording *run(const sluice_options *o, int n_tokens) {
     return r;
 }
 
+static const char *or_auto(const char *name) { return name ? name : "auto"; }
+
 static void expect_same(const Recording *truth, const sluice_options *o) {
     Recording *r = run(o, truth->n);
     if (!recording_equal(truth, r))
-        fail_msg("%s: other bits with %d slots, %d threads, chunk %d, cpu %s, io %s, direct %s, precise %d", o->model, o->cache_slots,
-                 o->threads, o->chunk, o->cpu ? o->cpu : "auto", o->io ? o->io : "auto", o->direct ? o->direct : "auto", o->precise);
+        fail_msg("%s: other bits with %d slots, %d threads, chunk %d, cpu %s, io %s, direct %s, policy %s, look-ahead %s, precise %d",
+                 o->model, o->cache_slots, o->threads, o->chunk, or_auto(o->cpu), or_auto(o->io), or_auto(o->direct), or_auto(o->policy),
+                 or_auto(o->lookahead), o->precise);
     recording_free(r);
 }
 
 static const int slots[] = {2, 3, 9, 0}, threads[] = {1, 2, 3}, chunks[] = {1, 7, 64, 4096};
 static const char *const cpus[] = {"scalar", "auto"};
-static const char *const policies[] = {"lru", "lfu", "hybrid", "clock", "s3fifo"}, *const looks[] = {"on", "off", "auto"};
+static const char *const policies[] = {"lru", "lfu", "hybrid", "clock", "s3fifo"}, *const ahead[] = {"on", "off", "auto"};
 
 /* io_uring where this kernel allows it; said aloud where it does not. */
 static const char *second_backend(const char *model) {
@@ -87,6 +90,9 @@ static void every_setting_gives_the_same_bits(void **state) {
                     o.cpu = cpus[(s + t + c) % 3 > 0];
                     o.direct = (s + t + c) % 2 ? "off" : "auto";
                     o.io = (s + t + c) % 3 == 2 ? "mmap" : (s + t) % 2 ? second_backend(model) : "threads";
+                    /* at chunk 1, where single tokens are guessed, each number of slots meets each setting */
+                    o.policy = policies[(3 * s + t + c + 2 * (size_t)precise) % 5];
+                    o.lookahead = ahead[(s + 2 * t + c + (size_t)precise) % 3];
                     expect_same(truth, &o);
                 }
         recording_free(truth);
@@ -107,7 +113,7 @@ static void the_story_model_too(void **state) {
             o.chunk = chunks[(i + 2) % 4];
             o.cpu = cpus[i & 1];
             o.policy = policies[i % 5];
-            o.lookahead = looks[i % 3 ? 0 : 1];
+            o.lookahead = ahead[i % 3];
             expect_same(truth, &o);
         }
         recording_free(truth);
