@@ -65,7 +65,7 @@ static uint64_t session_bytes(const sluice_model *m) {
 static StoreConfig store_config(const sluice_model *m) {
     return (StoreConfig){.n_layers = (int)m->model->shape.n_layers, .n_experts = (int)m->model->shape.n_experts, .parts = m->parts,
                          .disk = m->disk, .policy = m->policy, .floor = m->top_k,
-                         .hint_slots = m->lookahead == FORWARD_AHEAD_OFF ? 0 : 2 * m->top_k};
+                         .hint_slots = m->lookahead == FORWARD_AHEAD_OFF ? 0 : m->model->shape.n_experts};
 }
 
 /* Tables of the store for as many slots as there can be. */

@@ -76,6 +76,7 @@ static void lay_out_experts(Forward *f, Layout *l) {
     f->ahead.sum = floats(l, ahead ? s->hidden : 0);
     f->ahead.x = floats(l, ahead ? s->hidden : 0);
     f->ahead.router = floats(l, ahead ? s->n_experts : 0);
+    f->ahead.all = take(l, ahead ? s->n_experts : 0, sizeof *f->ahead.all);
     f->ahead.guess = take(l, ahead ? k : 0, sizeof *f->ahead.guess);
 }
 

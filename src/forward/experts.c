@@ -49,7 +49,7 @@ static ExpertJob routed_job(Forward *f, const ModelLayer *layer, const StoreLeas
 }
 
 /* Several tokens: in ascending id, each added as it comes. Reads run far ahead, for the store starts as many as there are slots. */
-static ErrCode run_in_order(Forward *f, const ModelLayer *layer, uint32_t n_wanted, Err *err) {
+static ErrCode run_in_order(Forward *f, const ModelLayer *layer, uint32_t layer_index, uint32_t n_wanted, Err *err) {
     Store *store = f->c.store;
     for (uint32_t i = 0; i < n_wanted; i++) {
         StoreLease lease;
@@ -70,6 +70,7 @@ static ErrCode run_in_order(Forward *f, const ModelLayer *layer, uint32_t n_want
         forward_enter(f, SECTION_STORE);
         store_put(store, &lease);
         if (code) return code;
+        forward_ahead_sweep(f, layer_index, i + 1, n_wanted);
     }
     return ERR_OK;
 }
@@ -149,7 +150,7 @@ ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_inde
     if (f->s->shared_inner) run_shared(f, layer, f->shared_out);
     if (atomic_load(&f->not_finite)) code = not_finite(err, "the shared expert");
     if (!code) forward_ahead_guess(f, layer_index);
-    if (!code) code = single ? run_as_they_land(f, layer, n_wanted, err) : run_in_order(f, layer, n_wanted, err);
+    if (!code) code = single ? run_as_they_land(f, layer, n_wanted, err) : run_in_order(f, layer, layer_index, n_wanted, err);
     if (code) {
         forward_enter(f, SECTION_STORE);
         store_drop(f->c.store);

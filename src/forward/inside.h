@@ -28,8 +28,10 @@ typedef struct Ahead {
     float *sum, *x;      /* [hidden] the stream as far as it is known, and normed */
     float *router;       /* [n_experts] logits */
     int32_t *guess;      /* [k] most likely first */
+    int32_t *all;        /* [n_experts] every expert, ascending */
     uint32_t n, layer;   /* n guesses for this layer */
-    bool now;            /* in this step */
+    bool now;            /* this step guesses */
+    bool sweep;          /* this step has so many tokens that it needs no guess */
     bool reading;        /* the last step read something */
     uint64_t bytes_before, spent_before;
     ForwardGuesses guesses;
@@ -167,11 +169,13 @@ void forward_down(ExpertJob *j);    /* inner to out */
 /* Reads f->in, writes f->mix. */
 ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_index, uint32_t n_wanted, Err *err);
 
-/* Looking ahead: when the buffers are there; at the ends of a step; when the experts of a layer are on their way; when the next layer has routed. */
+/* Looking ahead: when the buffers are there; at the ends of a step; when a layer's experts are on their way; when the next has routed. */
 void forward_ahead_new(Forward *f);
 void forward_ahead_begin(Forward *f);
 void forward_ahead_end(Forward *f, bool whole);
 void forward_ahead_guess(Forward *f, uint32_t layer_index);
+/* Of n_wanted experts of this layer so many are done. */
+void forward_ahead_sweep(Forward *f, uint32_t layer_index, uint32_t done, uint32_t n_wanted);
 void forward_ahead_check(Forward *f, uint32_t layer_index);
 
 #endif

@@ -2,6 +2,9 @@
  * as it is now, and what it names is hinted to the store. What the stream still lacks, this layer's routed experts and the next
  * mixer, changes little of it: most of the guesses are right (docs/experiments.md).
  *
+ * A step of many tokens needs no guess: the next layer will want nearly every expert it has. They are hinted in ascending order, the
+ * order in which they will be taken, so that the disk does not stand still during the next mixer.
+ *
  * A guess decides only what is read early. The layer routes afresh when its time comes, so no bit of an answer depends on this
  * file, on the clock, or on what the store made of a hint. The last layer has nothing to look at: the next token's first layer
  * depends on a token that is not chosen yet. */
@@ -12,6 +15,9 @@
 
 static const uint32_t no_layer = UINT32_MAX;
 
+/* Picks per expert from which on nearly all are wanted: were they drawn evenly, 1 - e^-4 = 98 % of them. */
+enum { SWEEP_PICKS = 4, SWEEP_EVERY = 4 };
+
 static uint64_t bytes_read(const Forward *f) {
     StoreStats stats;
     store_stats(f->c.store, &stats);
@@ -20,6 +26,7 @@ static uint64_t bytes_read(const Forward *f) {
 
 void forward_ahead_new(Forward *f) {
     Ahead *a = &f->ahead;
+    for (uint32_t e = 0; f->c.lookahead != FORWARD_AHEAD_OFF && e < f->s->n_experts; e++) a->all[e] = (int32_t)e;
     if (f->c.lookahead == FORWARD_AHEAD_AUTO) forward_pays_text(&a->pays, a->text, sizeof a->text);
     else snprintf(a->text, sizeof a->text, "%s", f->c.lookahead == FORWARD_AHEAD_ON ? "on" : "off");
 }
@@ -30,6 +37,7 @@ void forward_ahead_begin(Forward *f) {
     a->layer = no_layer;
     a->now = f->n == 1 && a->reading && (f->c.lookahead == FORWARD_AHEAD_ON ||
                                          (f->c.lookahead == FORWARD_AHEAD_AUTO && forward_pays_next(&a->pays)));
+    a->sweep = f->c.lookahead != FORWARD_AHEAD_OFF && (uint64_t)f->n * f->c.top_k >= (uint64_t)SWEEP_PICKS * f->s->n_experts;
     a->bytes_before = bytes_read(f);
     a->spent_before = forward_spent(f);
 }
@@ -69,6 +77,14 @@ void forward_ahead_guess(Forward *f, uint32_t layer_index) {
     Section section = forward_enter(f, SECTION_STORE);
     store_hint(f->c.store, (int)a->layer, a->guess, (int)a->n);
     forward_enter(f, section);
+}
+
+/* The store begins nothing before every expert of this layer has its slot and its reads; then the disk has time. So it is asked now and
+ * then, and a last time, until its queue for hints is full. */
+void forward_ahead_sweep(Forward *f, uint32_t layer_index, uint32_t done, uint32_t n_wanted) {
+    Ahead *a = &f->ahead;
+    if (!a->sweep || layer_index + 1 >= f->s->n_layers || (done % SWEEP_EVERY && done < n_wanted)) return;
+    while (store_hint(f->c.store, (int)layer_index + 1, a->all, (int)f->s->n_experts) > 0) continue;
 }
 
 void forward_ahead_check(Forward *f, uint32_t layer_index) {

@@ -88,6 +88,31 @@ static void where_nothing_is_read_nothing_is_guessed(void **state) {
     rig_close(&r);
 }
 
+/* Many tokens want nearly every expert of the next layer: these are read ahead without a guess, and few in vain. */
+static void a_prefill_reads_the_next_layer_ahead(void **state) {
+    (void)state;
+    enum { PREFILL = 32 };
+    static float truth[MAKE_VOCAB], logits[MAKE_VOCAB];
+    int32_t prompt[PREFILL];
+    for (int i = 0; i < PREFILL; i++) prompt[i] = (i * 29 + 5) % 256;
+    StoreStats stats[2];
+    for (int ahead = 0; ahead < 2; ahead++) {
+        RigConfig config = {.path = model_path(), .disk = clean_disk(), .slots = LAYERS * EXPERTS * 3 / 4, .chunk = PREFILL,
+                            .lookahead = ahead ? FORWARD_AHEAD_ON : FORWARD_AHEAD_OFF};
+        Rig r = rig_open(&config);
+        Err err = {0};
+        if (forward_step(r.forward, r.state, prompt, PREFILL, NULL, &err)) fail_msg("%s", err.text);
+        forward_logits(r.forward, PREFILL - 1, 1, ahead ? logits : truth);
+        store_stats(r.store, &stats[ahead]);
+        rig_close(&r);
+    }
+    assert_memory_equal(truth, logits, sizeof truth);
+    assert_int_equal(stats[0].hinted, 0);
+    assert_true(stats[1].hinted >= EXPERTS);
+    assert_true(stats[1].hints_used > stats[1].hinted * 3 / 4);
+    assert_true(stats[1].bytes_read <= stats[0].bytes_read * 5 / 4);
+}
+
 /* A guess that cannot be read and that nobody wants is nobody's error. */
 static void a_guess_that_cannot_be_read_is_no_error(void **state) {
     (void)state;
@@ -145,6 +170,7 @@ int main(void) {
     const struct CMUnitTest lookahead[] = {
         cmocka_unit_test(guesses_are_mostly_right_and_change_nothing),
         cmocka_unit_test(where_nothing_is_read_nothing_is_guessed),
+        cmocka_unit_test(a_prefill_reads_the_next_layer_ahead),
         cmocka_unit_test(a_guess_that_cannot_be_read_is_no_error),
         cmocka_unit_test(unknown_names_are_refused_with_the_choices),
     };

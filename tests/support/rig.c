@@ -22,7 +22,7 @@ Rig rig_open(const RigConfig *c) {
     uint64_t slot = store_slot_bytes(r.parts, records, r.disk);
     StoreConfig config = {.n_layers = (int)s->n_layers, .n_experts = (int)s->n_experts, .parts = r.parts, .disk = r.disk,
                           .slab_bytes = c->slots * slot, .poison = true, .policy = c->policy,
-                          .hint_slots = c->lookahead == FORWARD_AHEAD_OFF ? 0 : 2 * s->top_k};
+                          .hint_slots = c->lookahead == FORWARD_AHEAD_OFF ? 0 : s->n_experts};
     r.store = store_new(&config, &err);
     r.dense = os_pages_new(r.model->dense_bytes, &err);
     if (!r.store || !r.dense || model_load_dense(r.model, r.dense, NULL, NULL, &err)) fail_msg("%s", err.text);
