@@ -34,7 +34,7 @@ TEST_SRC := $(sort $(wildcard tests/*/test_*.c))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 
-.PHONY: all help clean deps deps-tidy demo man test check-kernels asan tsan soak tidy objects clang-tidy fidelity
+.PHONY: all help clean deps deps-tidy demo man test check-kernels asan tsan soak tidy objects clang-tidy fidelity experiments
 .SECONDARY:
 
 all: $(BUILD)/sluice $(BUILD)/libsluice.a
@@ -137,6 +137,10 @@ $(BUILD)/obj/%.checked: %.c $(wildcard src/*/*.h include/*.h) .clang-tidy Makefi
 $(BUILD)/tests/golden/fidelity: $(BUILD)/obj/tests/golden/fidelity.o
 fidelity: $(BUILD)/tests/golden/fidelity
 	@SLUICE_SHARED=$(SHARED) $<
+
+## make experiments  the tables of docs/experiments.md: policies, sizes and predictors over recorded traces
+experiments: $(BUILD)/sluice
+	@SLUICE_BIN=$(BUILD)/sluice SLUICE_SHARED=$(SHARED) tools/experiments.sh $(BUILD)/experiments
 
 clean:
 	rm -rf build
