@@ -102,11 +102,15 @@ static bool show_progress(void *user, const char *what, int rep, int done, int t
 /* Beside what --trace records. */
 static void set_probe(void *user, const sluice_probe *probe) { opened_set_probe(&((Bench *)user)->e, probe); }
 
-/* Until every slot was filled about twice: then what is in the cache is what decoding left there, not the prompt. */
+enum { MOST_WARM = 40 };
+
+/* Until every slot was filled about twice: then what is in the cache is what decoding left there, not the prompt. And until the engine
+ * can have found out whether looking ahead pays, where there is anything to read. */
 static int warm_tokens(const Bench *b) {
     uint64_t per_token = (uint64_t)b->work.layers * b->work.experts_per_token;
     uint64_t n = per_token ? 2 * (uint64_t)b->e.info.plan.cache_slots / per_token : 0;
-    return n < 4 ? 4 : n > 32 ? 32 : (int)n;
+    if (b->e.info.plan.cache_slots < b->e.info.plan.experts_total && strncmp(b->e.info.lookahead, "auto", 4) == 0) return MOST_WARM;
+    return n < 4 ? 4 : n > MOST_WARM ? MOST_WARM : (int)n;
 }
 
 static void summarize(Bench *b) {
@@ -133,7 +137,6 @@ static void summarize(Bench *b) {
 }
 
 static ErrCode run(Bench *b, Err *err) {
-    enum { MOST_WARM = 32 };
     ErrCode code = read_headers(b, err);
     if (!code) code = open_probes(b, err);
     if (!code) code = opened_open(b->o, b->prefill + MOST_WARM + b->decode, 0, &b->e, err);

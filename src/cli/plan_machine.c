@@ -113,14 +113,14 @@ ErrCode plan_machine(Planner *p, Err *err) {
     p->disk_from = p->dram_from = p->compute_from = "measured by doctor";
     bool fits = found && compute_fits(p, &profile, kernels->name, here);
     if (found) p->machine = profile.machine;
-    if (!fits) code = measure_compute(p, kernels, here, !dram && !found, err);
+    if (!fits) code = measure_compute(p, kernels, here, dram <= 0 && !found, err);
     else take_compute(&p->machine, &profile.machine);
     if (code) return code;
-    if (dram) {
+    if (dram > 0) {
         p->machine.dram_bytes_per_s = dram;
         p->dram_from = "given";
     }
-    if (disk) describe_disk(p, disk);
+    if (disk > 0) describe_disk(p, disk);
     else if (!found || !(p->machine.disk_bytes_per_s > 0)) code = measure_disk(p, err);
     if (opt_given(p->o, OPT_CORES)) scale_to_cores(p, opt_int(p->o, OPT_CORES, 1));
     return code;

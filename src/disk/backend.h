@@ -14,7 +14,7 @@ enum {
     DISK_HINTS = 256,         /* of them hints: the rest is always there for demands */
     DISK_DEPTH_MAX = 256,
     DISK_DRIVES_MAX = 32,
-    DISK_HINT_DEPTH_DEFAULT = 4,
+    DISK_HINT_DEPTH_DEFAULT = 6,
     DISK_RETRIES_DEFAULT = 3,
     DISK_PATIENCE_MS_DEFAULT = 5000
 };

@@ -64,7 +64,7 @@ typedef struct DiskConfig {
     DiskBackend backend;
     DiskDirect direct;   /* ON: refuse to open what cannot be read directly; AUTO: fall back to buffered and say so once */
     int depth;           /* reads in flight, and threads of the thread backend; 0: default (8 threads, 128 for io_uring) */
-    int hint_depth;      /* a hint starts only while fewer reads than this run; 0: default (4, at most half the depth) */
+    int hint_depth;      /* a hint starts only while fewer reads than this run; 0: default (6, at most half the depth) */
     int retries;         /* per read, after the first try; < 0: default (3) */
     uint32_t patience_ms; /* a warning when the drive has not answered for so long; 0: default (5000) */
     DiskFaults faults;   /* DISK_FAKE only */

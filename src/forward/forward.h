@@ -49,8 +49,8 @@ typedef struct ForwardProbe {
     void *user;
     void (*hidden)(void *user, uint32_t layer, uint32_t position, uint32_t n, const float *x); /* [n][hidden] after the layer */
     void (*routing)(void *user, uint32_t layer, uint32_t position, uint32_t k, const int32_t *experts, const float *weights);
-    /* what a layer wanted of the store, after it was computed: n_wanted experts, ascending, for n tokens; hit [n_wanted]: 1 where the
-     * expert was there; wait_ns: how long the step stood still for them */
+    /* what a layer wanted of the store, after it was computed: n_wanted experts, ascending, for n tokens; hit [n_wanted]: the
+     * STORE_ values of store_last_hits; wait_ns: how long the step stood still for them */
     void (*fetch)(void *user, uint32_t layer, uint32_t position, uint32_t n, uint32_t n_wanted, const int32_t *experts,
                   const uint8_t *hit, uint64_t wait_ns);
     bool (*keep_going)(void *user); /* asked before every layer; false interrupts the step */
@@ -99,7 +99,7 @@ const char *forward_lookahead(const Forward *f);
 /* The bookkeeping of `auto`: tokens with and without, their times compared. Pure: a test brings its own times. Zeroed, it begins with
  * a trial. */
 typedef enum ForwardVerdict { FORWARD_PAYS_UNKNOWN, FORWARD_PAYS_YES, FORWARD_PAYS_NO } ForwardVerdict;
-enum { FORWARD_PAYS_WINDOW = 16, FORWARD_PAYS_SAMPLES = 112 };
+enum { FORWARD_PAYS_WINDOW = 8, FORWARD_PAYS_SAMPLES = 48 };
 typedef struct ForwardPays {
     ForwardVerdict verdict;   /* of the last trial */
     bool certain;             /* it was beyond the noise */

@@ -174,6 +174,8 @@ void forward_ahead_new(Forward *f);
 void forward_ahead_begin(Forward *f);
 void forward_ahead_end(Forward *f, bool whole);
 void forward_ahead_guess(Forward *f, uint32_t layer_index);
+/* Called now and then during dense work: lets guessed reads go on. */
+void forward_ahead_advance(Forward *f);
 /* Of n_wanted experts of this layer so many are done. */
 void forward_ahead_sweep(Forward *f, uint32_t layer_index, uint32_t done, uint32_t n_wanted);
 void forward_ahead_check(Forward *f, uint32_t layer_index);

@@ -62,6 +62,10 @@ static uint32_t best(const float *logits, uint32_t n, int32_t *ids, uint32_t k) 
     return have;
 }
 
+/* The likeliest five of eight are read: of those six in seven are right, of all eight three in four, and the drive has no time for more
+ * (docs/experiments.md). */
+static uint32_t worth_reading(uint32_t guesses) { return (5 * guesses + 7) / 8; }
+
 void forward_ahead_guess(Forward *f, uint32_t layer_index) {
     Ahead *a = &f->ahead;
     if (!a->now || layer_index + 1 >= f->s->n_layers) return;
@@ -75,7 +79,14 @@ void forward_ahead_guess(Forward *f, uint32_t layer_index) {
     a->n = best(a->router, f->s->n_experts, a->guess, f->c.top_k);
     a->layer = layer_index + 1;
     Section section = forward_enter(f, SECTION_STORE);
-    store_hint(f->c.store, (int)a->layer, a->guess, (int)a->n);
+    store_hint(f->c.store, (int)a->layer, a->guess, (int)worth_reading(a->n));
+    forward_enter(f, section);
+}
+
+void forward_ahead_advance(Forward *f) {
+    if (!f->ahead.now) return;
+    Section section = forward_enter(f, SECTION_STORE);
+    store_advance(f->c.store);
     forward_enter(f, section);
 }
 

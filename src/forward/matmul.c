@@ -23,6 +23,7 @@ void forward_matmul(Forward *f, const ModelMat *w, const KernelsActs *acts, uint
     uint32_t tasks = (uint32_t)os_pool_threads(f->c.pool) * 4;
     uint32_t rows = (w->rows + tasks - 1) / tasks;
     if (rows < 16) rows = 16;
+    forward_ahead_advance(f);
     MatmulJob job = {f, w, acts, n, rows, y, y_stride};
     os_pool_run(f->c.pool, (int)((w->rows + rows - 1) / rows), matmul_task, &job);
 }

@@ -32,7 +32,8 @@ void lab_bounds(const EngineWork *w, const EngineMachine *m, const LabRun *run, 
     out->bound_by = "compute";
     if (!run->tokens) return;
     double n = (double)run->tokens, wanted = (double)run->stats.experts_wanted, record = (double)w->record_bytes;
-    double read_bytes = (double)run->stats.bytes_read / n, expert_bytes = (double)w->layers * w->experts_per_token * record;
+    double read_bytes = (double)run->stats.misses * record / n, /* not what a wrong guess read in vain */
+           expert_bytes = (double)w->layers * w->experts_per_token * record;
     double dense_moved = (double)w->dense_bytes + 2 * (double)w->state_bytes + (double)w->kv_bytes_per_position * position;
     double moved = dense_moved + expert_bytes + read_bytes; /* what is read from disk is written to memory first */
     double expert_weights = (double)w->layers * w->experts_per_token * (double)w->record_weights;

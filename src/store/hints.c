@@ -18,8 +18,8 @@ static bool room_for_a_hint(const Store *s) {
 
 int store_hint(Store *s, int layer, const int32_t *experts, int n) {
     if (layer < 0 || layer >= s->config.n_layers) return 0;
-    DiskRead rest[HINT_RECORDS]; /* at most one of a record's reads brings neither gate nor up */
-    size_t n_first = 0, n_rest = 0, room = disk_hint_room(s->config.disk);
+    DiskRead down[STORE_PARTS];
+    size_t n_reads = 0, n_down, room = disk_hint_room(s->config.disk);
     int started = 0;
     store_start_reads(s); /* demands come first */
     for (int i = 0; i < n && started < HINT_RECORDS && room_for_a_hint(s); i++) {
@@ -31,13 +31,15 @@ int store_hint(Store *s, int layer, const int32_t *experts, int n) {
         if (slot == SLOT_NONE) break;
         s->stats.evictions += evicted != CACHE_NONE;
         if (s->config.poison) memset(slot_memory(s, slot), STORE_POISON, s->slot_bytes);
-        store_plan_reads(s, slot, DISK_HINT, s->reads, &n_first, rest, &n_rest);
+        n_down = 0;
+        store_plan_reads(s, slot, DISK_HINT, s->reads, &n_reads, down, &n_down);
+        memcpy(s->reads + n_reads, down, n_down * sizeof *down);
+        n_reads += n_down;
         slots_release(&s->slots, slot); /* its reads hold it */
         slots_hint(&s->slots, slot);
         started++;
     }
-    memcpy(s->reads + n_first, rest, n_rest * sizeof *rest);
-    store_submit(s, s->reads, n_first + n_rest);
+    store_submit(s, s->reads, n_reads);
     s->stats.hinted += (uint64_t)started;
     return started;
 }

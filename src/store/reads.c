@@ -1,7 +1,8 @@
 /* The half of the store that reads: waiting entries get slots and their reads go to the disk; what has landed makes entries ready.
  *
- * Whoever takes whatever comes first gets all gates and ups of a want read before the downs, so that multiplication begins early.
- * In ascending order each record is read whole, one after the other: the first slots come free sooner. */
+ * Records are read one after the other, of each gate and up before down: multiplication begins when the first two are there, and at the
+ * end of a layer only one expert's last product is left to do. (All gates and ups of a layer before all downs leaves the last products of
+ * every expert: slower, docs/experiments.md.) */
 #include <assert.h>
 #include <string.h>
 
@@ -73,6 +74,10 @@ static void read_landed(Store *s, const DiskDone *done) {
         count_bytes(s, at, read);
     }
     store_slot_advanced(s, at);
+}
+
+void store_advance(Store *s) {
+    if (s->reads_in_flight > 0) store_land(s, false);
 }
 
 void store_land(Store *s, bool wait) {
@@ -147,26 +152,18 @@ static bool give_slot(Store *s, int entry) {
 void store_start_reads(Store *s) {
     Want *w = &s->want;
     if (w->next_start >= w->n) return;
-    /* `rest` fills the buffer from the middle: at most two of three reads are first, at most one is not */
-    size_t n = 0, n_rest = 0, records = 0, records_max = s->n_reads / STORE_PARTS;
-    DiskRead *rest = s->reads + 2 * records_max;
-    DiskRead alone[STORE_PARTS];
+    size_t n = 0, n_down, records = 0, records_max = s->n_reads / STORE_PARTS;
+    DiskRead down[STORE_PARTS];
     for (; w->next_start < w->n && !w->code; w->next_start++) {
         if (w->entries[w->next_start].state != ENTRY_WAITING) continue;
         if (records == records_max || disk_room(s->config.disk) < (records + 1) * STORE_PARTS || !give_slot(s, w->next_start)) break;
         records++;
-        int32_t slot = w->entries[w->next_start].slot;
-        if (w->order == STORE_ANY) {
-            store_plan_reads(s, slot, DISK_DEMAND, s->reads, &n, rest, &n_rest);
-            continue;
-        }
-        size_t n_alone = 0;
-        store_plan_reads(s, slot, DISK_DEMAND, s->reads, &n, alone, &n_alone);
-        memcpy(s->reads + n, alone, n_alone * sizeof *alone);
-        n += n_alone;
+        n_down = 0;
+        store_plan_reads(s, w->entries[w->next_start].slot, DISK_DEMAND, s->reads, &n, down, &n_down);
+        memcpy(s->reads + n, down, n_down * sizeof *down);
+        n += n_down;
     }
-    memmove(s->reads + n, rest, n_rest * sizeof *rest);
-    store_submit(s, s->reads, n + n_rest);
+    store_submit(s, s->reads, n);
 }
 
 void store_read_again(Store *s, int32_t slot) {

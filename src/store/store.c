@@ -167,15 +167,16 @@ static void find_entry(Store *s, int i) {
     Entry *e = &s->want.entries[i];
     int32_t record = record_of(s, e->expert);
     e->slot = cache_find(s->slots.cache, record);
-    s->hits[i] = 0;
+    s->hits[i] = STORE_MISS;
     if (e->slot == SLOT_NONE) return;
     Slot *slot = &s->slots.slots[e->slot];
     slots_hold(&s->slots, e->slot);
     cache_use(s->slots.cache, e->slot, e->uses);
+    bool hinted = slot->hint_at != SLOT_NONE;
     store_hint_used(s, e->slot);
     slot->entry = i;
     if (slot->failed) slot->quiet = true; /* what failed before it was wanted is read again */
-    s->hits[i] = slot_whole(slot);
+    s->hits[i] = !slot_whole(slot) ? STORE_MISS : hinted ? STORE_AHEAD : STORE_HIT;
     if (slot_whole(slot) || (slot->flying && slot_has_first(slot))) store_entry_ready(&s->want, i);
     else if (slot->flying) e->state = ENTRY_READING;
 }
@@ -198,7 +199,7 @@ ErrCode store_want(Store *s, int layer, const int32_t *experts, const uint32_t *
     cache_want(s->slots.cache, (uint32_t)n, all_uses);
     for (int i = 0; i < n; i++) {
         find_entry(s, i);
-        hits += s->hits[i];
+        hits += s->hits[i] == STORE_HIT;
     }
     if (n > 0) store_hints_back(s, layer); /* those that are left were wrong */
     s->stats.wanted += (uint64_t)n;
@@ -230,8 +231,8 @@ static bool give_up_a_hit(Store *s) {
         slots_release(&s->slots, e->slot);
         e->state = ENTRY_WAITING;
         e->slot = SLOT_NONE;
-        if (s->hits[i]) s->stats.hits--, s->stats.misses++;
-        s->hits[i] = 0;
+        if (s->hits[i] == STORE_HIT) s->stats.hits--, s->stats.misses++;
+        s->hits[i] = STORE_MISS;
         return true;
     }
     return false;

@@ -87,6 +87,8 @@ ErrCode store_finish(Store *s, StoreLease *lease, Err *err);
 bool store_next_ready(Store *s);
 bool store_finish_ready(Store *s, const StoreLease *lease);
 void store_wait(Store *s);
+/* Takes in what has landed and lets reads that wait begin, without waiting: for a caller that computes while hints are read. */
+void store_advance(Store *s);
 /* Gives the slot back, whole or not: what is still on its way to it lands first. */
 void store_put(Store *s, const StoreLease *lease);
 /* Reads ahead, when the disk has time, what is not there of the experts that `layer` will probably want, likeliest first. Best effort:
@@ -98,7 +100,8 @@ int store_hint(Store *s, int layer, const int32_t *experts, int n);
 void store_drop(Store *s);
 /* A step of the network is over: what the cache counts ages. */
 void store_step(Store *s, uint32_t n_tokens);
-/* Of the last want: [n] 1 where the expert was whole in memory, 0 where it was not. */
+/* Of the last want: [n]. What was read ahead for this very want counts as missed: it had to be read, only early. */
+enum { STORE_MISS = 0, STORE_HIT = 1, STORE_AHEAD = 2 /* missed, but read ahead and there in time */ };
 const uint8_t *store_last_hits(const Store *s);
 
 typedef struct StoreStats {
