@@ -1,4 +1,5 @@
 /* sluice doctor: what this machine can do, and what stands in its way. */
+#include "cli/reading.h"
 #include "cli/doctor.h"
 #include "cli/commands.h"
 #include "cli/io.h"
@@ -80,13 +81,19 @@ static void look(Doctor *d) {
     disk_free(disk);
 }
 
+/* The disk is measured the way in which the engine would read it. */
+static void choose_reading(Doctor *d) {
+    Reading reading = reading_choose(d->o, d->scratch[0] ? d->scratch : d->paths[0], lab_request_bytes(d->source.model));
+    d->backend = reading.backend;
+    d->direct_mode = reading.direct;
+}
+
 /* The scratch file is there already, so the profile's own is not needed. */
 static ErrCode measure(Doctor *d, Err *err) {
     LabMeasure how = {.model = d->source.model, .cpu = opt_text(d->o, OPT_CPU, "auto"), .precise = opt_on(d->o, OPT_PRECISE),
                       .threads = opt_int(d->o, OPT_THREADS, 0), .backend = d->backend, .progress = show_progress};
     if (!d->source.model) how.file = d->scratch;
-    const char *direct = opt_text(d->o, OPT_DIRECT, "auto");
-    how.direct = strcmp(direct, "on") == 0 ? DISK_DIRECT_ON : strcmp(direct, "off") == 0 ? DISK_DIRECT_OFF : DISK_DIRECT_AUTO;
+    how.direct = d->direct_mode;
     ErrCode code = lab_measure(&how, &d->profile, err);
     os_progress_end(&bar);
     char state[1024];
@@ -103,10 +110,9 @@ ErrCode doctor_command(const Options *o, Err *err) {
     d.o = o;
     if (opt_given(o, OPT_DIR) && opt_given(o, OPT_MODEL))
         return err_set(err, ERR_USAGE, "--dir and -m exclude each other: with a model the disk is measured with its own files");
-    const char *io = opt_text(o, OPT_IO, "auto");
-    d.backend = strcmp(io, "uring") == 0 ? DISK_URING : strcmp(io, "mmap") == 0 ? DISK_MMAP : DISK_THREADS;
     ErrCode code = opt_given(o, OPT_MODEL) ? use_model(&d, err) : use_scratch(&d, err);
     if (!code) look(&d);
+    if (!code) choose_reading(&d);
     if (!code) code = doctor_sweeps(&d, err);
     if (!code) code = measure(&d, err);
     if (!code && d.source.model) code = doctor_predict(&d, err);

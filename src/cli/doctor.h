@@ -31,7 +31,8 @@ typedef struct Doctor {
     LabTrap traps[LAB_MAX_TRAPS];
     int n_traps;
     char uring_refused[256];
-    DiskBackend backend;
+    DiskBackend backend;   /* as the engine would read */
+    DiskDirect direct_mode;
     DoctorSweep direct, buffered;
     LabProfile profile;
     char profile_note[256]; /* where it was kept, or why not */

@@ -1,5 +1,6 @@
 /* The rates that a prediction needs. What is not given is taken from the profile that doctor left, where that was made on this machine
  * with number formats of this model; what is still missing is measured, which takes a few seconds. */
+#include "cli/reading.h"
 #include "cli/plan.h"
 #include "cli/state.h"
 #include "lab/lab.h"
@@ -65,12 +66,13 @@ static ErrCode measure_disk(Planner *p, Err *err) {
         return err_set(err, ERR_USAGE, "how fast is the disk? Give --disk RATE, as --disk 7GB/s, or let `sluice doctor` measure this one");
     log_note("measuring the disk under the model");
     const FormatFile *file = &model->format->files[model->records[0].file];
-    LabDiskConfig config = {.paths = &file->path, .begins = &file->base, .n_paths = 1, .backend = DISK_THREADS,
-                            .direct = DISK_DIRECT_AUTO, .buffer_bytes = UINT64_C(32) << 20, .seed = os_now_ns()};
+    uint32_t request = lab_request_bytes(model);
+    Reading reading = reading_choose(p->o, file->path, request); /* as the engine would */
+    LabDiskConfig config = {.paths = &file->path, .begins = &file->base, .n_paths = 1, .backend = reading.backend,
+                            .direct = reading.direct, .buffer_bytes = UINT64_C(32) << 20, .seed = os_now_ns()};
     LabDisk *disk = lab_disk_new(&config, err);
     if (!disk) return err->code;
     LabDiskRate many = {0}, one = {0};
-    uint32_t request = lab_request_bytes(model);
     ErrCode code = lab_disk_rate(disk, request, 0, 0.8, &many, err);
     if (!code) code = lab_disk_rate(disk, request, 1, 0.2, &one, err);
     lab_disk_free(disk);
