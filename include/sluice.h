@@ -167,7 +167,8 @@ typedef struct sluice_probe {
     /* chosen experts of one token, best first, and their weights: [k] */
     void (*routing)(void *user, int layer, int position, int k, const int32_t *experts, const float *weights);
     /* what a layer of one step wanted of the store, after it was computed: n_wanted experts for n tokens from position; hit [n_wanted]:
-     * 1 where the expert was in memory, 2 where it had been read ahead for this layer, 0 where it was missed; wait_ns: how long the step stood still for them */
+     * 1 where the expert was in memory, 2 where it had been read ahead for this layer, 0 where it was missed; wait_ns:
+     * how long the step stood still for them */
     void (*fetch)(void *user, int layer, int position, int n, int n_wanted, const int32_t *experts, const uint8_t *hit, uint64_t wait_ns);
 } sluice_probe;
 void sluice_set_probe(sluice_session *session, const sluice_probe *probe); /* copied; NULL: none */

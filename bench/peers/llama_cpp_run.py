@@ -7,7 +7,20 @@ import json
 import random
 import time
 
+import llama_cpp.llama_cpp as api
 from llama_cpp import Llama, __version__
+
+
+def without_repacking():
+    """Repacked weights are a second copy of the file in anonymous memory; under a limit below the file's size that ends in a kill."""
+    default = api.llama_model_default_params
+
+    def parameters():
+        p = default()
+        p.use_extra_bufts = False
+        return p
+
+    api.llama_model_default_params = parameters
 
 
 def main():
@@ -18,6 +31,7 @@ def main():
     a.add_argument("-t", type=int, default=None)
     a.add_argument("--seed", type=int, default=1)
     o = a.parse_args()
+    without_repacking()
     begin = time.monotonic()
     # the arguments that decide: no GPU, pages from the file, a context just large enough
     llm = Llama(o.m, n_ctx=o.p + o.n + 8, n_batch=512, n_threads=o.t, n_threads_batch=o.t, n_gpu_layers=0, use_mmap=True, verbose=False)

@@ -10,7 +10,7 @@
 static ErrCode copy_paths(Bench *b, const FormatModel *format, Err *err) {
     b->paths = MEM_NEW(char *, format->n_files);
     b->begins = MEM_NEW(uint64_t, format->n_files);
-    if (!b->paths || !b->begins) return err_no_memory(err, format->n_files * 16, "the files of the model");
+    if (!b->paths || !b->begins) return err_no_memory(err, (uint64_t)format->n_files * 16, "the files of the model");
     for (; b->n_paths < format->n_files; b->n_paths++) {
         const FormatFile *f = &format->files[b->n_paths];
         b->paths[b->n_paths] = mem_strdup(f->path);

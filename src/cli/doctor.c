@@ -31,7 +31,7 @@ static ErrCode use_model(Doctor *d, Err *err) {
     const FormatModel *format = d->source.format;
     d->paths = MEM_NEW(const char *, format->n_files);
     d->begins = MEM_NEW(uint64_t, format->n_files);
-    if (!d->paths || !d->begins) return err_no_memory(err, format->n_files * 16, "the files of the model");
+    if (!d->paths || !d->begins) return err_no_memory(err, (uint64_t)format->n_files * 16, "the files of the model");
     for (uint32_t i = 0; i < format->n_files; i++) {
         d->paths[i] = format->files[i].path;
         d->begins[i] = format->files[i].base;

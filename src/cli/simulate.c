@@ -66,7 +66,11 @@ static void add_size(Simulation *s, uint64_t slots) {
 static void choose_sizes(Simulation *s) {
     uint32_t token = s->locality.working_set, all = s->locality.touched;
     add_size(s, token / 2);
-    for (double slots = token; slots < all; slots *= 1.4) add_size(s, (uint64_t)slots);
+    double slots = token;
+    while (slots < all) {
+        add_size(s, (uint64_t)slots);
+        slots *= 1.4;
+    }
     add_size(s, all);
     add_size(s, s->trace->facts.slots);
 }

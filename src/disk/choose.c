@@ -104,7 +104,7 @@ static void measure_rounds(Choosing *c, Measuring m[N_WAYS]) {
     int n_turns[N_WAYS] = {0};
     uint64_t start = os_now_ns(), slice = time_ns / (uint64_t)(ROUNDS * count_possible(c));
     uint64_t bytes = disk_file_bytes(m[0].disk ? m[0].disk : m[1].disk ? m[1].disk : m[2].disk ? m[2].disk : m[3].disk, 0) /
-                     (2 * ROUNDS * N_WAYS); /* a small file must last for all turns */
+                     ((uint64_t)2 * ROUNDS * N_WAYS); /* a small file must last for all turns */
     for (int round = 0; round < ROUNDS && os_now_ns() - start < time_ns; round++) {
         for (int k = 0; k < N_WAYS; k++) {
             int i = round % 2 ? N_WAYS - 1 - k : k;
@@ -129,7 +129,7 @@ static void measure_rounds(Choosing *c, Measuring m[N_WAYS]) {
 static void measure(Choosing *c) {
     Measuring m[N_WAYS];
     memset(m, 0, sizeof m);
-    uint64_t bytes = (uint64_t)c->depth * align_up(c->read_bytes, 64 * 1024);
+    uint64_t bytes = (uint64_t)c->depth * align_up(c->read_bytes, UINT64_C(64) << 10);
     Err err = {0};
     char *memory = os_pages_new(bytes, &err);
     if (memory) memset(memory, 1, (size_t)bytes);

@@ -33,7 +33,8 @@ static uint64_t whole_disk(dev_t device, char name[32]) {
         char *slash = strrchr(target, '/');
         if (slash) *slash = 0;
         FILE *f = fopen(path, "re");
-        if (f && fscanf(f, "%u:%u", &parent_major, &parent_minor) == 2) device = makedev(parent_major, parent_minor);
+        bool known = f && fscanf(f, "%u:%u", &parent_major, &parent_minor) == 2; // NOLINT(cert-err34-c): the kernel's own lines
+        if (known) device = makedev(parent_major, parent_minor);
         if (f) fclose(f);
     }
     const char *last = strrchr(target, '/');

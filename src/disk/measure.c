@@ -199,7 +199,8 @@ ErrCode measuring_alone(Measuring *m, uint64_t ns, int n, double *read_s, Err *e
     }
     drop(m);
     qsort(took, count, sizeof *took, by_size);
-    *read_s = count ? (double)took[count / 2] * 1e-9 : 0;
+    size_t half = count / 2;
+    *read_s = count ? (double)took[half] * 1e-9 : 0;
     return ERR_OK;
 }
 

@@ -31,7 +31,8 @@ static void describe_mount(dev_t device, char out[256]) {
         char type[64], source[180];
         /* "36 35 98:0 /root /mount/point options - ext4 /dev/sda1 more" */
         const char *rest = strstr(line, " - ");
-        if (!rest || sscanf(line, "%*d %*d %u:%u", &major_number, &minor_number) != 2) continue;
+        int n = sscanf(line, "%*d %*d %u:%u", &major_number, &minor_number); // NOLINT(cert-err34-c): the kernel's own lines
+        if (!rest || n != 2) continue;
         if (makedev(major_number, minor_number) != device || sscanf(rest + 3, "%63s %179s", type, source) != 2) continue;
         snprintf(out, 256, "%s %s", type, source);
         break;

@@ -99,8 +99,8 @@ static void decode(const EngineWork *w, const EngineMachine *m, double hits, dou
     Layer l = layer_of(w, m, position);
     double expected_s = 0, serial_s = 0;
     /* layers differ in their misses, and the slower of two things is slower in the mean than the slower of their means */
-    for (double misses = 0; misses <= k; misses++) {
-        double share = chance(hits, k, misses);
+    for (uint32_t m_of_k = 0; m_of_k <= w->experts_per_token; m_of_k++) {
+        double misses = m_of_k, share = chance(hits, k, misses);
         if (share <= 0) continue; /* so that a disk without a rate does not matter where nothing is read */
         expected_s += share * layers * scheduled(&l, k, misses);
         serial_s += share * layers * serial(&l, k, misses);

@@ -25,7 +25,7 @@ static void put_scales(const ForgeRecipe *r, const QuantTraits *t, uint8_t *bloc
 /* IQ1_M keeps its scale in the top four bits of four words; the topmost bit of all, its sign, stays random. */
 static void put_iq1_m(const ForgeRecipe *r, uint8_t *block) {
     for (int i = 0; i < 4; i++) {
-        uint8_t *high = block + IQ1_M_SCALES + 2 * i + 1;
+        uint8_t *high = block + IQ1_M_SCALES + (size_t)(2 * i + 1);
         uint8_t nibble = (uint8_t)((r->first >> 4 * i & 15) << 4), keep = i == 3 ? 0x8F : 0x0F;
         *high = (uint8_t)((*high & keep) | nibble);
     }
@@ -84,7 +84,7 @@ typedef struct Moments {
 /* Of the values that the same sample of blocks has with the scales of this recipe. */
 static Moments moments(const ForgeRecipe *r) {
     const QuantTraits *t = quant_traits(r->type);
-    uint8_t block[MAX_BLOCK_BYTES + FORGE_BLOCKS_SLACK];
+    uint8_t block[MAX_BLOCK_BYTES + FORGE_BLOCKS_SLACK] = {0};
     float values[MAX_BLOCK_ELEMS];
     ForgeRandom random;
     double sum = 0, squares = 0;

@@ -36,7 +36,8 @@ typedef struct Median {
 static Median median(const uint64_t *sorted, uint32_t n) {
     double reach = 0.7 * sqrt(n), middle = (n - 1) / 2.0;
     uint32_t low = (uint32_t)fmax(0, floor(middle - reach)), high = (uint32_t)fmin(n - 1, ceil(middle + reach));
-    return (Median){(double)sorted[low], (double)(sorted[(n - 1) / 2] + sorted[n / 2]) / 2, (double)sorted[high]};
+    uint32_t below = (n - 1) / 2, above = n / 2;
+    return (Median){(double)sorted[low], 0.5 * (double)(sorted[below] + sorted[above]), (double)sorted[high]};
 }
 
 static void end_trial(ForwardPays *p, ForwardVerdict verdict) {

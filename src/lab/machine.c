@@ -111,7 +111,8 @@ static void touch_task(void *arg, int task, int worker) {
 
 static void carve(LabProbe *p) {
     uint64_t n = (uint64_t)p->threads, at = 0;
-    uint64_t sizes[] = {n * p->matrix_bytes, n * p->y_floats * 4, n * ROW * 4, BATCH * ROW * 4, BATCH * ROW / 8, BATCH * ROW};
+    uint64_t sizes[] = {n * p->matrix_bytes, n * p->y_floats * 4, n * ROW * 4, (uint64_t)BATCH * ROW * 4,
+                        (uint64_t)BATCH * ROW / 8, (uint64_t)BATCH * ROW};
     void *parts[COUNT_OF(sizes)];
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
         parts[i] = (uint8_t *)p->pages + at;
@@ -147,11 +148,11 @@ LabProbe *lab_probe_new(const LabProbeConfig *config, Err *err) {
     if (p->pool) {
         p->threads = os_pool_threads(p->pool);
         p->matrix_bytes = align_up(lab_cache_bytes(2) / 2, 64);
-        if (p->matrix_bytes < MIN_ROWS * ROW * 4) p->matrix_bytes = MIN_ROWS * ROW * 4;
+        if (p->matrix_bytes < (uint64_t)MIN_ROWS * ROW * 4) p->matrix_bytes = (uint64_t)MIN_ROWS * ROW * 4;
         p->y_floats = p->matrix_bytes / (ROW / 8) * BATCH; /* no format has fewer than one bit per weight */
         p->stream_bytes = align_up(stream_size(config->dram_bytes), 4096 * (uint64_t)p->threads);
         uint64_t n = (uint64_t)p->threads;
-        p->pages_bytes = n * (p->matrix_bytes + p->y_floats * 4 + ROW * 4 + 192) + BATCH * ROW * 6 + 512;
+        p->pages_bytes = n * (p->matrix_bytes + p->y_floats * 4 + (uint64_t)ROW * 4 + 192) + (uint64_t)BATCH * ROW * 6 + 512;
         p->pages = os_pages_new(p->pages_bytes, err);
         p->stream = p->pages ? os_pages_new(p->stream_bytes, err) : NULL;
     }

@@ -63,7 +63,7 @@ static ErrCode measure_model(const LabMeasure *how, LabProfile *out, Err *err) {
     const FormatModel *format = how->model->format;
     const char **paths = MEM_NEW(const char *, format->n_files);
     uint64_t *begins = MEM_NEW(uint64_t, format->n_files);
-    ErrCode code = paths && begins ? ERR_OK : err_no_memory(err, format->n_files * 16, "the files of the model");
+    ErrCode code = paths && begins ? ERR_OK : err_no_memory(err, (uint64_t)format->n_files * 16, "the files of the model");
     uint32_t n = 0;
     for (uint32_t i = 0; i < format->n_files && !code; i++)
         if (format->files[i].size - format->files[i].base >= out->request_bytes) {

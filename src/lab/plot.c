@@ -120,7 +120,8 @@ static void ticks(cairo_t *cr, const Axis *a, bool vertical, bool percent) {
     char label[32];
     cairo_set_line_width(cr, 1);
     if (a->doubles) {
-        for (double v = a->from; v <= a->to * 1.0001; v *= 2) {
+        for (int power = 0; a->from * (1 << power) <= a->to * 1.0001 && power < 30; power++) {
+            double v = a->from * (1 << power);
             snprintf(label, sizeof label, "%g", v);
             tick(cr, a, vertical, v, label);
         }

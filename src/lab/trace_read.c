@@ -64,7 +64,7 @@ static ErrCode read_header(Reader *r) {
         return damaged(r, "facts about the model that cannot be");
     r->count = MEM_NEW(uint16_t, f->experts);
     r->token = MEM_NEW(uint64_t, f->experts);
-    return r->count && r->token ? ERR_OK : err_no_memory(r->err, f->experts * 10, "a trace");
+    return r->count && r->token ? ERR_OK : err_no_memory(r->err, (uint64_t)f->experts * 10, "a trace");
 }
 
 /* Picks of a want: each token's experts are in range and differ. */

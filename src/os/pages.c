@@ -74,11 +74,11 @@ static uint64_t huge_in(FILE *smaps, uintptr_t from, uintptr_t to) {
     while (fgets(line, sizeof line, smaps)) {
         uintptr_t a, b;
         uint64_t kib;
-        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &a, &b) == 2) {
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &a, &b) == 2) { // NOLINT(cert-err34-c): the kernel's own lines
             if (a < from) a = from;
             if (b > to) b = to;
             ours = a < b ? b - a : 0;
-        } else if (ours && sscanf(line, "AnonHugePages: %" SCNu64, &kib) == 1) {
+        } else if (ours && sscanf(line, "AnonHugePages: %" SCNu64, &kib) == 1) { // NOLINT(cert-err34-c): the kernel's own lines
             sum += kib * 1024 < ours ? kib * 1024 : ours;
         }
     }

@@ -71,12 +71,12 @@ void store_entry_ready(Want *w, int entry);
 void store_submit(Store *s, const DiskRead *reads, size_t n);
 /* Adds the reads of what a slot still lacks of its record, and holds the slot for them. Those that bring gate or up go to `first`,
  * the others to `rest`. */
-void store_plan_reads(Store *s, int32_t slot, DiskUrgency urgency, DiskRead *first, size_t *n_first, DiskRead *rest, size_t *n_rest);
+void store_plan_reads(Store *s, int32_t at, DiskUrgency urgency, DiskRead *first, size_t *n_first, DiskRead *rest, size_t *n_rest);
 /* A read of this slot has come to an end, one way or another. */
-void store_slot_advanced(Store *s, int32_t slot);
+void store_slot_advanced(Store *s, int32_t i);
 
 /* hints.c: the slot of a wanted expert, in case it was read ahead. */
-void store_hint_used(Store *s, int32_t slot);
+void store_hint_used(Store *s, int32_t at);
 /* Takes back what has not begun of the hints of a layer, which then are hints no more; of every layer: STORE_ALL_LAYERS, and those that
  * have begun stay hints. True: a slot has come free. */
 enum { STORE_ALL_LAYERS = -1 };
