@@ -35,9 +35,8 @@ uint32_t list_take(List *l, Request *requests) {
 
 /* ---- clocks -------------------------------------------------------------------------------------------------------- */
 
-static void watch(Stopwatch *w, bool on) {
+static void watch(Stopwatch *w, bool on, uint64_t now) {
     if (w->on == on) return;
-    uint64_t now = os_now_ns();
     if (on) w->since = now;
     else w->ns += now - w->since;
     w->on = on;
@@ -46,8 +45,10 @@ static void watch(Stopwatch *w, bool on) {
 static uint64_t watched_ns(const Stopwatch *w) { return w->ns + (w->on ? os_now_ns() - w->since : 0); }
 
 static void watch_all(Queue *q) {
-    watch(&q->busy, q->unfinished > 0);
-    watch(&q->demand_busy, q->unfinished_demands > 0);
+    if (q->busy.on == (q->unfinished > 0) && q->demand_busy.on == (q->unfinished_demands > 0)) return;
+    uint64_t now = os_now_ns(); /* one for both: demands are never busy for longer than all */
+    watch(&q->busy, q->unfinished > 0, now);
+    watch(&q->demand_busy, q->unfinished_demands > 0, now);
 }
 
 /* ---- the life of a request ----------------------------------------------------------------------------------------- */

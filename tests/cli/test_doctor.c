@@ -31,8 +31,8 @@ static void doctor_measures_this_machine(void **state) {
     }
     assert_int_equal(found, 2);
     json_decref(o);
-    /* what it wrote: the profile, and nothing that stays of the scratch file */
-    assert_string_equal(shell_expect(0, "ls -A $T/state/sluice")->out, "machine.json\n");
+    /* what it wrote: the profile, how fast which way of reading is, and nothing that stays of the scratch file */
+    assert_string_equal(shell_expect(0, "ls -A $T/state/sluice")->out, "disks.json\nmachine.json\n");
 }
 
 static void doctor_measures_where_the_model_lies(void **state) {
@@ -48,7 +48,7 @@ static void doctor_measures_where_the_model_lies(void **state) {
     assert_true(now > 0);
     for (size_t i = 0; i < sizeof twice / sizeof *twice; i++) assert_true(number(o, "model", twice[i]) >= now);
     json_decref(o);
-    assert_string_equal(shell_expect(0, "ls -A $T/other/sluice")->out, "machine.json\n");
+    assert_string_equal(shell_expect(0, "ls -A $T/other/sluice")->out, "disks.json\nmachine.json\n");
 }
 
 static void doctor_refuses_what_it_cannot_do(void **state) {

@@ -40,6 +40,7 @@ static void a_trace_needs_a_place(void **state) {
 /* The simulator asks the same cache in the same way, so it must find what the engine found. */
 static void a_replay_hits_what_the_run_hit(void **state) {
     (void)state;
+    if (under_sanitizer()) printf("SKIP: a sanitizer's memory is not ours to plan\n"), skip();
     shell_expect(0, "$S trace --chunk 1 --lookahead off --ram 17M --threads 2 --quiet -n 60 -o $T/fox.slt "
                     "-p 'Once upon a time there was a fox who lived in a small house near the river. Every day the fox sang.'");
     const Result *r = shell_expect(0, "$S simulate -f $T/fox.slt --json > $T/fox.jsonl; head -1 $T/fox.jsonl");
@@ -66,6 +67,7 @@ static void simulate_says_what_is_wrong(void **state) {
 
 static void pictures_are_drawn_of_traces_and_replays(void **state) {
     (void)state;
+    if (under_sanitizer()) printf("SKIP: the font library keeps what it allocates\n"), skip();
     shell_expect(0, "$S trace -p 'Once upon a time' -n 20 --quiet -o $T/p.slt && $S simulate -f $T/p.slt --json > $T/p.jsonl");
     shell_expect(0, "for k in heat reuse; do $S plot -f $T/p.slt --kind $k --quiet -o $T/$k.svg; "
                     "grep -q '</svg>' $T/$k.svg || exit 9; done");

@@ -138,6 +138,7 @@ static void the_smallest_budget_holds(void **state) {
 static void the_context_that_a_refusal_names_fits(void **state) {
     const char *model = *state;
     REQUIRE_PATH(model);
+    if (under_sanitizer()) printf("SKIP: a sanitizer's memory is not ours to plan\n"), skip();
     sluice_options o = check_options(model);
     o.ctx = 1 << 22;
     o.ram_bytes = os_rss_peak() + (UINT64_C(24) << 20);

@@ -120,7 +120,7 @@ static void time_ends_a_measurement(void **state) {
     uint64_t start = os_now_ns();
     if (disk_measure(&how, &rate, &err)) fail_msg("%s", err.text);
     assert_true(os_now_ns() - start < UINT64_C(5000000000));
-    assert_true(rate.read_s >= 0.004);
+    assert_true(rate.read_s >= 0.002); /* the clock may start a little after the drive did */
     assert_in_range(rate.reads, 8, 400); /* 8 at a time, 4 ms each, 160 ms */
     assert_int_equal(rate.depth, 8);
 }
