@@ -21,11 +21,9 @@ static double hardly_hidden(double a, double b) { return a > b ? a + 0.75 * b : 
 
 static double speed(double s) { return s > 0 && isfinite(s) ? 1 / s : 0; }
 
-/* Under uniform routing a cache hits its share. Where a token's own experts do not all fit, each layer evicts what the next token would
- * have found. */
-static double uniform_hits(const EngineWork *w, const sluice_plan *plan) {
+/* Under uniform routing a cache hits its share, also below one token's working set: there each layer's floor keeps what it has. */
+static double uniform_hits(const sluice_plan *plan) {
     if (plan->experts_total == 0 || plan->cache_slots >= plan->experts_total) return 1;
-    if (plan->cache_slots < (uint64_t)w->layers * w->experts_per_token) return 0;
     return (double)plan->cache_slots / plan->experts_total;
 }
 
@@ -125,7 +123,7 @@ static double prefill_tok_s(const EngineWork *w, const EngineMachine *m, double 
 
 void engine_predict(const EngineWork *work, const EngineMachine *machine, const sluice_plan *plan, uint32_t chunk, uint32_t position,
                     double hit_rate, EnginePrediction *out) {
-    double uniform = uniform_hits(work, plan);
+    double uniform = uniform_hits(plan);
     double share = plan->experts_total ? (double)plan->cache_slots / plan->experts_total : 1;
     *out = (EnginePrediction){.hit_rate = 0};
     decode(work, machine, hit_rate < 0 ? uniform : hit_rate > 1 ? 1 : hit_rate, position, out);

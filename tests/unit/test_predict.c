@@ -57,7 +57,7 @@ static void the_uniform_hit_rate_is_the_share_of_the_cache(void **state) {
     sluice_plan half = slots(0.5), all = slots(1), too_few = {.experts_total = 60 * 512, .cache_slots = 599};
     near(predict(&w, &m, &half, -1).hit_rate, 0.5, 1e-9);
     near(predict(&w, &m, &all, -1).hit_rate, 1, 1e-9);
-    assert_true(predict(&w, &m, &too_few, -1).hit_rate == 0); /* not even one token's experts stay until the next */
+    near(predict(&w, &m, &too_few, -1).hit_rate, 599.0 / (60 * 512), 1e-9); /* less than one token's: each layer keeps a few */
     assert_true(predict(&w, &m, &all, -1).bytes_per_token == 0);
 }
 
