@@ -182,7 +182,7 @@ static int by_size(const void *a, const void *b) {
 }
 
 ErrCode measuring_alone(Measuring *m, uint64_t ns, int n, double *read_s, Err *err) {
-    uint64_t took[MEASURE_ALONE], start = os_now_ns();
+    uint64_t took[MEASURE_ALONE] = {0}, start = os_now_ns();
     size_t count = 0;
     while (count < (size_t)n && count < MEASURE_ALONE && (count < 3 || os_now_ns() - start < ns)) {
         uint64_t offset;

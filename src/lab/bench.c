@@ -10,7 +10,7 @@
 enum { MAX_VALUES = 1024 };
 
 double lab_median(const double *values, int n) {
-    double sorted[MAX_VALUES];
+    double sorted[MAX_VALUES] = {0};
     if (n > MAX_VALUES) n = MAX_VALUES;
     if (n < 1) return 0;
     for (int i = 0; i < n; i++) {
@@ -22,7 +22,7 @@ double lab_median(const double *values, int n) {
 }
 
 static ErrCode probe(const LabBenchConfig *c, EngineMachine *m, Err *err) {
-    LabDiskRate many, one;
+    LabDiskRate many = {0}, one = {0};
     ErrCode code = lab_disk_rate(c->disk, c->request_bytes, 0, 0.4, &many, err);
     if (!code) code = lab_disk_rate(c->disk, c->request_bytes, 1, 0.1, &one, err);
     if (code == ERR_RANGE) { /* a model of a few kilobytes: there is no disk to speak of */

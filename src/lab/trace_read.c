@@ -112,7 +112,7 @@ static ErrCode read_want(Reader *r, const LabTraceStep *step, uint32_t index) {
     uint64_t n_picks = (uint64_t)step->n_tokens * t->facts.top_k;
     if (n_wanted > t->facts.experts || n_wanted > n_picks || n_wanted < t->facts.top_k) return damaged(r, "a wrong number of experts");
     if (!left(r, n_picks * (trace_pick_bytes(t->facts.experts) + 2) + (n_wanted + 7) / 8)) return damaged(r, "the file ends");
-    size_t cap = r->cap_picks, cap_wanted = r->cap_wanted, cap_uses = r->cap_wanted;
+    size_t cap = r->cap_picks, cap_wanted = r->cap_wanted, cap_uses = cap_wanted; /* three arrays that grow alike */
     if (!room((void **)&t->picks, &cap, t->n_picks, n_picks, 2) || !room((void **)&t->weights, &r->cap_picks, t->n_picks, n_picks, 2) ||
         !room((void **)&t->wanted, &cap_wanted, t->n_wanted, n_wanted, 2) ||
         !room((void **)&t->uses, &cap_uses, t->n_wanted, n_wanted, 2) ||

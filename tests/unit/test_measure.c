@@ -112,7 +112,7 @@ static void a_file_that_is_all_in_memory_is_refused(void **state) {
 /* Seconds are a limit even for a drive that takes its time, and one read alone is told apart from many. */
 static void time_ends_a_measurement(void **state) {
     (void)state;
-    DiskMeasure how = {.path = write_file("slow", 16 * MEGABYTE), .backend = DISK_FAKE, .read_bytes = 64 * 1024, .depth = 8, .seconds = 0.2,
+    DiskMeasure how = {.path = write_file("slow", 64 * MEGABYTE), .backend = DISK_FAKE, .read_bytes = 64 * 1024, .depth = 8, .seconds = 0.2,
                        .faults = {.delay_ppm = 1000000, .delay_ms = 4, .fail_file = -1}};
     if (!can_be_cold(how.path)) skip();
     DiskRate rate;
