@@ -44,7 +44,7 @@ static ErrCode use_scratch(Doctor *d, Err *err) {
     char state[1024];
     const char *dir = opt_text(d->o, OPT_DIR, state_folder(state, sizeof state));
     if (!dir) return err_set(err, ERR_USAGE, "there is no home folder to measure the disk of; name one with --dir, or a model with -m");
-    ErrCode code = opt_given(d->o, OPT_DIR) ? ERR_OK : lab_make_folder(dir, err);
+    ErrCode code = opt_given(d->o, OPT_DIR) ? ERR_OK : os_make_folder(dir, err);
     if (code) return code;
     OsPlace place;
     code = os_place(dir, &place, err);

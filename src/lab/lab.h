@@ -122,7 +122,6 @@ enum { LAB_SCRATCH_BYTES = 256 << 20 };
 ErrCode lab_measure(const LabMeasure *how, LabProfile *out, Err *err);
 /* The size of the reads that the store will mostly make of this model, and the mean size of a record; NULL: of a common one. */
 uint32_t lab_request_bytes(const Model *model);
-ErrCode lab_make_folder(const char *dir, Err *err); /* with those above it, where they are not there */
 /* machine.json in the state folder (which is made if it is not there). *found false: there is none. */
 ErrCode lab_profile_save(const char *state_dir, const LabProfile *profile, Err *err);
 ErrCode lab_profile_load(const char *state_dir, LabProfile *profile, bool *found, Err *err);

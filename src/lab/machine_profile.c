@@ -2,11 +2,9 @@
 #define _POSIX_C_SOURCE 200809L
 #include "lab/lab.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 enum { VERSION = 1, DISK_BUFFER = 32 << 20 };
@@ -153,20 +151,6 @@ static ErrCode profile_path(const char *dir, char *out, size_t size, Err *err) {
     return n > 0 && (size_t)n < size ? ERR_OK : err_set(err, ERR_RANGE, "%s: the path is too long", dir);
 }
 
-ErrCode lab_make_folder(const char *dir, Err *err) {
-    char path[1100];
-    size_t len = strlen(dir);
-    if (len >= sizeof path) return err_set(err, ERR_RANGE, "%s: the path is too long", dir);
-    for (size_t i = 1; i <= len; i++) {
-        if (dir[i] != '/' && dir[i] != 0) continue;
-        memcpy(path, dir, i);
-        path[i] = 0;
-        if (mkdir(path, 0777) != 0 && errno != EEXIST)
-            return err_set(err, ERR_IO, "%s: cannot create the folder: %s", path, strerror(errno));
-    }
-    return ERR_OK;
-}
-
 static int put_text(const char *bytes, size_t n, void *user) {
     buf_put(user, bytes, n);
     return 0;
@@ -174,7 +158,7 @@ static int put_text(const char *bytes, size_t n, void *user) {
 
 ErrCode lab_profile_save(const char *state_dir, const LabProfile *p, Err *err) {
     char path[1200];
-    ErrCode code = lab_make_folder(state_dir, err);
+    ErrCode code = os_make_folder(state_dir, err);
     if (!code) code = profile_path(state_dir, path, sizeof path, err);
     if (code) return code;
     const EngineMachine *m = &p->machine;
