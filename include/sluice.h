@@ -86,6 +86,7 @@ typedef struct sluice_options {
     const char *mirror;       /* copies of the model's files on other drives: a folder or a file, several apart by commas; NULL: none */
     const char *policy;       /* which expert leaves memory first: "auto", "lru", "lfu", "hybrid", "clock", "s3fifo" */
     const char *lookahead;    /* read what the next layer will probably want: "auto" (as long as it pays), "on", "off" */
+    const char *mtp;          /* draft tokens from the model's own MTP layer: "auto" (where all is in memory and it pays), "on", "off" */
     bool mlock;               /* lock the dense weights in memory */
     const char *state_dir;    /* folder that remembers what was measured of disks and machine; NULL: nothing is kept */
     uint64_t seed;
@@ -120,6 +121,7 @@ typedef struct sluice_info {
     const char *cpu, *io;   /* what is in force */
     const char *policy;     /* "lru" */
     const char *lookahead;  /* "on", "off", "auto: on, it saves 7.1 %"; good until the next feed */
+    const char *mtp;        /* the same of draft tokens */
     const char *io_why;     /* how io and direct were chosen: "measured: uring direct 5.10 GB/s, ...", "as asked for"; the model's */
     bool direct;
     int threads, chunk;
@@ -218,6 +220,7 @@ typedef struct sluice_stats {
     uint32_t cache_steps;       /* how often the cache shrank or grew because of memory */
     uint64_t ahead_wanted;      /* experts that layers wanted to which had been looked ahead */
     uint64_t ahead_right;       /* those of them that had been guessed, in memory or not */
+    uint64_t drafts, drafts_right; /* draft tokens that were tried, and those that came true */
     uint64_t rss_bytes, rss_peak_bytes;
 } sluice_stats;
 void sluice_get_stats(const sluice_model *model, sluice_stats *stats);

@@ -53,6 +53,7 @@ static ErrCode fill(const Options *o, int ctx_needed, Opened *e, sluice_options 
     options->kv = opt_text(o, OPT_KV, options->kv);
     options->policy = opt_text(o, OPT_POLICY, options->policy);
     options->lookahead = opt_text(o, OPT_LOOKAHEAD, options->lookahead);
+    options->mtp = opt_text(o, OPT_MTP, options->mtp);
     static char state_dir[1024];
     options->state_dir = state_folder(state_dir, sizeof state_dir);
     options->mirror = opt_text(o, OPT_MIRROR, options->mirror);

@@ -107,6 +107,9 @@ const OptionSpec option_table[] = {
     "which expert leaves memory first; changes speed, never the answer", NULL},
 {OPT_LOOKAHEAD, 0, "lookahead", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "on|off|auto", 0, 0,
     "guess the next layer's experts and read them while the disk is idle; auto: as long as it pays", NULL},
+{OPT_MTP, 0, "mtp", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "on|off|auto", 0, 0,
+    "try two tokens at once, the second guessed by the model's own draft (MTP) layer: changes speed, never the answer; auto: where all "
+    "experts are in memory, as long as it pays", NULL},
 {OPT_MLOCK, 0, "mlock", KIND_FLAG, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, NULL, 0, 0,
     "lock the dense weights in memory, so that nothing can push them out; refused where the memlock limit is too small", NULL},
 {OPT_TRACE, 0, "trace", KIND_TEXT, GROUP_MODEL, CMD_ALL, CMD_ENGINE, true, "FILE", 0, 0,

@@ -98,6 +98,7 @@ static ErrCode open_draft(Planner *p, Err *err) {
     options.kv = opt_text(o, OPT_KV, NULL);
     options.policy = opt_text(o, OPT_POLICY, NULL);
     options.lookahead = opt_text(o, OPT_LOOKAHEAD, NULL);
+    options.mtp = opt_text(o, OPT_MTP, NULL);
     p->threads = opt_int(o, OPT_CORES, opt_int(o, OPT_THREADS, os_cpu_count()));
     p->draft = engine_draft_new(&options, p->threads, elsewhere, err);
     if (!p->draft) return err->code;

@@ -50,6 +50,8 @@ json_t *opened_io_json(const Opened *e, const Timings *t) {
                              "hint_bytes_used", (json_int_t)s.hint_bytes_used, "ahead_wanted", (json_int_t)s.ahead_wanted,
                              "ahead_right", (json_int_t)s.ahead_right);
     json_object_update(o, more);
+    json_object_set_new(o, "mtp", json_pack("{s:s,s:I,s:I}", "state", info.mtp, "drafts", (json_int_t)s.drafts, "drafts_right",
+                                            (json_int_t)s.drafts_right));
     json_object_set_new(o, "drives", drives_json(e));
     json_decref(more);
     return o;
@@ -81,6 +83,9 @@ static void print_ahead(const Opened *e, const sluice_stats *s) {
     sluice_get_info(e->model, &info);
     char a[32], b[32];
     fprintf(stderr, "  policy   %s; looking ahead: %s\n", info.policy, info.lookahead);
+    if (s->drafts)
+        fprintf(stderr, "  drafts   %s; %llu of %llu tokens guessed rightly (%.0f %%)\n", info.mtp, (unsigned long long)s->drafts_right,
+                (unsigned long long)s->drafts, percent(s->drafts_right, s->drafts));
     if (s->ahead_wanted == 0) return;
     uint64_t in_vain = s->hint_bytes > s->hint_bytes_used ? s->hint_bytes - s->hint_bytes_used : 0;
     fprintf(stderr, "           %.0f %% of %llu experts guessed; %llu read ahead (%s), %llu of them used, %s in vain\n",

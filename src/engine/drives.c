@@ -21,7 +21,7 @@ ErrCode engine_check_io(const sluice_options *o, DiskChoose *wish, Err *err) {
 /* What there is to read: from which file most, how much in all, how much at a time. */
 static ErrCode describe_reads(const sluice_model *m, DiskChoose *wish, Err *err) {
     const ModelShape *s = &m->model->shape;
-    size_t n = (size_t)s->n_layers * s->n_experts * STORE_PARTS;
+    size_t n = (size_t)model_expert_layers(m->model) * s->n_experts * STORE_PARTS;
     uint64_t *bytes = MEM_NEW(uint64_t, m->format->n_files); /* [n_files] */
     if (!bytes) return err_no_memory(err, m->format->n_files * sizeof *bytes, "the table of files");
     uint32_t most = 0;

@@ -15,6 +15,10 @@
 enum { ENGINE_MIN_SLOTS = 2 };  /* of the expert cache */
 enum { ENGINE_LOGIT_ROWS = 8 }; /* tokens whose logits are computed together when a probe wants all of them */
 
+/* Draft tokens: never, wherever there is a draft layer, or while all experts are in memory and it pays. */
+typedef enum EngineMtp { ENGINE_MTP_OFF, ENGINE_MTP_ON, ENGINE_MTP_AUTO } EngineMtp;
+typedef struct EngineTrial EngineTrial;
+
 struct sluice_model {
     sluice_options options; /* strings in it are the caller's and not used after opening */
     FormatModel *format;
@@ -25,7 +29,7 @@ struct sluice_model {
     char io_why[256];       /* how its way of reading was chosen */
     Store *store;
     Forward *forward;
-    StorePart *parts;       /* [n_layers][n_experts][3] */
+    StorePart *parts;       /* [model_expert_layers][n_experts][3] */
     uint64_t slot_bytes;    /* the largest record with its alignment */
     /* of a draft, which has no pool: what the process that is planned for will have */
     int draft_threads;
@@ -36,6 +40,10 @@ struct sluice_model {
     uint32_t ctx, chunk, top_k;
     CachePolicy policy;
     ForwardLookahead lookahead;
+    EngineMtp mtp;
+    const char *mtp_why;    /* why it is off, or NULL */
+    ForwardPays mtp_pays;
+    char mtp_text[64];
     int open_sessions, max_sessions;
     uint64_t snapshot_bytes; /* of all snapshots alive */
     uint64_t text_bytes;     /* the plan's room for tokenising */
@@ -54,6 +62,7 @@ struct sluice_session {
     bool has_logits;
     EngineSampler *sampler;
     sluice_probe probe;
+    EngineTrial *trial;     /* NULL: no draft layer is in use */
 };
 
 /* Options as values. */
@@ -65,6 +74,24 @@ ErrCode engine_check_io(const sluice_options *o, DiskChoose *wish, Err *err); /*
 ErrCode engine_open_disk(sluice_model *m, Err *err); /* once the model is known: the way of reading may be measured */
 ErrCode engine_add_mirrors(sluice_model *m, Err *err); /* once the files are added */
 ErrCode engine_check_numbers(const sluice_model *m, Err *err);
+
+/* trial.c: draft tokens. First the choice, then, once the budget is known, the model's layer. */
+ErrCode engine_choose_mtp(sluice_model *m, const char *name, Err *err);
+ErrCode engine_bind_mtp(sluice_model *m, uint64_t budget, Err *err);
+uint64_t engine_trial_bytes(const sluice_model *m); /* per session */
+EngineTrial *engine_trial_new(const sluice_model *m, Err *err);
+void engine_trial_free(EngineTrial *t);
+bool engine_trial_waiting(const sluice_session *s); /* the state is one token ahead of what was fed */
+void engine_trial_drop(const sluice_session *s);    /* takes that token back */
+void engine_trial_reset(const sluice_session *s);   /* the state was replaced: nothing is ahead of anything */
+bool engine_trial_take(sluice_session *s, int32_t id); /* true: it was this one, and its logits are the session's; else it is taken back */
+bool engine_trial_wanted(sluice_session *s);
+void engine_trial_time(sluice_session *s, uint64_t ns); /* a token took so long */
+/* Feeds one token with a guess beside it. */
+ErrCode engine_trial_step(sluice_session *s, int32_t id, const ForwardProbe *probe, Err *err);
+/* Around every other step. */
+ErrCode engine_trial_before_chunk(sluice_session *s, int32_t first_id, Err *err);
+ErrCode engine_trial_after_chunk(sluice_session *s, const int32_t *ids, uint32_t n, Err *err);
 
 /* Memory pressure, watched while a model is open; engine_watch_memory is cheap and called between layers. */
 void engine_watch_start(sluice_model *m);

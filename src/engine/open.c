@@ -32,7 +32,7 @@ static uint64_t measured_budget(void) {
 
 ErrCode engine_describe_records(sluice_model *m, Err *err) {
     const ModelShape *s = &m->model->shape;
-    size_t n_records = (size_t)s->n_layers * s->n_experts;
+    size_t n_records = (size_t)model_expert_layers(m->model) * s->n_experts;
     uint32_t n_files = m->format->n_files;
     m->parts = MEM_NEW(StorePart, n_records * STORE_PARTS);
     uint32_t *ids = MEM_NEW(uint32_t, n_files);
@@ -59,11 +59,11 @@ static uint64_t logits_bytes(const sluice_model *m) { return (uint64_t)ENGINE_LO
 /* One session beside its state: ids, logits, the sampler. */
 static uint64_t session_bytes(const sluice_model *m) {
     uint32_t vocab = m->model->shape.vocab;
-    return m->ctx * sizeof(int32_t) + vocab * sizeof(float) + engine_sampler_bytes(vocab);
+    return m->ctx * sizeof(int32_t) + vocab * sizeof(float) + engine_sampler_bytes(vocab) + engine_trial_bytes(m);
 }
 
 static StoreConfig store_config(const sluice_model *m) {
-    return (StoreConfig){.n_layers = (int)m->model->shape.n_layers, .n_experts = (int)m->model->shape.n_experts, .parts = m->parts,
+    return (StoreConfig){.n_layers = (int)model_expert_layers(m->model), .n_experts = (int)m->model->shape.n_experts, .parts = m->parts,
                          .disk = m->disk, .policy = m->policy, .floor = m->top_k,
                          .hint_slots = m->lookahead == FORWARD_AHEAD_OFF ? 0 : m->model->shape.n_experts};
 }
@@ -87,7 +87,7 @@ ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
         .dense_bytes = m->model->dense_bytes,
         .text_bytes = m->text_bytes,
         .slot_bytes = m->slot_bytes,
-        .experts_total = s->n_layers * s->n_experts,
+        .experts_total = model_expert_layers(m->model) * s->n_experts,
         .slots_wanted = (uint32_t)o->cache_slots,
         .slots_min = ENGINE_MIN_SLOTS,
         .threads = m->pool ? os_pool_threads(m->pool) : m->draft_threads,
@@ -169,6 +169,9 @@ ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool draft,
     if (!m->format) return err->code;
     m->model = model_new(m->format, err);
     if (!m->model) return err->code;
+    code = engine_choose_mtp(m, o->mtp, err);
+    if (!code) code = engine_bind_mtp(m, o->ram_bytes ? o->ram_bytes : measured_budget(), err);
+    if (code) return code;
     format_drop_metadata(m->format); /* tens of megabytes that the plan would have to count */
     code = engine_check_numbers(m, err);
     if (code) return code;
@@ -188,6 +191,7 @@ ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool draft,
     if (forward->chunk > m->ctx) forward->chunk = m->ctx;
     forward->top_k = m->top_k;
     forward->lookahead = m->lookahead;
+    forward->mtp = m->model->mtp.bound;
     return engine_describe_records(m, err);
 }
 
@@ -213,7 +217,7 @@ sluice_model *sluice_open(const sluice_options *options, sluice_error *error) {
         return NULL;
     }
     m->options.model = m->options.cpu = m->options.io = m->options.direct = m->options.kv = m->options.state_dir = m->options.mirror = NULL;
-    m->options.policy = m->options.lookahead = NULL;
+    m->options.policy = m->options.lookahead = m->options.mtp = NULL;
     return m;
 }
 

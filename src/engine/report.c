@@ -3,6 +3,14 @@
 
 #include <string.h>
 
+/* What is in force of draft tokens; good until the next feed. */
+static const char *mtp_text(const sluice_model *m) {
+    if (m->mtp_why) return m->mtp_why;
+    if (m->mtp != ENGINE_MTP_AUTO) return m->mtp == ENGINE_MTP_ON ? "on" : "off";
+    if (m->pressure.now < m->plan.experts_total) return "auto: off, for experts are read from disk";
+    return m->mtp_text;
+}
+
 void sluice_get_info(const sluice_model *m, sluice_info *info) {
     const ModelShape *s = &m->model->shape;
     DiskInfo disk;
@@ -12,7 +20,7 @@ void sluice_get_info(const sluice_model *m, sluice_info *info) {
         .experts = (int)s->n_experts, .experts_per_token = (int)m->top_k, .ctx = (int)m->ctx, .ctx_train = (int)s->ctx_train,
         .cpu = m->kernels->name, .io = disk.backend, .io_why = m->io_why, .direct = disk.direct, .threads = os_pool_threads(m->pool),
         .chunk = (int)m->chunk, .has_chat_template = m->model->chat != NULL, .chat_template_error = m->model->chat_error,
-        .plan = m->plan, .policy = cache_policy_name(m->policy), .lookahead = forward_lookahead(m->forward),
+        .plan = m->plan, .policy = cache_policy_name(m->policy), .lookahead = forward_lookahead(m->forward), .mtp = mtp_text(m),
     };
 }
 

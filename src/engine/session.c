@@ -34,6 +34,7 @@ sluice_session *sluice_session_new(sluice_model *m, sluice_error *error) {
     s->logits = MEM_NEW(float, m->model->shape.vocab);
     s->sampler = engine_sampler_new(m->model->shape.vocab, m->options.seed, &err);
     if (!s->ids || !s->logits) err_no_memory(&err, (uint64_t)m->ctx * 4 + (uint64_t)m->model->shape.vocab * 4, "a session");
+    if (!err.code && m->model->mtp.bound) s->trial = engine_trial_new(m, &err);
     if (!err.code) s->state = forward_state_new(m->forward, &err);
     if (err.code) {
         engine_fail(error, &err);
@@ -46,6 +47,7 @@ sluice_session *sluice_session_new(sluice_model *m, sluice_error *error) {
 void sluice_session_free(sluice_session *s) {
     if (!s) return;
     forward_state_free(s->state);
+    engine_trial_free(s->trial);
     engine_sampler_free(s->sampler);
     mem_free(s->ids);
     mem_free(s->logits);
@@ -54,11 +56,15 @@ void sluice_session_free(sluice_session *s) {
 }
 
 void sluice_session_reset(sluice_session *s) {
+    engine_trial_reset(s);
     forward_state_clear(s->state);
     s->has_logits = false;
 }
 
-int sluice_position(const sluice_session *s) { return (int)forward_state_position(s->state); }
+/* Tokens fed, which is what the caller knows of. */
+static uint32_t position_of(const sluice_session *s) { return forward_state_position(s->state) - engine_trial_waiting(s); }
+
+int sluice_position(const sluice_session *s) { return (int)position_of(s); }
 
 const float *sluice_logits(const sluice_session *s) { return s->has_logits ? s->logits : NULL; }
 
@@ -115,10 +121,22 @@ static bool all_finite(const float *x, uint32_t n) {
     return true;
 }
 
+/* One step without guesses. last: its last token's logits are the session's. */
+static ErrCode feed_chunk(sluice_session *s, const int32_t *ids, uint32_t n, bool last, const ForwardProbe *probe, Err *err) {
+    sluice_model *m = s->model;
+    uint32_t position = forward_state_position(s->state);
+    ErrCode code = n > 1 ? engine_trial_before_chunk(s, ids[0], err) : ERR_OK;
+    if (!code) code = forward_step(m->forward, s->state, ids, n, probe, err);
+    if (code) return code;
+    if (s->probe.logits) give_all_logits(s, position, n);
+    if (last) forward_logits(m->forward, n - 1, 1, s->logits);
+    return engine_trial_after_chunk(s, ids, n, err);
+}
+
 int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *error) {
     sluice_model *m = s->model;
     Err err = {0};
-    uint32_t position = forward_state_position(s->state);
+    uint32_t position = position_of(s);
     if (n == 0) return engine_fail(error, (err_set(&err, ERR_RANGE, "there is nothing to feed: the prompt has no tokens"), &err));
     if (n > m->ctx - position) {
         err_set(&err, ERR_RANGE,
@@ -131,28 +149,32 @@ int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *e
     ForwardProbe probe = {.user = &feeding, .keep_going = keep_going, .hidden = s->probe.hidden ? on_hidden : NULL,
                           .routing = s->probe.routing ? on_routing : NULL, .fetch = s->probe.fetch ? on_fetch : NULL};
     s->has_logits = false;
-    for (size_t at = 0; at < n;) {
+    size_t at = 0;
+    if (engine_trial_take(s, ids[0])) { /* it was computed beside the token before it */
+        s->ids[position++] = ids[at++];
+        feeding.done = at;
+    }
+    while (at < n) {
         uint32_t chunk = n - at < m->chunk ? (uint32_t)(n - at) : m->chunk;
-        if (forward_step(m->forward, s->state, ids + at, chunk, &probe, &err)) return engine_fail(error, &err);
+        ErrCode code = chunk == 1 && engine_trial_wanted(s) ? engine_trial_step(s, ids[at], &probe, &err)
+                                                            : feed_chunk(s, ids + at, chunk, at + chunk == n, &probe, &err);
+        if (code) return engine_fail(error, &err);
         memcpy(s->ids + position, ids + at, chunk * sizeof *ids);
-        if (s->probe.logits) give_all_logits(s, position, chunk);
         position += chunk;
         at += chunk;
         feeding.done = at;
-        if (at == n) {
-            forward_logits(m->forward, chunk - 1, 1, s->logits);
-            if (!all_finite(s->logits, m->model->shape.vocab)) {
-                err_set(&err, ERR_RANGE, "a logit after token %u is not a finite number; the model file is damaged or its numbers overflow",
-                        position - 1);
-                return engine_fail(error, &err);
-            }
-            s->has_logits = true;
-        }
     }
+    if (!all_finite(s->logits, m->model->shape.vocab)) {
+        err_set(&err, ERR_RANGE, "a logit after token %u is not a finite number; the model file is damaged or its numbers overflow",
+                position - 1);
+        return engine_fail(error, &err);
+    }
+    s->has_logits = true;
     (void)keep_going(&feeding); /* the last report: all done */
     uint64_t took = os_now_ns() - start;
     *(n > 1 ? &m->stats.prefill_tokens : &m->stats.decode_tokens) += n;
     *(n > 1 ? &m->stats.prefill_ns : &m->stats.decode_ns) += took;
+    if (n == 1) engine_trial_time(s, took);
     return SLUICE_OK;
 }
 
@@ -162,7 +184,7 @@ void sluice_session_seed(sluice_session *s, uint64_t seed) { engine_random_seed(
 
 int32_t sluice_sample(sluice_session *s, const sluice_sampling *sampling) {
     if (!s->has_logits) return -1;
-    return engine_sampler_draw(s->sampler, s->logits, s->ids, forward_state_position(s->state), sampling);
+    return engine_sampler_draw(s->sampler, s->logits, s->ids, position_of(s), sampling);
 }
 
 /* ---- snapshots ---- */
@@ -170,6 +192,7 @@ int32_t sluice_sample(sluice_session *s, const sluice_sampling *sampling) {
 sluice_snapshot *sluice_snapshot_take(const sluice_session *s, sluice_error *error) {
     sluice_model *m = s->model;
     Err err = {0};
+    engine_trial_drop(s);
     uint32_t position = forward_state_position(s->state), vocab = m->model->shape.vocab;
     uint64_t state = forward_state_save_bytes(s->state);
     uint64_t bytes = sizeof(sluice_snapshot) + state + position * sizeof(int32_t) + vocab * sizeof(float);
@@ -210,6 +233,7 @@ int sluice_snapshot_restore(sluice_session *s, const sluice_snapshot *snap, slui
         err_set(&err, ERR_STATE, "the snapshot belongs to another model");
         return engine_fail(error, &err);
     }
+    engine_trial_reset(s);
     forward_state_restore(s->state, snap->state, snap->position);
     memcpy(s->ids, snap->ids, snap->position * sizeof *snap->ids);
     memcpy(s->logits, snap->logits, s->model->model->shape.vocab * sizeof *snap->logits);

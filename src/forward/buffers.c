@@ -52,6 +52,7 @@ static void lay_out_mixer(Forward *f, Layout *l) {
     f->cosines = floats(l, chunk * s->rotary_dim / 2);
     f->sines = floats(l, chunk * s->rotary_dim / 2);
     f->inv_freq = floats(l, s->rotary_dim / 2);
+    if (f->c.mtp) take_rows(l, &f->mtp_in, &f->c, chunk, 2 * s->hidden);
 }
 
 static void lay_out_experts(Forward *f, Layout *l) {
@@ -82,7 +83,7 @@ static void lay_out_experts(Forward *f, Layout *l) {
 
 /* The longest row that is decoded, the delta rule's 2 dv, attention's key block and two rows. */
 static uint64_t scratch_floats(const ModelShape *s) {
-    uint64_t n = max_u64(s->hidden, max_u64(s->expert_inner, s->shared_inner));
+    uint64_t n = max_u64(2 * (uint64_t)s->hidden, max_u64(s->expert_inner, s->shared_inner)); /* 2: the draft layer's input */
     n = max_u64(n, max_u64(forward_v_width(s), (uint64_t)s->n_heads * s->head_dim));
     n = max_u64(n, max_u64(2 * (uint64_t)s->lin_v_dim, KERNELS_KEY_BLOCK + 2 * (uint64_t)s->head_dim));
     return align_up(n, 64);
@@ -115,6 +116,9 @@ ForwardSizes forward_sizes(const ForwardConfig *config, int n_threads) {
     count_layers(config->model, &linear, &full);
     sizes.state = linear * (forward_delta_floats(probe.s) + forward_conv_state_floats(probe.s)) * sizeof(float);
     sizes.kv = full * 2 * forward_keys_bytes(config);
+    if (!config->mtp) return sizes;
+    sizes.state = 2 * sizes.state + FORWARD_MTP_OPEN * (uint64_t)probe.s->hidden * sizeof(float);
+    sizes.kv += 2 * forward_keys_bytes(config);
     return sizes;
 }
 
@@ -137,6 +141,7 @@ Forward *forward_new(const ForwardConfig *config, Err *err) {
     forward_ahead_new(f);
     bind_rows(&f->in, config->chunk);
     bind_rows(&f->lin_o, config->chunk);
+    if (config->mtp) bind_rows(&f->mtp_in, config->chunk);
     bind_rows(&f->att_o, config->chunk);
     bind_rows(&f->inner, max_u64(config->chunk, config->top_k));
     bind_rows(&f->shared_inner, config->chunk);

@@ -34,6 +34,7 @@ typedef struct ForwardConfig {
     bool precise;       /* f32 activations into every matrix */
     QuantType kv_type;  /* QUANT_F32 or QUANT_F16 */
     ForwardLookahead lookahead;
+    bool mtp;           /* the model's draft layer is bound and will be used */
 } ForwardConfig;
 
 /* Bytes that the parts below will take: a pure function of the shape and the configuration (store and pool may be NULL). */
@@ -73,6 +74,27 @@ void forward_state_restore(ForwardState *s, const void *bytes, uint32_t position
 
 /* Runs n tokens (1..chunk) that follow what the state has seen. */
 ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, const ForwardProbe *probe, Err *err);
+/* ---- tokens on trial: a step may try a token that is not certain yet ---- */
+
+/* The next step, of more than `tokens` tokens, also keeps what the state will be after so many of them; needs ForwardConfig.mtp. */
+void forward_state_mark(ForwardState *s, uint32_t tokens);
+/* Takes back the tokens of the last step that came after the mark. */
+void forward_state_back(ForwardState *s);
+
+/* The draft layer guesses what follows the next token. Pairs (a hidden state, the token after it) that it has not seen are open: of
+ * a step of few tokens the states are kept by forward_mtp_keep right after it (tokens [first, first + n) of the step, in order), of a
+ * prompt's chunk they are learnt at once (ids: [n] of that chunk; what was open before is dropped unless it was guessed from), which
+ * destroys the step's own hidden states: take its logits first. */
+enum { FORWARD_MTP_OPEN = 4 };
+void forward_mtp_keep(Forward *f, ForwardState *s, uint32_t first, uint32_t n);
+ErrCode forward_mtp_learn(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, Err *err);
+uint32_t forward_mtp_open(const ForwardState *s);
+/* Closes all open pairs: next_ids [open], the token after each of those states. logits: [vocab] of what may follow the last of
+ * next_ids, or NULL. */
+ErrCode forward_mtp_guess(Forward *f, ForwardState *s, const int32_t *next_ids, float *logits, Err *err);
+/* Drops all open pairs but the newest. */
+void forward_mtp_forget(Forward *f, ForwardState *s);
+
 /* Logits of tokens [first, first + n) of the last step: out [n][vocab]. */
 void forward_logits(Forward *f, uint32_t first, uint32_t n, float *out);
 

@@ -62,6 +62,7 @@ struct Forward {
     Rows att_o;          /* [chunk][heads * head_dim] the same of a full layer */
     float *cosines, *sines; /* [chunk][rotary / 2] */
     float *inv_freq;     /* [rotary / 2] */
+    Rows mtp_in;         /* [chunk][2 hidden] input of the draft layer; nothing without one */
     /* experts */
     float *router;       /* [chunk][n_experts] logits, then probabilities */
     int32_t *top_ids;    /* [chunk][k] best first */
@@ -83,6 +84,7 @@ struct Forward {
     _Atomic int not_finite; /* set by a task that saw NaN or infinity */
 
     uint32_t n;          /* tokens of the current step */
+    uint32_t mark;       /* after so many of them the state is kept as well; 0: no mark */
 
     Ahead ahead;
     Section section;
@@ -98,7 +100,12 @@ struct ForwardState {
     uint64_t pages_bytes, recurrent_bytes;
     float *delta;      /* [linear layers][lin_v_heads][dk][dv] */
     float *conv;       /* [linear layers][channel blocks][width - 1][CONV_BLOCK] */
-    uint8_t *kv;       /* [full layers][2][kv_heads][ctx][head_dim] of kv_type */
+    uint8_t *kv;       /* [full layers, the draft layer last][2][kv_heads][ctx][head_dim] of kv_type */
+    /* with a draft layer only */
+    float *marked_delta, *marked_conv; /* shaped as delta and conv: what they were at the mark */
+    uint32_t mark, marked_position;    /* tokens of the next step; position of the last mark */
+    float *mtp_rows;   /* [FORWARD_MTP_OPEN][hidden] hidden states of the open pairs */
+    uint32_t mtp_open, mtp_count; /* open pairs; pairs that the draft layer has seen */
 };
 
 static inline uint32_t forward_k_width(const ModelShape *s) { return s->lin_k_heads * s->lin_k_dim; }
@@ -142,6 +149,8 @@ void forward_matmul(Forward *f, const ModelMat *w, const KernelsActs *acts, uint
 void forward_row_ready(const Forward *f, Rows *rows, uint32_t token);
 /* in.x[t] = norm(x[t]) * weight for every token, ready for the kernels. */
 void forward_norm_in(Forward *f, const float *weight);
+/* x += mix */
+void forward_add_mix(Forward *f);
 
 /* The mixers read f->in and write f->mix. index: the layer's place among its kind. */
 void forward_linear(Forward *f, ForwardState *s, const ModelLayer *layer, uint32_t index);

@@ -8,12 +8,14 @@
 #include "forward/inside.h"
 
 #include <math.h>
+#include <string.h>
 
 typedef struct LinearJob {
     Forward *f;
     const ModelLayer *layer;
     float *conv_state; /* [blocks][width - 1][CONV_BLOCK] */
     float *delta;      /* [lin_v_heads][dk][dv] */
+    float *marked_conv, *marked_delta; /* what both were after f->mark tokens goes there; NULL without a mark */
 } LinearJob;
 
 /* One block of channels through all tokens of the step, in time order. */
@@ -28,6 +30,8 @@ static void conv_task(void *arg, int task, int worker) {
     for (uint32_t t = 0; t < f->n; t++) {
         uint64_t at = (uint64_t)t * channels + first;
         f->c.kernels->conv_silu(f->conv + at, f->wide + at, state, j->layer->conv + (uint64_t)first * width, n, width);
+        if (j->marked_conv && t + 1 == f->mark)
+            memcpy(j->marked_conv + (state - j->conv_state), state, (uint64_t)(width - 1) * CONV_BLOCK * sizeof *state);
     }
 }
 
@@ -67,6 +71,8 @@ static void head_task(void *arg, int task, int worker) {
         float *o = f->lin_o.x + (uint64_t)t * f->lin_o.n + (uint64_t)h * dv;
         uint64_t gate = (uint64_t)t * s->lin_v_heads + h;
         f->c.kernels->delta_rule(state, q, k, v, f->decay[gate], f->beta[gate], o, forward_scratch(f, worker), dk, dv);
+        if (j->marked_delta && t + 1 == f->mark)
+            memcpy(j->marked_delta + (state - j->delta), state, (uint64_t)dk * dv * sizeof *state);
         f->c.kernels->rms_norm(o, o, j->layer->lin_norm, s->eps, dv);
         f->c.kernels->silu_mul(o, z, o, dv);
     }
@@ -80,7 +86,9 @@ static void ready_task(void *arg, int task, int worker) {
 
 void forward_linear(Forward *f, ForwardState *state, const ModelLayer *layer, uint32_t index) {
     const ModelShape *s = f->s;
-    LinearJob job = {f, layer, state->conv + index * forward_conv_state_floats(s), state->delta + index * forward_delta_floats(s)};
+    uint64_t conv_at = index * forward_conv_state_floats(s), delta_at = index * forward_delta_floats(s);
+    LinearJob job = {.f = f, .layer = layer, .conv_state = state->conv + conv_at, .delta = state->delta + delta_at};
+    if (f->mark) job.marked_conv = state->marked_conv + conv_at, job.marked_delta = state->marked_delta + delta_at;
     forward_matmul(f, &layer->lin_qkv, f->in.acts, f->n, f->wide, forward_conv_channels(s));
     forward_matmul(f, &layer->lin_z, f->in.acts, f->n, f->z, forward_v_width(s));
     forward_matmul(f, &layer->lin_b, f->in_f32, f->n, f->beta, s->lin_v_heads);

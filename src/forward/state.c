@@ -11,7 +11,6 @@ ForwardState *forward_state_new(const Forward *f, Err *err) {
     }
     ForwardSizes sizes = forward_sizes(&f->c, 1);
     s->f = f;
-    s->recurrent_bytes = sizes.state;
     s->pages_bytes = sizes.state + sizes.kv;
     s->pages = os_pages_new(s->pages_bytes, err);
     if (!s->pages) {
@@ -20,8 +19,15 @@ ForwardState *forward_state_new(const Forward *f, Err *err) {
     }
     uint64_t linear = 0;
     for (uint32_t l = 0; l < f->s->n_layers; l++) linear += f->c.model->layers[l].linear;
+    uint64_t delta = linear * forward_delta_floats(f->s), conv = linear * forward_conv_state_floats(f->s);
+    s->recurrent_bytes = (delta + conv) * sizeof(float);
     s->delta = s->pages;
-    s->conv = s->delta + linear * forward_delta_floats(f->s);
+    s->conv = s->delta + delta;
+    if (f->c.mtp) {
+        s->marked_delta = s->conv + conv;
+        s->marked_conv = s->marked_delta + delta;
+        s->mtp_rows = s->marked_conv + conv;
+    }
     s->kv = (uint8_t *)s->pages + sizes.state;
     return s;
 }
@@ -33,12 +39,38 @@ void forward_state_free(ForwardState *s) {
 }
 
 void forward_state_clear(ForwardState *s) {
-    memset(s->pages, 0, s->recurrent_bytes); /* keys and values beyond the position are never read */
-    s->position = 0;
+    memset(s->delta, 0, s->recurrent_bytes); /* keys and values beyond the position are never read */
+    s->position = s->mtp_open = s->mtp_count = 0;
     s->broken = false;
 }
 
 uint32_t forward_state_position(const ForwardState *s) { return s->position; }
+
+void forward_state_mark(ForwardState *s, uint32_t tokens) { s->mark = tokens; }
+
+static void swap(float **a, float **b) {
+    float *was = *a;
+    *a = *b;
+    *b = was;
+}
+
+/* The two states change places: what is taken back is never needed again. Keys and values beyond the position are overwritten. */
+void forward_state_back(ForwardState *s) {
+    uint32_t taken = s->position - s->marked_position;
+    swap(&s->delta, &s->marked_delta);
+    swap(&s->conv, &s->marked_conv);
+    s->position = s->marked_position;
+    s->mtp_open -= taken < s->mtp_open ? taken : s->mtp_open;
+}
+
+/* What the draft layer's open pairs need beside keys and values. */
+typedef struct SavedMtp {
+    uint32_t open, count;
+} SavedMtp;
+
+static uint64_t mtp_bytes(const ForwardState *s) {
+    return s->mtp_rows ? sizeof(SavedMtp) + FORWARD_MTP_OPEN * (uint64_t)s->f->s->hidden * sizeof(float) : 0;
+}
 
 /* Keys and values lie [full layers][2][kv_heads][ctx][head_dim]: each head's first `position` rows are copied. */
 typedef struct KvRows {
@@ -48,29 +80,43 @@ typedef struct KvRows {
 static KvRows kv_rows(const ForwardState *s, uint32_t position) {
     const ModelShape *shape = s->f->s;
     uint64_t row = (uint64_t)shape->head_dim * quant_traits(s->f->c.kv_type)->block_bytes;
-    uint64_t kv_bytes = s->pages_bytes - s->recurrent_bytes, stride = s->f->c.ctx * row;
+    uint64_t kv_bytes = s->pages_bytes - (uint64_t)(s->kv - (uint8_t *)s->pages), stride = s->f->c.ctx * row;
     KvRows r = {stride ? kv_bytes / stride : 0, stride, position * row};
     return r;
 }
 
 uint64_t forward_state_save_bytes(const ForwardState *s) {
     KvRows r = kv_rows(s, s->position);
-    return s->recurrent_bytes + r.runs * r.bytes;
+    return s->recurrent_bytes + mtp_bytes(s) + r.runs * r.bytes;
 }
 
 void forward_state_save(const ForwardState *s, void *bytes) {
     KvRows r = kv_rows(s, s->position);
     uint8_t *to = bytes;
-    memcpy(to, s->pages, s->recurrent_bytes);
+    memcpy(to, s->delta, s->recurrent_bytes);
     to += s->recurrent_bytes;
+    if (s->mtp_rows) {
+        SavedMtp saved = {s->mtp_open, s->mtp_count};
+        memcpy(to, &saved, sizeof saved);
+        memcpy(to + sizeof saved, s->mtp_rows, mtp_bytes(s) - sizeof saved);
+        to += mtp_bytes(s);
+    }
     for (uint64_t i = 0; i < r.runs; i++) memcpy(to + i * r.bytes, s->kv + i * r.stride, r.bytes);
 }
 
 void forward_state_restore(ForwardState *s, const void *bytes, uint32_t position) {
     KvRows r = kv_rows(s, position);
     const uint8_t *from = bytes;
-    memcpy(s->pages, from, s->recurrent_bytes);
+    memcpy(s->delta, from, s->recurrent_bytes);
     from += s->recurrent_bytes;
+    if (s->mtp_rows) {
+        SavedMtp saved;
+        memcpy(&saved, from, sizeof saved);
+        memcpy(s->mtp_rows, from + sizeof saved, mtp_bytes(s) - sizeof saved);
+        s->mtp_open = saved.open;
+        s->mtp_count = saved.count;
+        from += mtp_bytes(s);
+    }
     for (uint64_t i = 0; i < r.runs; i++) memcpy(s->kv + i * r.stride, from + i * r.bytes, r.bytes);
     s->position = position;
     s->broken = false;

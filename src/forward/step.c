@@ -16,8 +16,7 @@ static void add_mix_task(void *arg, int task, int worker) {
     f->c.kernels->add(f->x + at, f->mix + at, f->s->hidden);
 }
 
-/* x += mix */
-static void add_mix(Forward *f) { os_pool_run(f->c.pool, (int)f->n, add_mix_task, f); }
+void forward_add_mix(Forward *f) { os_pool_run(f->c.pool, (int)f->n, add_mix_task, f); }
 
 static void report_routing(Forward *f, const ForwardProbe *probe, uint32_t layer, uint32_t position) {
     uint32_t k = f->c.top_k;
@@ -60,7 +59,7 @@ static ErrCode run_layers(Forward *f, ForwardState *s, const ForwardProbe *probe
         forward_norm_in(f, layer->norm_in);
         if (layer->linear) forward_linear(f, s, layer, linear_index++);
         else forward_attention(f, s, layer, full_index++);
-        add_mix(f);
+        forward_add_mix(f);
 
         forward_norm_in(f, layer->norm_post);
         uint32_t n_wanted;
@@ -70,7 +69,7 @@ static ErrCode run_layers(Forward *f, ForwardState *s, const ForwardProbe *probe
         if (!code) code = run_experts(f, s, probe, l, n_wanted, err);
         if (code == ERR_RANGE) err_prefix(err, "layer %u", l); /* a failed read already names layer and expert */
         if (code) return code;
-        add_mix(f);
+        forward_add_mix(f);
 
         if (probe && probe->hidden) report_hidden(f, probe, l, s->position);
     }
@@ -94,6 +93,9 @@ ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n
     ErrCode code = check_request(f, s, ids, n, err);
     if (code) return code;
     f->n = n;
+    f->mark = s->mark < n ? s->mark : 0;
+    s->mark = 0;
+    s->marked_position = s->position + f->mark;
     s->broken = true; /* until the step is through */
     forward_enter(f, SECTION_DENSE);
     forward_ahead_begin(f);

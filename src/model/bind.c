@@ -94,7 +94,7 @@ static ErrCode vec(Binder *b, const float **to, const char *suffix, const char *
     return bind_vec(b, to, layer_name(b, suffix, name), what, n0, n1, kind);
 }
 
-static LoadKind norm_kind(const Binder *b) {
+LoadKind bind_norm_kind(const Binder *b) {
     return b->format->kind == FORMAT_SAFETENSORS && b->arch->zero_centred ? LOAD_F32_PLUS_ONE : LOAD_F32;
 }
 
@@ -209,18 +209,16 @@ static ErrCode bind_full(Binder *b, ModelLayer *l) {
         TRY(mat(b, &l->v, n->v, "value projection", kv_dim, s->hidden));
     }
     TRY(mat(b, &l->o, n->o, "output projection of attention", s->hidden, heads_dim));
-    TRY(vec(b, &l->q_norm, n->q_norm, "query norm", s->head_dim, 0, norm_kind(b)));
-    return vec(b, &l->k_norm, n->k_norm, "key norm", s->head_dim, 0, norm_kind(b));
+    TRY(vec(b, &l->q_norm, n->q_norm, "query norm", s->head_dim, 0, bind_norm_kind(b)));
+    return vec(b, &l->k_norm, n->k_norm, "key norm", s->head_dim, 0, bind_norm_kind(b));
 }
 
-static ErrCode bind_layer(Binder *b, uint32_t layer) {
+ErrCode bind_layer(Binder *b, ModelLayer *l) {
     const ModelShape *s = &b->m->shape;
     const BindNames *n = &b->names;
-    ModelLayer *l = &b->m->layers[layer];
-    b->layer = layer;
-    TRY(vec(b, &l->norm_in, n->norm_in, "norm before the mixer", s->hidden, 0, norm_kind(b)));
+    TRY(vec(b, &l->norm_in, n->norm_in, "norm before the mixer", s->hidden, 0, bind_norm_kind(b)));
     TRY(l->linear ? bind_linear(b, l) : bind_full(b, l));
-    TRY(vec(b, &l->norm_post, n->norm_post, "norm before the experts", s->hidden, 0, norm_kind(b)));
+    TRY(vec(b, &l->norm_post, n->norm_post, "norm before the experts", s->hidden, 0, bind_norm_kind(b)));
     TRY(mat(b, &l->router, n->router, "router", s->n_experts, s->hidden));
     if (!s->shared_inner) return ERR_OK;
     TRY(mat(b, &l->shared_gate, n->shared_gate, "gate of the shared expert", s->shared_inner, s->hidden));
@@ -259,14 +257,12 @@ static ErrCode bind_all(Binder *b, const HfJson *hf) {
         TRY(bind_hf_names(b));
         TRY(bind_hf_outside(b, hf));
     }
-    for (uint32_t i = 0; i < n; i++) TRY(bind_layer(b, i));
+    for (b->layer = 0; b->layer < n; b->layer++) TRY(bind_layer(b, &m->layers[b->layer]));
     /* Only now: every layer's router exists in the file, so this table cannot be larger than a small multiple of the file. */
     m->records = mem_new((size_t)n * m->shape.n_experts, 3 * sizeof(ModelPart));
     if (!m->records) return err_no_memory(b->err, (uint64_t)n * m->shape.n_experts * 3 * sizeof(ModelPart), "the table of experts");
-    for (uint32_t i = 0; i < n; i++) {
-        b->layer = i;
-        TRY(bind_experts(b, &m->layers[i]));
-    }
+    for (b->layer = 0; b->layer < n; b->layer++)
+        TRY(bind_experts(b, &m->layers[b->layer], m->records + (size_t)b->layer * m->shape.n_experts * 3));
     return refuse_left_over(b);
 }
 

@@ -55,10 +55,9 @@ static ErrCode bind_each(Binder *b, const Matrix *x) {
     return ERR_OK;
 }
 
-ErrCode bind_experts(Binder *b, ModelLayer *l) {
+ErrCode bind_experts(Binder *b, ModelLayer *l, ModelPart *parts) {
     const ModelShape *s = &b->m->shape;
     const BindNames *n = &b->names;
-    ModelPart *parts = b->m->records + (size_t)b->layer * s->n_experts * 3;
     char name[256];
     for (int i = 0; i < 3; i++) {
         l->expert[i] = (ModelMat){.rows = i < 2 ? s->expert_inner : s->hidden, .cols = i < 2 ? s->hidden : s->expert_inner};

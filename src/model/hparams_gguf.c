@@ -122,7 +122,7 @@ static ErrCode blocks(const Hparams *h, Model *m, Err *err) {
     if (m->shape.n_layers > h->format->n_tensors)
         return err_set(err, ERR_FORMAT, "%s.block_count is %u, but the file has only %u tensors", h->arch->name, m->inner->n_blocks,
                        h->format->n_tensors);
-    m->layers = MEM_NEW(ModelLayer, m->shape.n_layers);
+    m->layers = MEM_NEW(ModelLayer, (size_t)m->shape.n_layers + 1); /* one more: see model_bind_mtp */
     return m->layers ? ERR_OK : err_no_memory(err, m->shape.n_layers * sizeof(ModelLayer), "the table of layers");
 }
 

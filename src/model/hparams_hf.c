@@ -200,7 +200,7 @@ ErrCode hparams_hf(const Hparams *h, const HfJson *hf, Model *m, Err *err) {
                        h->format->n_tensors);
     TRY(refuse(hf, s->n_layers, err));
     m->inner->n_blocks = s->n_layers;
-    m->layers = MEM_NEW(ModelLayer, s->n_layers);
+    m->layers = MEM_NEW(ModelLayer, (size_t)s->n_layers + 1); /* one more: see model_bind_mtp */
     if (!m->layers) return err_no_memory(err, s->n_layers * sizeof(ModelLayer), "the table of layers");
     TRY(hparam_u32(h, KEY_HIDDEN, &s->hidden, err));
     TRY(hparam_u32(h, KEY_VOCAB, &s->vocab, err));

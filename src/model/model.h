@@ -81,6 +81,14 @@ typedef struct ModelPart {
     uint64_t offset; /* absolute */
 } ModelPart;
 
+/* The draft (MTP) layer: from the trunk's last hidden state h_t (after the final norm) and token t + 1 it guesses token t + 2:
+ *   x = fc [norm(embedding of token t + 1); norm(h_t)];  a full layer with keys and values of its own;  logits = head(norm_out(x)) */
+typedef struct ModelMtp {
+    bool bound;                   /* see model_bind_mtp; its layer is layers[n_layers], its experts follow the trunk's records */
+    ModelMat fc;                  /* [hidden, 2 hidden], embedding half first */
+    const float *norm_embedding, *norm_hidden, *norm_out; /* [hidden] */
+} ModelMtp;
+
 /* Defaults from generation_config.json or general.sampling.*; NAN / -1 where the model says nothing. */
 typedef struct ModelSampling {
     float temperature, top_p, min_p, presence, repeat;
@@ -93,11 +101,12 @@ enum { MODEL_MAX_STOP = 16 };
 typedef struct Model {
     const FormatModel *format;   /* borrowed */
     ModelShape shape;
-    ModelLayer *layers;          /* [n_layers] */
+    ModelLayer *layers;          /* [n_layers], and one more for the draft layer */
     ModelMat embedding;          /* [vocab, hidden] */
     ModelMat head;               /* [vocab, hidden]; the embedding itself when tied */
     const float *norm_out;       /* [hidden] */
-    ModelPart *records;          /* [n_layers][n_experts][3]: gate, up, down */
+    ModelPart *records;          /* [model_expert_layers][n_experts][3]: gate, up, down */
+    ModelMtp mtp;
     uint64_t dense_bytes;        /* pages that model_load_dense will need */
     Tokenizer *tokenizer;        /* NULL: the file has none */
     Template *chat;              /* NULL: base model, or a template that cannot be parsed (see chat_error) */
@@ -115,12 +124,18 @@ const char *model_arch_name(ModelArch arch); /* "qwen35moe" */
  * keys with their strings, JSON texts) nothing is used after model_new: format_drop_metadata may follow. */
 Model *model_new(const FormatModel *format, Err *err);
 void model_free(Model *m);
+/* Does the file hold a draft (MTP) layer? It is left out unless it is asked for. */
+bool model_has_mtp(const Model *m);
+/* Adds it to the model, dense weights and records: before model_load_dense, and before the format's metadata are dropped. */
+ErrCode model_bind_mtp(Model *m, Err *err);
 
 /* Fills `pages` (at least dense_bytes, zeroed, page-aligned, owned by the caller) with the dense weights and binds them. Progress
  * may be NULL; returning false from it interrupts. */
 typedef bool ModelProgress(void *user, uint64_t done_bytes, uint64_t total_bytes);
 ErrCode model_load_dense(Model *m, void *pages, ModelProgress *progress, void *user, Err *err);
 
+/* Layers with routed experts: the trunk's, and the draft layer where it is bound. */
+static inline uint32_t model_expert_layers(const Model *m) { return m->shape.n_layers + m->mtp.bound; }
 static inline const ModelPart *model_record(const Model *m, uint32_t layer, uint32_t expert) {
     return m->records + ((uint64_t)layer * m->shape.n_experts + expert) * 3;
 }

@@ -148,7 +148,7 @@ typedef struct Binder {
     const ArchRow *arch;
     BindNames names;
     bool *claimed;      /* [format->n_tensors] */
-    uint32_t layer;     /* the one being bound */
+    uint32_t layer;     /* the number in the names of the one being bound */
     Err *err;
 } Binder;
 
@@ -170,8 +170,13 @@ ErrCode bind_expect(Binder *b, const FormatTensor *t, const char *what, const ui
 ErrCode bind_mat(Binder *b, ModelMat *mat, const char *name, const char *what, uint64_t rows, uint64_t cols);
 ErrCode bind_vec(Binder *b, const float **vec, const char *name, const char *what, uint64_t n0, uint64_t n1, LoadKind kind);
 
-/* bind_experts.c */
-ErrCode bind_experts(Binder *b, ModelLayer *l);
+/* One layer's tensors but its routed experts, under the names of b->layer. */
+ErrCode bind_layer(Binder *b, ModelLayer *l);
+/* How a norm's factor is stored in this file. */
+LoadKind bind_norm_kind(const Binder *b);
+
+/* bind_experts.c: and the experts. parts: [n_experts][3] */
+ErrCode bind_experts(Binder *b, ModelLayer *l, ModelPart *parts);
 
 /* ---- the words around the network -------------------------------------------------------------------------------------- */
 

@@ -9,18 +9,21 @@ Rig rig_open(const RigConfig *c) {
     Err err = {0};
     r.format = format_open(c->path, &err);
     r.model = r.format ? model_new(r.format, &err) : NULL;
-    if (!r.model) fail_msg("%s", err.text);
+    if (!r.model || (c->mtp && model_bind_mtp(r.model, &err))) fail_msg("%s", err.text);
     const ModelShape *s = &r.model->shape;
-    size_t records = (size_t)s->n_layers * s->n_experts;
-    uint32_t file;
+    size_t records = (size_t)model_expert_layers(r.model) * s->n_experts;
     r.pool = os_pool_new(c->threads ? c->threads : 2, NULL);
     r.disk = disk_new(&c->disk, &err);
-    if (!r.disk || disk_add_file(r.disk, c->path, &file, &err)) fail_msg("%s", err.text);
+    if (!r.disk) fail_msg("%s", err.text);
+    uint32_t files[8], n_files = r.format->n_files;
+    assert_true(n_files <= 8);
+    for (uint32_t i = 0; i < n_files; i++)
+        if (disk_add_file(r.disk, r.format->files[i].path, &files[i], &err)) fail_msg("%s", err.text);
     r.parts = calloc(records * STORE_PARTS, sizeof *r.parts);
     for (size_t i = 0; i < records * STORE_PARTS; i++)
-        r.parts[i] = (StorePart){file, r.model->records[i].bytes, r.model->records[i].offset};
+        r.parts[i] = (StorePart){files[r.model->records[i].file], r.model->records[i].bytes, r.model->records[i].offset};
     uint64_t slot = store_slot_bytes(r.parts, records, r.disk);
-    StoreConfig config = {.n_layers = (int)s->n_layers, .n_experts = (int)s->n_experts, .parts = r.parts, .disk = r.disk,
+    StoreConfig config = {.n_layers = (int)model_expert_layers(r.model), .n_experts = (int)s->n_experts, .parts = r.parts, .disk = r.disk,
                           .slab_bytes = c->slots * slot, .poison = true, .policy = c->policy,
                           .hint_slots = c->lookahead == FORWARD_AHEAD_OFF ? 0 : s->n_experts};
     r.store = store_new(&config, &err);
@@ -28,7 +31,7 @@ Rig rig_open(const RigConfig *c) {
     if (!r.store || !r.dense || model_load_dense(r.model, r.dense, NULL, NULL, &err)) fail_msg("%s", err.text);
     ForwardConfig forward = {.model = r.model, .kernels = kernels_get(KERNELS_RUNG_COUNT), .pool = r.pool, .store = r.store,
                              .ctx = c->ctx ? c->ctx : 64, .chunk = c->chunk ? c->chunk : 16, .top_k = s->top_k, .kv_type = QUANT_F32,
-                             .lookahead = c->lookahead};
+                             .lookahead = c->lookahead, .mtp = c->mtp, .precise = c->precise};
     r.forward = forward_new(&forward, &err);
     r.state = r.forward ? forward_state_new(r.forward, &err) : NULL;
     if (!r.state) fail_msg("%s", err.text);

@@ -12,6 +12,7 @@ typedef struct RigConfig {
     int threads;          /* 0: 2 */
     CachePolicy policy;
     ForwardLookahead lookahead;
+    bool mtp, precise;
 } RigConfig;
 
 typedef struct Rig {
