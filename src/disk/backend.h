@@ -88,10 +88,11 @@ typedef struct Backend {
     const DiskFile *(*oldest)(const Disk *d);                       /* of the read that is longest on its way; NULL: none is */
     size_t (*cancel)(Disk *d, uint32_t *numbers, size_t n);         /* hints: those that had not started come first; how many */
     void (*promote)(Disk *d, const uint32_t *numbers, size_t n);    /* hints: those that have not landed become demands */
-    void (*count)(const Disk *d, DiskInfo *info);                   /* fills in the times, and whether memory is registered */
+    void (*count)(const Disk *d, DiskInfo *info);                   /* fills in the times, and how much memory is registered */
     ErrCode (*opened)(Disk *d, DiskFile *file, Err *err);           /* may be NULL: a file that will be read */
     void (*closed)(DiskFile *file);                                 /* may be NULL: before it is closed */
-    void (*memory)(Disk *d, void *memory, uint64_t bytes);          /* may be NULL: disk_register */
+    void (*memory)(Disk *d, void *memory, uint64_t piece_bytes, uint32_t n); /* may be NULL: disk_register */
+    void (*forget)(Disk *d, const void *piece);                     /* with memory: disk_unregister */
 } Backend;
 
 /* One attempt: bytes that arrived, or -errno. Called from the threads of the thread backend. */

@@ -135,8 +135,12 @@ ErrCode disk_add_file(Disk *d, const char *path, uint32_t *id, Err *err) {
     return code;
 }
 
-void disk_register(Disk *d, void *memory, uint64_t bytes) {
-    if (d->backend->memory) d->backend->memory(d, memory, memory ? bytes : 0);
+void disk_register(Disk *d, void *memory, uint64_t piece_bytes, uint32_t n) {
+    if (d->backend->memory) d->backend->memory(d, memory, piece_bytes, memory ? n : 0);
+}
+
+void disk_unregister(Disk *d, const void *piece) {
+    if (d->backend->forget) d->backend->forget(d, piece);
 }
 
 uint32_t disk_alignment(const Disk *d, uint32_t file) {

@@ -78,10 +78,13 @@ ErrCode disk_add_file(Disk *d, const char *path, uint32_t *id, Err *err);
  * were measured lately; a read that fails on one copy is tried on the others before it fails. Size and samples must agree with the
  * file. Before the first disk_alignment, which is that of the most demanding copy. */
 ErrCode disk_add_copy(Disk *d, uint32_t file, const char *path, Err *err);
-/* Tells that reads go to this memory, in place of what was told before; NULL: nowhere in particular. io_uring then registers it with
- * the kernel where it may, which pins every page of it: it is resident at once. Whoever gives pages back to the kernel (madvise), or
- * frees the memory, must call this with NULL before, or reads land in pages that nobody sees. Other backends do nothing. */
-void disk_register(Disk *d, void *memory, uint64_t bytes);
+/* Tells that reads go to this memory, n pieces of piece_bytes, each read within one of them, in place of what was told before; NULL:
+ * nowhere in particular. io_uring registers a piece with the kernel before the first read into it, where it may, which pins its pages
+ * from then on. Whoever gives pages back to the kernel (madvise), or frees the memory, must end the registration before, or reads land
+ * in pages that nobody sees: of one piece with disk_unregister, of all by calling this again. Other backends do nothing. */
+void disk_register(Disk *d, void *memory, uint64_t piece_bytes, uint32_t n);
+/* The same for the one piece that begins here; nothing may be reading into it. The next read into it registers it anew. */
+void disk_unregister(Disk *d, const void *piece);
 /* Offset, length and memory alignment that reads of this file must keep: a power of two, 1 when buffered. */
 uint32_t disk_alignment(const Disk *d, uint32_t file);
 const char *disk_file_path(const Disk *d, uint32_t file);
@@ -113,7 +116,7 @@ enum { DISK_LATENCIES = 24 };
 
 typedef struct DiskInfo {
     const char *backend;     /* "threads", "uring", "mmap", "fake" */
-    bool registered;         /* the memory of disk_register is registered with the kernel */
+    uint64_t registered_bytes; /* of the memory of disk_register, with the kernel */
     bool direct;             /* every file is read directly, and there is one */
     int depth;               /* reads that run at the same time */
     uint64_t reads, bytes;   /* reaped so far; bytes as they arrived, alignment included */

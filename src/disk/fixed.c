@@ -1,9 +1,9 @@
 /* Registered files and memory of io_uring.
  *
- * Without it the kernel takes a reference to the file and pins the pages of the destination anew for every read. Registered memory
- * is pinned as a whole, so it becomes resident at once and can neither be swapped nor be given back: the plan counts the slab in
- * full anyway, but whoever wants to give pages back must end the registration first, for the kernel would go on writing to the old
- * ones. Memory is registered in pieces, because the kernel takes at most 1 GiB as one; a read across a seam goes the common way.
+ * Without it the kernel takes a reference to the file and pins the pages of the destination anew for every read. Memory that is
+ * registered stays pinned: it is resident, and can neither be swapped nor be given back; whoever wants to give pages back must end the
+ * registration first, for the kernel would go on writing to the old ones. So memory is registered piece by piece, each before the first
+ * read into it: what is never read into costs nothing, neither memory nor the time of touching it.
  */
 #define _GNU_SOURCE /* liburing.h needs it under -std=c11 */
 #include "disk/fixed.h"
@@ -13,8 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define PIECE_BYTES (UINT64_C(1) << 30)
-enum { MAX_FILES = 256, MAX_PIECES = 1024 /* what older kernels take */ };
+enum { MAX_FILES = 256, MAX_PIECES = 16384 /* what the kernel takes; pieces beyond are read into without */ };
 
 void fixed_start(Fixed *f, struct io_uring *ring) {
     int none[MAX_FILES];
@@ -30,56 +29,72 @@ void fixed_add_file(Fixed *f, struct io_uring *ring, DiskFile *file) {
     file->fixed = ++f->n_files;
 }
 
-static void refuse(Fixed *f, uint64_t bytes, int failure) {
-    char need[32], limit[32];
+/* Said once; what is registered already stays so. */
+static void refuse(Fixed *f, int failure) {
+    char all[32], have[32], limit[32];
     struct rlimit locked;
-    if (f->refused) return;
-    f->refused = true;
-    if (failure == ENOMEM && getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && (uint64_t)locked.rlim_cur < bytes)
-        log_note("io_uring: memory for reads is not registered: %s are needed and the limit of locked memory is %s; it works without; to "
-                 "save some CPU time raise it with ulimit -l", format_size(bytes, need), format_size((uint64_t)locked.rlim_cur, limit));
+    f->full = true;
+    if (f->said) return;
+    f->said = true;
+    format_size(f->n_pieces * f->piece_bytes, all);
+    format_size(f->n_registered * f->piece_bytes, have);
+    if (failure == ENOMEM && getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && (uint64_t)locked.rlim_cur < f->n_pieces * f->piece_bytes)
+        log_note("io_uring: of the memory for reads %s of %s are registered, because the limit of locked memory is %s; it works without; "
+                 "to save some CPU time raise it with ulimit -l", have, all, format_size((uint64_t)locked.rlim_cur, limit));
     else
-        log_note("io_uring: memory for reads is not registered: %s for %s; it works without, with a little more CPU time",
-                 strerror(failure), format_size(bytes, need));
+        log_note("io_uring: of the memory for reads %s of %s are registered: %s; it works without, with a little more CPU time", have,
+                 all, strerror(failure));
 }
 
-bool fixed_memory(Fixed *f, struct io_uring *ring, void *memory, uint64_t bytes) {
+void fixed_memory(Fixed *f, struct io_uring *ring, void *memory, uint64_t piece_bytes, uint32_t n) {
     if (f->memory) (void)io_uring_unregister_buffers(ring);
+    mem_free(f->registered);
+    f->registered = NULL;
     f->memory = NULL;
-    f->bytes = 0;
-    if (!memory || bytes == 0) return true;
-    uint64_t n = (bytes + PIECE_BYTES - 1) / PIECE_BYTES;
-    struct iovec *pieces = n <= MAX_PIECES ? MEM_NEW(struct iovec, (size_t)n) : NULL;
-    int failure = n <= MAX_PIECES ? ENOMEM : E2BIG;
-    if (pieces) {
-        for (uint64_t i = 0, at = 0; i < n; i++, at += PIECE_BYTES) {
-            pieces[i].iov_base = (char *)memory + at;
-            pieces[i].iov_len = (size_t)(bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES);
-        }
-        failure = -io_uring_register_buffers(ring, pieces, (unsigned)n);
-        mem_free(pieces);
-    }
-    if (failure) {
-        refuse(f, bytes, failure);
-        return false;
-    }
-    f->memory = memory;
-    f->bytes = bytes;
+    f->n_pieces = f->n_registered = 0;
+    f->full = false;
+    if (!memory || piece_bytes == 0 || n == 0) return;
+    f->piece_bytes = piece_bytes;
+    f->n_pieces = n < MAX_PIECES ? n : MAX_PIECES;
+    f->registered = MEM_NEW(uint8_t, f->n_pieces);
+    int failure = f->registered ? -io_uring_register_buffers_sparse(ring, f->n_pieces) : ENOMEM;
+    if (failure) refuse(f, failure);
+    else f->memory = memory;
+}
+
+static bool register_piece(Fixed *f, struct io_uring *ring, uint32_t piece) {
+    struct iovec where = {.iov_base = f->memory + piece * f->piece_bytes, .iov_len = (size_t)f->piece_bytes};
+    int done = f->full ? 0 : io_uring_register_buffers_update_tag(ring, piece, &where, NULL, 1);
+    if (done < 0) refuse(f, -done);
+    if (done != 1) return false;
+    f->registered[piece] = 1;
+    f->n_registered++;
     return true;
 }
 
-/* The piece that a range lies in as a whole; false: none does. */
-static bool find_piece(const Fixed *f, const Range *range, int *piece) {
-    if (!f->memory) return false;
-    uintptr_t at = (uintptr_t)range->dst - (uintptr_t)f->memory; /* huge where dst lies before it */
-    if (at >= f->bytes || range->bytes > f->bytes - at) return false;
-    *piece = (int)(at / PIECE_BYTES);
-    return (at + range->bytes - 1) / PIECE_BYTES == at / PIECE_BYTES;
+void fixed_forget(Fixed *f, struct io_uring *ring, const void *piece) {
+    if (!f->memory) return;
+    uint64_t number = ((uintptr_t)piece - (uintptr_t)f->memory) / f->piece_bytes; /* huge where it lies before */
+    if (number >= f->n_pieces || !f->registered[number]) return;
+    struct iovec nothing = {NULL, 0};
+    (void)io_uring_register_buffers_update_tag(ring, (unsigned)number, &nothing, NULL, 1);
+    f->registered[number] = 0;
+    f->n_registered--;
 }
 
-void fixed_prepare(const Fixed *f, struct io_uring_sqe *sqe, const DiskFile *file, const Range *range) {
-    int fd = file->fixed ? (int)file->fixed - 1 : file->os.fd, piece;
-    if (find_piece(f, range, &piece)) io_uring_prep_read_fixed(sqe, fd, range->dst, range->bytes, range->offset, piece);
+/* The piece that a range lies in as a whole; false: none does, or it could not be registered. */
+static bool find_piece(Fixed *f, struct io_uring *ring, const Range *range, uint32_t *piece) {
+    if (!f->memory) return false;
+    uintptr_t at = (uintptr_t)range->dst - (uintptr_t)f->memory; /* huge where dst lies before it */
+    if (at >= f->n_pieces * f->piece_bytes || range->bytes > f->piece_bytes - at % f->piece_bytes) return false;
+    *piece = (uint32_t)(at / f->piece_bytes);
+    return f->registered[*piece] || register_piece(f, ring, *piece);
+}
+
+void fixed_prepare(Fixed *f, struct io_uring *ring, struct io_uring_sqe *sqe, const DiskFile *file, const Range *range) {
+    int fd = file->fixed ? (int)file->fixed - 1 : file->os.fd;
+    uint32_t piece;
+    if (find_piece(f, ring, range, &piece)) io_uring_prep_read_fixed(sqe, fd, range->dst, range->bytes, range->offset, (int)piece);
     else io_uring_prep_read(sqe, fd, range->dst, range->bytes, range->offset);
     if (file->fixed) io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
 }

@@ -69,7 +69,7 @@ static void prepare(Disk *d, Uring *u) {
     while (u->queue.running < (uint32_t)d->config.depth && io_uring_sq_space_left(&u->ring) > 0 && queue_take(&u->queue, d, &number)) {
         struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
         Range range = request_range(&d->requests[number]);
-        fixed_prepare(&u->fixed, sqe, d->requests[number].file, &range);
+        fixed_prepare(&u->fixed, &u->ring, sqe, d->requests[number].file, &range);
         io_uring_sqe_set_data64(sqe, number);
         list_put(&u->prepared, d->requests, number);
     }
@@ -124,7 +124,7 @@ static void uring_stop(Disk *d) {
         io_uring_cqe_seen(&u->ring, cqe);
         u->with_kernel--;
     }
-    (void)fixed_memory(&u->fixed, &u->ring, NULL, 0); /* now: leaving the ring would give it back some time later */
+    fixed_memory(&u->fixed, &u->ring, NULL, 0, 0); /* now: leaving the ring would give it back some time later */
     io_uring_queue_exit(&u->ring);
     mem_free(u);
     d->backend_state = NULL;
@@ -171,7 +171,7 @@ static const DiskFile *uring_oldest(const Disk *d) {
 static void uring_count(const Disk *d, DiskInfo *info) {
     const Uring *u = d->backend_state;
     queue_count(&u->queue, info);
-    info->registered = u->fixed.memory != NULL;
+    info->registered_bytes = u->fixed.n_registered * u->fixed.piece_bytes;
 }
 
 static ErrCode uring_opened(Disk *d, DiskFile *file, Err *err) {
@@ -181,11 +181,17 @@ static ErrCode uring_opened(Disk *d, DiskFile *file, Err *err) {
     return ERR_OK;
 }
 
-static void uring_memory(Disk *d, void *memory, uint64_t bytes) {
+static void uring_memory(Disk *d, void *memory, uint64_t piece_bytes, uint32_t n) {
     Uring *u = d->backend_state;
-    (void)fixed_memory(&u->fixed, &u->ring, memory, bytes);
+    fixed_memory(&u->fixed, &u->ring, memory, piece_bytes, n);
+}
+
+static void uring_forget(Disk *d, const void *piece) {
+    Uring *u = d->backend_state;
+    fixed_forget(&u->fixed, &u->ring, piece);
 }
 
 const Backend backend_uring = {.name = "uring", .default_depth = 128, .start = uring_start, .stop = uring_stop, .push = uring_push,
                                .pull = uring_pull, .cancel = uring_cancel, .promote = uring_promote, .oldest = uring_oldest,
-                               .count = uring_count, .opened = uring_opened, .memory = uring_memory};
+                               .count = uring_count, .opened = uring_opened, .memory = uring_memory,
+                               .forget = uring_forget};

@@ -59,6 +59,9 @@ static inline int32_t record_of(const Store *s, int32_t expert) { return s->want
 static inline uint64_t read_tag(int32_t slot, int read) { return (uint64_t)slot * STORE_PARTS + (uint64_t)read; }
 static inline int32_t slot_record(const Store *s, int32_t slot) { return cache_record(s->slots.cache, slot); }
 
+/* Names the slots to the disk, none of them registered yet, or no longer. */
+static inline void store_register(Store *s) { disk_register(s->config.disk, s->base, s->slot_bytes, s->slots.n); }
+
 /* Starts the reads of waiting entries for as many as there are free slots and room in the disk's queue. */
 void store_start_reads(Store *s);
 /* Reads once more what a held slot lacks of its record and no read is bringing. */

@@ -70,10 +70,11 @@ static ErrCode make_slab(Store *s, size_t n_records, Err *err) {
     s->slab_bytes = n * s->slot_bytes + alignment;
     s->slab = os_pages_new(s->slab_bytes, err);
     if (!s->slab) return ERR_MEMORY;
-    disk_register(c->disk, s->slab, s->slab_bytes);
     s->base = s->slab + (alignment - (uintptr_t)s->slab % alignment) % alignment;
     CacheConfig cache = cache_config(c, (uint32_t)n);
-    return slots_init(&s->slots, &cache, c->hint_slots, err);
+    ErrCode code = slots_init(&s->slots, &cache, c->hint_slots, err);
+    if (!code) store_register(s);
+    return code;
 }
 
 static ErrCode set_up(Store *s, const StoreConfig *config, Err *err) {
@@ -112,7 +113,7 @@ void store_free(Store *s) {
     if (!s) return;
     store_drop(s); /* reads in flight would write into memory that is gone */
     slots_free(&s->slots);
-    if (s->slab) disk_register(s->config.disk, NULL, 0);
+    if (s->slab) disk_register(s->config.disk, NULL, 0, 0);
     os_pages_free(s->slab, s->slab_bytes);
     mem_free(s->want.entries);
     mem_free(s->want.ready);
