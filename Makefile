@@ -16,14 +16,18 @@ WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pr
 STRICT    = $(if $(TIDY),-Werror $(if $(findstring src/os/,$<)$(findstring src/kernels/,$<),,-Wpedantic))
 CFLAGS   := -std=c11 $(O) -g $(WARN) -ffp-contract=off -fno-math-errno -pthread -D_FILE_OFFSET_BITS=64 -Iinclude -Isrc -Itests $(EXTRA_CFLAGS)
 LDFLAGS  := -pthread $(EXTRA_LDFLAGS)
-# the vector kernels are for x86-64; elsewhere, or with `make X86=`, the library has the scalar ones alone
-X86      := $(findstring x86_64,$(shell $(CC) -dumpmachine))
-CFLAGS   += $(if $(X86),-DKERNELS_HAVE_AVX2)
+# the vector kernels are for x86-64 and AArch64; elsewhere, or with `make X86= ARM=`, the library has the scalar ones alone
+MACHINE  := $(shell $(CC) -dumpmachine)
+X86      := $(findstring x86_64,$(MACHINE))
+ARM      := $(findstring aarch64,$(MACHINE))
+CFLAGS   += $(if $(X86),-DKERNELS_HAVE_AVX2) $(if $(ARM),-DKERNELS_HAVE_NEON)
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 
 CLI_SRC  := $(sort $(wildcard src/cli/*.c))
-LIB_SRC  := $(sort $(filter-out $(CLI_SRC) $(if $(X86),,%_avx2.c %_avx512.c),$(wildcard src/*/*.c)))
+ROOMS    := *
+OTHERS   := $(if $(X86),,%_avx2.c %_avx512.c) $(if $(ARM),,%_neon.c)
+LIB_SRC  := $(sort $(filter-out $(CLI_SRC) $(OTHERS),$(wildcard $(ROOMS:%=src/%/*.c))))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(BUILD)/obj/%.o)
 # the model that answers without -m: a whole GGUF file in a section of its own
@@ -34,7 +38,7 @@ TEST_SRC := $(sort $(wildcard tests/*/test_*.c))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 
-.PHONY: all help clean deps deps-tidy demo man test check-kernels asan tsan soak tidy objects clang-tidy fidelity experiments
+.PHONY: all help clean deps deps-tidy deps-arm demo man test check-kernels check-neon asan tsan soak tidy objects clang-tidy fidelity experiments
 .SECONDARY:
 
 all: $(BUILD)/sluice $(BUILD)/libsluice.a
@@ -50,6 +54,7 @@ help:
 ## make soak       minutes of decoding on bad disks with a tiny cache: no wrong bit, no leak (SOAK_TOKENS=150000 SOAK_SEED=1)
 ## make tidy       the laws of the house: floors, warnings as errors with gcc and clang, static analysis
 ## make check-kernels  every rung of the arithmetic against the scalar one, bit for bit (build/check-kernels --bench: speeds)
+## make check-neon     the same for the NEON rung, compiled here for AArch64 and run in an emulator
 ## make man        docs/sluice.1 from the option table
 ## make deps       install the libraries from the distribution
 
@@ -58,6 +63,7 @@ help:
 # ISA flags belong to the files of that rung alone: the binary runs on any CPU and chooses at start.
 $(BUILD)/obj/src/kernels/%_avx2.o $(BUILD)/obj/src/kernels/%_avx2.checked: ISA := -mavx2 -mfma -mf16c
 $(BUILD)/obj/src/kernels/%_avx512.o $(BUILD)/obj/src/kernels/%_avx512.checked: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
+$(BUILD)/obj/src/kernels/%_neon.o $(BUILD)/obj/src/kernels/%_neon.checked: ISA := -march=armv8.2-a+dotprod
 
 $(BUILD)/obj/%.o: %.c Makefile | deps
 	@mkdir -p $(@D)
@@ -84,6 +90,9 @@ deps:
 deps-tidy:
 	@tools/deps.sh --tidy
 
+deps-arm:
+	@tools/deps.sh --arm
+
 # made from the option table, like --help; tests/cli notices when it is old
 man: $(BUILD)/sluice
 	$(BUILD)/sluice --man > docs/sluice.1
@@ -101,6 +110,12 @@ check-kernels: $(BUILD)/check-kernels
 
 $(BUILD)/check-kernels: $(BUILD)/obj/tools/check_kernels.o $(BUILD)/obj/tests/support/rungs.o $(BUILD)/libsluice.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+# The rooms that need nothing but a C library, for AArch64. xxhash.h, which base/ includes, is the same on every machine.
+check-neon: deps deps-arm
+	@$(MAKE) --no-print-directory CC="$(filter ccache,$(CC)) aarch64-linux-gnu-gcc" BUILD=$(BUILD)/arm64 ROOMS="base os quant kernels" \
+	    PKGS= TIDY=1 EXTRA_CFLAGS="-idirafter /usr/include" EXTRA_LDFLAGS=-static $(BUILD)/arm64/check-kernels
+	@tools/check_neon.sh $(BUILD)/arm64/check-kernels
 
 asan:
 	@$(MAKE) --no-print-directory test BUILD=build/asan O=-O1 \

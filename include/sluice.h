@@ -79,7 +79,7 @@ typedef struct sluice_options {
     int cache_slots;          /* experts kept in memory; 0: as many as the budget allows */
     uint64_t text_bytes;      /* memory kept for tokenising one text, see sluice_text_memory; 0: enough for ordinary prompts */
     bool precise;             /* f32 activations everywhere; slower, for checks */
-    const char *cpu;          /* "auto", "scalar", "avx2", "avx512" */
+    const char *cpu;          /* "auto", "scalar", "avx2", "avx512", "neon" */
     const char *io;           /* "auto" (what was measured to be fastest), "threads", "uring" */
     const char *direct;       /* "auto" (the same), "on", "off" */
     const char *kv;           /* "f32" (default), "f16" */

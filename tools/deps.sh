@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes sure the distribution's libraries are there; installs what is missing with the system's package manager and prints the
-# exact command first. `deps.sh --tidy` does the same for the tools of `make tidy`.
+# exact command first. `deps.sh --tidy` does the same for the tools of `make tidy`, `deps.sh --arm` for the compiler and the emulator
+# of `make check-neon`.
 set -eu
 
 debian_name() {
@@ -17,6 +18,9 @@ if [ "${1:-}" = --tidy ]; then
     for tool in gcc clang clang-tidy cppcheck; do
         command -v $tool >/dev/null 2>&1 || missing="$missing $tool"
     done
+elif [ "${1:-}" = --arm ]; then
+    command -v aarch64-linux-gnu-gcc >/dev/null 2>&1 || missing="$missing gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+    command -v qemu-aarch64-static >/dev/null 2>&1 || missing="$missing qemu-user-static"
 else
     if ! command -v pkg-config >/dev/null 2>&1; then
         missing="$missing pkg-config"

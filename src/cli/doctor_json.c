@@ -12,10 +12,10 @@ static json_t *text_or_null(const char *s) { return s[0] ? json_text(s, strlen(s
 static json_t *cpu_json(const Doctor *d) {
     const LabFacts *f = &d->facts;
     unsigned flags = os_cpu_flags();
-    return json_pack("{s:s,s:s,s:b,s:b,s:i,s:o,s:o,s:o,s:f}", "name", f->cpu, "rung", d->profile.rung, "avx2", (flags & OS_CPU_AVX2) != 0,
-                     "avx512", (flags & OS_CPU_AVX512) != 0, "threads", d->profile.machine.threads, "quota_cpus",
-                     f->quota_cpus > 0 ? json_real(f->quota_cpus) : json_null(), "governor", text_or_null(f->governor), "kernel",
-                     text_or_null(f->kernel), "load", f->load);
+    return json_pack("{s:s,s:s,s:b,s:b,s:b,s:i,s:o,s:o,s:o,s:f}", "name", f->cpu, "rung", d->profile.rung,
+                     "avx2", (flags & OS_CPU_AVX2) != 0, "avx512", (flags & OS_CPU_AVX512) != 0, "neon", (flags & OS_CPU_NEON) != 0,
+                     "threads", d->profile.machine.threads, "quota_cpus", f->quota_cpus > 0 ? json_real(f->quota_cpus) : json_null(),
+                     "governor", text_or_null(f->governor), "kernel", text_or_null(f->kernel), "load", f->load);
 }
 
 static json_t *memory_json(const LabFacts *f) {

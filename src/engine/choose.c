@@ -9,7 +9,7 @@ enum { MAX_CHUNK = 1 << 16 };
 ErrCode engine_choose_kernels(sluice_model *m, const char *name, Err *err) {
     KernelsRung rung;
     if (!kernels_rung_from_name(name ? name : "auto", &rung))
-        return err_set(err, ERR_USAGE, "--cpu %s: no such instruction set; choose auto, scalar, avx2 or avx512", name);
+        return err_set(err, ERR_USAGE, "--cpu %s: no such instruction set; choose auto, scalar, avx2, avx512 or neon", name);
     m->kernels = kernels_get(rung);
     if (!m->kernels)
         return err_set(err, ERR_UNSUPPORTED, "--cpu %s: this CPU or this build has no such kernels; --cpu auto takes %s", name,

@@ -1,7 +1,7 @@
 /* kernels: the arithmetic. Knows no model.
  *
- * What this is    a table of functions, one column per rung of the ladder (scalar < avx2 < ...), chosen once by CPU flags.
- *                 scalar is the truth: every rung gives the same bits.
+ * What this is    a table of functions, one column per rung of the ladder (scalar < avx2 < ... on x86-64, scalar < neon on
+ *                 AArch64), chosen once by CPU flags. scalar is the truth: every rung gives the same bits.
  * Who owns what   nothing; every array is the caller's.
  * What may fail   nothing.
  * Threads         all functions are pure; callers split rows, heads or tokens over threads.
@@ -22,7 +22,7 @@
 
 enum { KERNELS_KEY_BLOCK = 64, KERNELS_ACT_BLOCK = 32 };
 
-typedef enum KernelsRung { KERNELS_SCALAR, KERNELS_AVX2, KERNELS_AVX512, KERNELS_RUNG_COUNT } KernelsRung;
+typedef enum KernelsRung { KERNELS_SCALAR, KERNELS_AVX2, KERNELS_AVX512, KERNELS_NEON, KERNELS_RUNG_COUNT } KernelsRung;
 
 /* A row of activations in the form the matrix kernels take. Quantised once per matrix input and shared by all matrices that
  * read it. Blocks of 32: value = scale[b] * q[32 b + i]. */
@@ -96,7 +96,7 @@ typedef struct Kernels {
 
 /* The best rung this CPU has, or a lower one on request; NULL: the CPU or the build lacks it. KERNELS_RUNG_COUNT: the best. */
 const Kernels *kernels_get(KernelsRung highest);
-bool kernels_rung_from_name(const char *name, KernelsRung *rung); /* "scalar", "avx2", "avx512", "auto" (= the best) */
+bool kernels_rung_from_name(const char *name, KernelsRung *rung); /* "scalar", "avx2", "avx512", "neon", "auto": the best */
 
 /* Does matmul use quantised activations for this type (all block types but NVFP4)? The others take x in any case. */
 bool kernels_has_integer(QuantType type);

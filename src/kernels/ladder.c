@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* NULL: this CPU or this build is without. KERNELS_HAVE_AVX2 comes from the Makefile. */
+/* NULL: this CPU or this build is without. KERNELS_HAVE_... come from the Makefile. */
 static const Kernels *avx2_or_null(void) {
 #ifdef KERNELS_HAVE_AVX2
     if (os_cpu_flags() & OS_CPU_AVX2) return kernels_avx2_table();
@@ -14,20 +14,28 @@ static const Kernels *avx2_or_null(void) {
     return NULL;
 }
 
+static const Kernels *neon_or_null(void) {
+#ifdef KERNELS_HAVE_NEON
+    if (os_cpu_flags() & OS_CPU_NEON) return kernels_neon_table();
+#endif
+    return NULL;
+}
+
 const Kernels *kernels_get(KernelsRung highest) {
     codebook_init();
-    const Kernels *avx2 = avx2_or_null();
+    const Kernels *avx2 = avx2_or_null(), *neon = neon_or_null();
     switch (highest) {
     case KERNELS_SCALAR: return kernels_scalar_table();
     case KERNELS_AVX2: return avx2;
     case KERNELS_AVX512: return NULL; /* no such rung in this build */
+    case KERNELS_NEON: return neon;
     case KERNELS_RUNG_COUNT: break;
     }
-    return avx2 ? avx2 : kernels_scalar_table();
+    return avx2 ? avx2 : neon ? neon : kernels_scalar_table();
 }
 
 bool kernels_rung_from_name(const char *name, KernelsRung *rung) {
-    static const char *const names[] = {"scalar", "avx2", "avx512", "auto"};
+    static const char *const names[] = {"scalar", "avx2", "avx512", "neon", "auto"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         if (strcmp(name, names[i]) != 0) continue;
         *rung = (KernelsRung)i;

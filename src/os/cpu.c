@@ -9,6 +9,8 @@ static bool has_f16c(void) {
     unsigned a, b, c, d;
     return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 unsigned os_cpu_flags(void) {
@@ -19,6 +21,8 @@ unsigned os_cpu_flags(void) {
     if ((flags & OS_CPU_AVX2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni"))
         flags |= OS_CPU_AVX512;
+#elif defined(__aarch64__)
+    if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) flags |= OS_CPU_NEON;
 #endif
     return flags;
 }

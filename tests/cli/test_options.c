@@ -78,7 +78,7 @@ static void usage_errors_name_what_is_wrong(void **state) {
     expect_usage("$S run --seed 99999999999999999999", "out of range");
     expect_usage("$S run --top-p 1.01", "--top-p 1.01 is out of range: 0 to 1");
     expect_usage("$S run --temp nan", "--temp wants a number");
-    expect_usage("$S run --cpu sse", "--cpu wants scalar, avx2, avx512 or auto, not 'sse'");
+    expect_usage("$S run --cpu sse", "--cpu wants scalar, avx2, avx512, neon or auto, not 'sse'");
     expect_usage("$S run --stats=perhaps", "--stats wants on or off");
     expect_usage("$S run --quiet --verbose -p x", "exclude each other");
     expect_usage("$S run -p x -f y", "-p and -f exclude each other");

@@ -48,12 +48,14 @@ static void the_ladder_has_its_rungs(void **state) {
     assert_true(kernels_rung_from_name("scalar", &rung) && rung == KERNELS_SCALAR);
     assert_true(kernels_rung_from_name("avx2", &rung) && rung == KERNELS_AVX2);
     assert_true(kernels_rung_from_name("avx512", &rung) && rung == KERNELS_AVX512);
+    assert_true(kernels_rung_from_name("neon", &rung) && rung == KERNELS_NEON);
     assert_true(kernels_rung_from_name("auto", &rung) && rung == KERNELS_RUNG_COUNT);
     assert_false(kernels_rung_from_name("mmx", &rung));
     assert_string_equal(kernels_get(KERNELS_SCALAR)->name, "scalar");
     const Kernels *best = kernels_get(KERNELS_RUNG_COUNT), *avx2 = kernels_get(KERNELS_AVX2);
     assert_non_null(best);
     if (avx2) assert_true(best->rung >= KERNELS_AVX2);
+    assert_false(avx2 && kernels_get(KERNELS_NEON)); /* a build is for one kind of CPU */
 }
 
 static void dot_and_axpy_are_close_to_exact(void **state) {

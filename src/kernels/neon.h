@@ -1,0 +1,101 @@
+/* Inside the kernels room: what the files of the NEON rung share. Included by *_neon.c and *_i8mm.c only.
+ *
+ * The 32 lanes of a sum are eight vectors of four; tails are brought to whole vectors with zeros, as the order of sums says. */
+#ifndef KERNELS_NEON_H
+#define KERNELS_NEON_H
+
+#include "kernels/group.h"
+#include "kernels/poly.h"
+#include "kernels/rungs.h"
+
+#include <arm_neon.h>
+#include <string.h>
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* The 32 lanes of one sum: v[j] holds lanes 4j .. 4j + 3. */
+typedef struct Lanes {
+    float32x4_t v[8];
+} Lanes;
+
+/* 4 -> 2 -> 1 */
+ALWAYS_INLINE float neon_fold4(float32x4_t v) { return vpadds_f32(vadd_f32(vget_low_f32(v), vget_high_f32(v))); }
+
+/* 32 -> 16 -> 8 -> 4 -> ... */
+ALWAYS_INLINE float neon_fold32(Lanes a) {
+    UNROLL for (size_t j = 0; j < 4; j++) a.v[j] = vaddq_f32(a.v[j], a.v[j + 4]);
+    UNROLL for (size_t j = 0; j < 2; j++) a.v[j] = vaddq_f32(a.v[j], a.v[j + 2]);
+    return neon_fold4(vaddq_f32(a.v[0], a.v[1]));
+}
+
+/* Eight elements i .. i + 7 of an array of f32, f16 or bf16 (as bytes: weights stand at any address), as f32. */
+ALWAYS_INLINE float32x4x2_t neon_load8(QuantType type, const void *p, size_t i) {
+    const uint8_t *at = (const uint8_t *)p + (type == QUANT_F32 ? 4 : 2) * i;
+    if (type == QUANT_F32) return (float32x4x2_t){{vreinterpretq_f32_u8(vld1q_u8(at)), vreinterpretq_f32_u8(vld1q_u8(at + 16))}};
+    uint16x8_t half = vreinterpretq_u16_u8(vld1q_u8(at));
+    if (type == QUANT_F16) {
+        float16x8_t f = vreinterpretq_f16_u16(half);
+        return (float32x4x2_t){{vcvt_f32_f16(vget_low_f16(f)), vcvt_high_f32_f16(f)}};
+    }
+    return (float32x4x2_t){{vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(half), 16)), vreinterpretq_f32_u32(vshll_high_n_u16(half, 16))}};
+}
+
+ALWAYS_INLINE float32x4_t neon_power_of_two(int32x4_t n) {
+    return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23));
+}
+
+/* poly_exp, poly_sigmoid and poly_silu of poly.h on four values. */
+ALWAYS_INLINE float32x4_t neon_exp(float32x4_t x) {
+    x = vminq_f32(vdupq_n_f32(EXP_MAX), x); /* a NaN comes through */
+    x = vmaxq_f32(vdupq_n_f32(EXP_MIN), x);
+    float32x4_t rounded = vfmaq_f32(vdupq_n_f32(EXP_ROUND), x, vdupq_n_f32(EXP_LOG2E));
+    float32x4_t n = vsubq_f32(rounded, vdupq_n_f32(EXP_ROUND));
+    float32x4_t r = vfmsq_f32(x, n, vdupq_n_f32(EXP_LN2_HIGH));
+    r = vfmsq_f32(r, n, vdupq_n_f32(EXP_LN2_LOW));
+    float32x4_t q = vfmaq_f32(vdupq_n_f32(EXP_C5), vdupq_n_f32(EXP_C6), r);
+    q = vfmaq_f32(vdupq_n_f32(EXP_C4), q, r);
+    q = vfmaq_f32(vdupq_n_f32(EXP_C3), q, r);
+    q = vfmaq_f32(vdupq_n_f32(EXP_C2), q, r);
+    float32x4_t p = vaddq_f32(vfmaq_f32(r, vmulq_f32(q, r), r), vdupq_n_f32(1.0f));
+    int32x4_t k = vsubq_s32(vreinterpretq_s32_f32(rounded), vdupq_n_s32((int32_t)EXP_ROUND_BITS));
+    int32x4_t half = vshrq_n_s32(k, 1);
+    return vmulq_f32(vmulq_f32(p, neon_power_of_two(half)), neon_power_of_two(vsubq_s32(k, half)));
+}
+
+ALWAYS_INLINE float32x4_t neon_sigmoid(float32x4_t x) {
+    const float32x4_t one = vdupq_n_f32(1.0f);
+    return vdivq_f32(one, vaddq_f32(one, neon_exp(vnegq_f32(x))));
+}
+
+ALWAYS_INLINE float32x4_t neon_silu(float32x4_t x) { return vmulq_f32(x, neon_sigmoid(x)); }
+
+/* vector_neon.c */
+void kernels_neon_axpy(float *y, const float *x, float s, size_t n);
+void kernels_neon_scale(float *y, const float *a, float s, size_t n);
+void kernels_neon_add(float *y, const float *x, size_t n);
+void kernels_neon_rms_norm(float *y, const float *x, const float *w, float eps, size_t n);
+void kernels_neon_l2_norm(float *y, const float *x, float eps, float s, size_t n);
+void kernels_neon_silu_mul(float *y, const float *gate, const float *up, size_t n);
+void kernels_neon_sigmoid_mul(float *y, const float *g, size_t n);
+float kernels_neon_exp_sum(float *x, float shift, size_t n);
+float kernels_neon_max(const float *x, size_t n);
+void kernels_neon_rope(float *head, const float *cos, const float *sin, size_t rot);
+
+/* dot_neon.c: out[t] = the dot product of n elements of w (f32, f16 or bf16) with x[t], t < n_x */
+float kernels_neon_dot(const float *a, const float *b, size_t n);
+void kernels_neon_dots(QuantType type, const void *w, const float *const *x, size_t n_x, size_t n, float *out);
+
+/* mix_neon.c */
+void kernels_neon_conv_silu(float *y, const float *x, float *state, const float *w, size_t n, size_t width);
+void kernels_neon_delta_rule(float *S, const float *q, const float *k, const float *v, float decay, float beta, float *o, float *tmp,
+                             size_t dk, size_t dv);
+/* attention_neon.c */
+void kernels_neon_attention(const float *q, const void *keys, const void *values, QuantType kv_type, size_t stride_k,
+                            size_t stride_v, size_t n_keys, size_t dim, size_t dim_v, float *o, float *scratch);
+
+#endif

@@ -1,0 +1,26 @@
+/* The NEON rung (with the dot product of bytes): the same bits as the scalar one, four lanes at a time. */
+#include "kernels/neon.h"
+
+const Kernels *kernels_neon_table(void) {
+    static const Kernels table = {
+        .name = "neon",
+        .rung = KERNELS_NEON,
+        .dot = kernels_neon_dot,
+        .axpy = kernels_neon_axpy,
+        .scale = kernels_neon_scale,
+        .add = kernels_neon_add,
+        .matmul = kernels_scalar_matmul,
+        .quantize = kernels_scalar_quantize,
+        .rms_norm = kernels_neon_rms_norm,
+        .l2_norm = kernels_neon_l2_norm,
+        .silu_mul = kernels_neon_silu_mul,
+        .sigmoid_mul = kernels_neon_sigmoid_mul,
+        .exp_sum = kernels_neon_exp_sum,
+        .max = kernels_neon_max,
+        .rope = kernels_neon_rope,
+        .conv_silu = kernels_neon_conv_silu,
+        .delta_rule = kernels_neon_delta_rule,
+        .attention = kernels_neon_attention,
+    };
+    return &table;
+}
