@@ -59,6 +59,8 @@ const OptionSpec option_table[] = {
     "another vocabulary size for --shape", NULL},
 {OPT_SKEW, 0, "skew", KIND_REAL, GROUP_COMMAND, CMD_SYNTH, CMD_ALL, false, "S", 0, 4,
     "how uneven the use of experts is: Zipf's exponent; 0 (default): uniform, the worst case for a cache; 1: as recorded traces", NULL},
+{OPT_MTP_LAYER, 0, "mtp-layer", KIND_FLAG, GROUP_COMMAND, CMD_SYNTH, CMD_ALL, false, NULL, 0, 0,
+    "with a draft (MTP) layer behind the others, as the downloads of Qwen3.5 have it", NULL},
 {OPT_FLOOR, 0, "floor", KIND_INT, GROUP_COMMAND, CMD_SIMULATE, CMD_ALL, false, "N", 0, 65536,
     "slots that a layer keeps against the others (default: the engine's own)", NULL},
 {OPT_DISK, 0, "disk", KIND_TEXT, GROUP_COMMAND, CMD_PLAN | CMD_SIMULATE, CMD_ALL, false, "RATE", 0, 0,

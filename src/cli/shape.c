@@ -38,6 +38,9 @@ ErrCode shape_options(const Options *o, ForgeOptions *out, Err *err) {
     out->shape = *shape;
     out->skew = opt_given(o, OPT_SKEW) ? o->value[OPT_SKEW].real : 0;
     out->seed = opt_given(o, OPT_SEED) ? (uint64_t)o->value[OPT_SEED].integer : 0;
+    out->mtp = opt_on(o, OPT_MTP_LAYER);
+    if (out->mtp && strcmp(shape->arch, "qwen35moe") != 0)
+        return err_set(err, ERR_USAGE, "--mtp-layer: only models of the Qwen3.5 family have one in their files, not %s", shape->name);
     if (out->layers > shape->layers)
         return err_set(err, ERR_USAGE, "--layers %u: %s has %u", out->layers, shape->name, shape->layers);
     ErrCode code = shape_type("--quant", opt_text(o, OPT_QUANT, "q4_k"), &out->experts, err);

@@ -39,6 +39,7 @@ typedef struct ForgeOptions {
     QuantType experts, dense;
     uint32_t layers, vocab; /* 0: those of the shape */
     double skew;           /* 0: uniform routing; else Zipf's exponent of the experts' popularity, and topics */
+    bool mtp;              /* with a draft (MTP) layer behind the trunk; qwen35moe only */
     uint64_t seed;
 } ForgeOptions;
 

@@ -92,7 +92,7 @@ static ErrCode add_full(const Adder *a) {
 static ErrCode add_layer(const Adder *a) {
     const ForgeShape *s = &a->f->o.shape;
     uint64_t h = s->hidden, inner = s->expert_inner, shared = s->shared_inner;
-    bool linear = s->lin_v_heads && (a->layer + 1) % FORGE_INTERVAL != 0;
+    bool linear = s->lin_v_heads && (a->layer + 1) % FORGE_INTERVAL != 0 && a->layer < s->layers;
     TRY(vector(a, "attn_norm.weight", FORGE_NORM, h, 0, 1));
     TRY(linear ? add_linear(a) : add_full(a));
     TRY(vector(a, s->lin_v_heads ? "post_attention_norm.weight" : "ffn_norm.weight", FORGE_NORM, h, 0, 1));
@@ -107,6 +107,17 @@ static ErrCode add_layer(const Adder *a) {
     return matrix(a, "ffn_down_shexp.weight", shared, h, a->branch);
 }
 
+/* The draft layer: one more full layer, and what brings the hidden state and the next token's embedding together. */
+static ErrCode add_mtp(Adder *a) {
+    const uint64_t h = a->f->o.shape.hidden;
+    a->layer = a->f->o.shape.layers;
+    TRY(add_layer(a));
+    TRY(matrix(a, "nextn.eh_proj.weight", 2 * h, h, 1));
+    TRY(vector(a, "nextn.enorm.weight", FORGE_NORM, h, 0, 1));
+    TRY(vector(a, "nextn.hnorm.weight", FORGE_NORM, h, 0, 1));
+    return vector(a, "nextn.shared_head_norm.weight", FORGE_NORM, h, 0, 1);
+}
+
 static ErrCode add_all(Forge *f, Err *err) {
     const ForgeShape *s = &f->o.shape;
     Adder a = {.f = f, .err = err, .branch = 1 / sqrt(2.0 * s->layers)};
@@ -115,7 +126,7 @@ static ErrCode add_all(Forge *f, Err *err) {
     TRY(add(f, UINT32_MAX, "output_norm.weight", FORGE_NORM, QUANT_F32, 1, s->hidden, 0, 0, err));
     TRY(add(f, UINT32_MAX, "output.weight", FORGE_HEAD, f->o.dense, token / sqrt((double)s->hidden), s->hidden, s->vocab, 0, err));
     for (a.layer = 0; a.layer < s->layers; a.layer++) TRY(add_layer(&a));
-    return ERR_OK;
+    return f->o.mtp ? add_mtp(&a) : ERR_OK;
 }
 
 /* ---- the header: see format/gguf.c for its grammar ---- */
@@ -195,7 +206,8 @@ static void put_keys(Keys *k, const ForgeOptions *o) {
     key_string(k, "general.name", name);
     key(k, "general.quantization_version", false, KIND_U32);
     put_u32(&k->bytes, 2);
-    key_u32(k, "block_count", s->layers);
+    key_u32(k, "block_count", s->layers + o->mtp);
+    if (o->mtp) key_u32(k, "nextn_predict_layers", 1);
     key_u32(k, "context_length", s->context);
     key_u32(k, "embedding_length", s->hidden);
     key_u32(k, "feed_forward_length", s->ffn ? s->ffn : s->expert_inner * s->top_k);

@@ -55,7 +55,7 @@ static ErrCode make_blocks(const Forge *f, double rms, uint64_t salt, uint64_t n
 /* A random order of the experts in each layer, and what their rank is worth. */
 static void make_popularity(const Forge *f, float *popularity) {
     const ForgeShape *s = &f->o.shape;
-    for (uint32_t l = 0; l < s->layers; l++, popularity += s->experts) {
+    for (uint32_t l = 0; l < s->layers + f->o.mtp; l++, popularity += s->experts) {
         ForgeRandom random;
         forge_random_seed(&random, forge_hash(f->o.seed, SALT_RANK, l));
         for (uint32_t e = 0; e < s->experts; e++) {
@@ -84,7 +84,7 @@ ErrCode forge_skew_new(Forge *f, Err *err) {
     k->topics = mem_new(FORGE_TOPICS, k->region_bytes);
     k->head_topics = mem_new(FORGE_TOPICS, k->region_bytes);
     k->constant_values = MEM_NEW(float, region);
-    k->popularity = MEM_NEW(float, (size_t)s->layers * s->experts);
+    k->popularity = MEM_NEW(float, ((size_t)s->layers + f->o.mtp) * s->experts);
     if (!k->constant || !k->topics || !k->head_topics || !k->constant_values || !k->popularity)
         return err_no_memory(err, (2 * FORGE_TOPICS + 1) * k->region_bytes, "the skew of the routers");
     double columns = (double)s->hidden, topic_rms = sqrt(topic_share * columns / (double)region);

@@ -1,10 +1,11 @@
 /* Draft tokens: the draft layer's numbers are the reference's, and whatever it guesses, every token's logits keep their bits. */
+#include "forge/forge.h"
 #include "support/make_model.h"
 #include "support/recording.h"
 #include "support/rig.h"
 #include "support/support.h"
 
-#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -232,6 +233,38 @@ static void a_model_without_the_layer_says_so(void **state) {
     assert_non_null(strstr(e.message, "choose auto, on or off"));
 }
 
+/* Every step runs two tokens here: uneven routing makes some guesses come true by chance. */
+static void a_synthetic_model_can_have_the_layer(void **state) {
+    (void)state;
+    Err err = {0};
+    char path[512];
+    ForgeOptions o = {.shape = *forge_shape("tiny-qwen35moe"), .experts = QUANT_Q4_K, .dense = QUANT_Q8_0, .skew = 1, .mtp = true};
+    Forge *f = forge_new(&o, &err);
+    snprintf(path, sizeof path, "%s/with-draft.gguf", temp_dir());
+    if (!f || forge_write(f, path, NULL, NULL, &err)) fail_msg("%s", err.text);
+    forge_free(f);
+    enum { VOCAB = 512, N = 40 };
+    static float logits[2][N][VOCAB];
+    for (int with = 0; with < 2; with++) {
+        sluice_options options = check_options(path);
+        options.mtp = with ? "on" : "off";
+        options.precise = false;
+        sluice_model *m = open_or_fail(&options);
+        sluice_session *s = sluice_session_new(m, NULL);
+        sluice_stats stats;
+        for (int t = 0; t < N; t++) {
+            int32_t id = t * 101 % VOCAB;
+            assert_int_equal(sluice_feed(s, &id, 1, NULL), SLUICE_OK);
+            memcpy(logits[with][t], sluice_logits(s), sizeof logits[with][t]);
+        }
+        sluice_get_stats(m, &stats);
+        assert_true(with ? stats.drafts >= N / 2 - 1 : stats.drafts == 0);
+        sluice_session_free(s);
+        sluice_close(m);
+    }
+    assert_memory_equal(logits[0], logits[1], sizeof logits[0]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_draft_layer_meets_the_reference),
@@ -240,6 +273,7 @@ int main(void) {
         cmocka_unit_test(sessions_take_turns),
         cmocka_unit_test(the_context_can_be_filled_to_its_end),
         cmocka_unit_test(auto_leaves_them_out_where_experts_are_streamed),
+        cmocka_unit_test(a_synthetic_model_can_have_the_layer),
         cmocka_unit_test(a_model_without_the_layer_says_so),
     };
     return run_group("drafts", tests, COUNT_OF(tests));
