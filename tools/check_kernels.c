@@ -33,8 +33,8 @@ typedef struct Bench {
     QuantType type;
     size_t tokens;
     uint8_t w[ROWS * N * 4];
-    float x[TOKENS][N], scale[TOKENS][N / KERNELS_ACT_BLOCK], y[TOKENS * ROWS], scratch[2 * N];
-    int8_t q[TOKENS][N];
+    float x[TOKENS][N], y[TOKENS * ROWS], scratch[2 * N];
+    KernelsActGroup groups[TOKENS][N / KERNELS_ACT_GROUP];
     KernelsActs acts[TOKENS];
     float keys[KEYS * HEAD], values[KEYS * HEAD], state[HEAD * HEAD];
     uint16_t half_keys[KEYS * HEAD], half_values[KEYS * HEAD];
@@ -47,7 +47,7 @@ static void run_exp_sum(Bench *b) {
     memcpy(b->scratch, b->x[0], sizeof b->x[0]);
     b->y[0] = b->k->exp_sum(b->scratch, 1.0f, N);
 }
-static void run_quantize(Bench *b) { b->k->quantize(b->x[0], b->q[0], b->scale[0], N); }
+static void run_quantize(Bench *b) { b->k->quantize(b->x[0], b->groups[0], 0, N); }
 static void run_conv_silu(Bench *b) { b->k->conv_silu(b->scratch, b->x[0], b->x[1], b->keys, N, 4); }
 static void run_delta_rule(Bench *b) {
     b->k->delta_rule(b->state, b->x[0], b->x[1], b->x[2], 0.9f, 0.001f, b->scratch, b->scratch + HEAD, HEAD, HEAD);
@@ -91,7 +91,7 @@ static void bench_matmul(Bench *b, const char *word) {
             bool quantised = i >= 2;
             b->tokens = i % 2 ? TOKENS : 1;
             if (quantised && !kernels_has_integer(b->type)) continue;
-            for (size_t j = 0; j < TOKENS; j++) b->acts[j] = (KernelsActs){b->x[j], quantised ? b->q[j] : NULL, b->scale[j]};
+            for (size_t j = 0; j < TOKENS; j++) b->acts[j] = (KernelsActs){b->x[j], quantised ? b->groups[j] : NULL};
             char name[64];
             snprintf(name, sizeof name, "matmul %s %s x%zu", traits->name, quantised ? "q" : "f32", b->tokens);
             report(b, name, word, run_matmul, (double)(ROWS * quant_row_bytes(b->type, N)), 2.0 * ROWS * N * (double)b->tokens);
@@ -104,7 +104,7 @@ static void bench_rung(Bench *b, const char *word) {
     report(b, "rms_norm 2048", word, run_rms_norm, 12.0 * N, 4.0 * N);
     report(b, "silu_mul 2048", word, run_silu_mul, 12.0 * N, N);
     report(b, "exp_sum 2048", word, run_exp_sum, 8.0 * N, N);
-    report(b, "quantize 2048", word, run_quantize, 5.0 * N, N);
+    report(b, "quantize 2048", word, run_quantize, 6.25 * N, N);
     report(b, "conv_silu 2048, width 4", word, run_conv_silu, 40.0 * N, 8.0 * N);
     report(b, "delta_rule 128 x 128", word, run_delta_rule, 8.0 * HEAD * HEAD, 7.0 * HEAD * HEAD);
     report(b, "attention f32 1024 keys", word, run_attention_f32, 8.0 * HEAD * KEYS, 4.0 * HEAD * KEYS);
@@ -113,14 +113,10 @@ static void bench_rung(Bench *b, const char *word) {
 }
 
 static int bench(const char *word) {
-    Bench *b = MEM_NEW(Bench, 1);
-    if (!b) {
-        fprintf(stderr, "check-kernels: out of memory (%zu bytes)\n", sizeof *b);
-        return 1;
-    }
+    static Bench all, *b = &all;
     for (size_t t = 0; t < TOKENS; t++) {
         for (size_t i = 0; i < N; i++) b->x[t][i] = rung_random();
-        kernels_get(KERNELS_SCALAR)->quantize(b->x[t], b->q[t], b->scale[t], N);
+        kernels_get(KERNELS_SCALAR)->quantize(b->x[t], b->groups[t], 0, N);
     }
     for (size_t i = 0; i < KEYS * HEAD; i++) {
         b->keys[i] = rung_random(), b->values[i] = rung_random();
@@ -128,7 +124,6 @@ static int bench(const char *word) {
     }
     for (KernelsRung rung = KERNELS_SCALAR; rung < KERNELS_RUNG_COUNT; rung++)
         if ((b->k = kernels_get(rung)) != NULL) bench_rung(b, word);
-    mem_free(b);
     return 0;
 }
 

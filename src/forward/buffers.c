@@ -19,18 +19,16 @@ static float *floats(Layout *l, uint64_t count) { return take(l, count, sizeof(f
 
 static void take_rows(Layout *l, Rows *r, const ForwardConfig *c, uint64_t count, uint32_t n) {
     r->n = n;
-    r->padded = (uint32_t)align_up(n, KERNELS_ACT_BLOCK);
+    r->n_groups = (uint32_t)kernels_act_groups(n);
     r->x = floats(l, count * n);
-    r->q = c->precise ? NULL : take(l, count * r->padded, 1);
-    r->scale = c->precise ? NULL : floats(l, count * r->padded / KERNELS_ACT_BLOCK);
+    r->groups = c->precise ? NULL : take(l, count * r->n_groups, sizeof *r->groups);
     r->acts = take(l, count, sizeof *r->acts);
 }
 
 static void bind_rows(Rows *r, uint64_t count) {
     for (uint64_t t = 0; t < count; t++) {
         r->acts[t].x = r->x + t * r->n;
-        r->acts[t].q = r->q ? r->q + t * r->padded : NULL;
-        r->acts[t].scale = r->q ? r->scale + t * (r->padded / KERNELS_ACT_BLOCK) : NULL;
+        r->acts[t].groups = r->groups ? r->groups + t * r->n_groups : NULL;
     }
 }
 

@@ -16,10 +16,7 @@ static void gate_up_task(void *arg, int task, int worker) {
     for (uint32_t t = 0; t < j->n; t++) {
         float *y = x + (uint64_t)t * inner + first;
         k->silu_mul(y, y, f->up + (uint64_t)t * inner + first, rows);
-        if (j->inner->q) {
-            uint64_t at = (uint64_t)(j->row + t) * j->inner->padded + first;
-            k->quantize(y, j->inner->q + at, j->inner->scale + at / KERNELS_ACT_BLOCK, rows);
-        }
+        forward_part_ready(f, j->inner, j->row + t, first, rows);
     }
 }
 

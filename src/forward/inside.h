@@ -8,13 +8,12 @@
 
 enum { CONV_BLOCK = 256 }; /* channels whose convolution state lies together: the unit of work of one task */
 
-/* The rows of a matrix input, one per token: f32 and, unless arithmetic is precise, its 8-bit blocks. */
+/* The rows of a matrix input, one per token: f32 and, unless arithmetic is precise, its 8-bit groups. */
 typedef struct Rows {
-    float *x;          /* [chunk][n] */
-    int8_t *q;         /* [chunk][padded]; NULL when precise */
-    float *scale;      /* [chunk][padded / 32] */
-    KernelsActs *acts; /* [chunk]: what the kernels take */
-    uint32_t n, padded;
+    float *x;                /* [chunk][n] */
+    KernelsActGroup *groups; /* [chunk][n_groups], zeros beyond n from the start; NULL when precise */
+    KernelsActs *acts;       /* [chunk]: what the kernels take */
+    uint32_t n, n_groups;
 } Rows;
 
 /* One token's use of one expert. */
@@ -145,8 +144,10 @@ static inline uint64_t forward_spent(Forward *f) {
 
 /* y[t][r] = row r of w . acts[t], for n tokens; rows are spread over the pool. */
 void forward_matmul(Forward *f, const ModelMat *w, const KernelsActs *acts, uint32_t n, float *y, uint64_t y_stride);
-/* Brings one row into the form of the kernels after its x was written. */
+/* Brings one row, or n elements of it from `first` on, into the form of the kernels after its x was written. first and n: multiples
+ * of a block of 32, but where the row ends. */
 void forward_row_ready(const Forward *f, Rows *rows, uint32_t token);
+void forward_part_ready(const Forward *f, Rows *rows, uint32_t token, uint32_t first, uint32_t n);
 /* in.x[t] = norm(x[t]) * weight for every token, ready for the kernels. */
 void forward_norm_in(Forward *f, const float *weight);
 /* x += mix */

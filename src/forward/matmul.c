@@ -28,11 +28,12 @@ void forward_matmul(Forward *f, const ModelMat *w, const KernelsActs *acts, uint
     os_pool_run(f->c.pool, (int)((w->rows + rows - 1) / rows), matmul_task, &job);
 }
 
-void forward_row_ready(const Forward *f, Rows *rows, uint32_t t) {
-    if (!rows->q) return;
-    f->c.kernels->quantize(rows->x + (uint64_t)t * rows->n, rows->q + (uint64_t)t * rows->padded,
-                           rows->scale + (uint64_t)t * (rows->padded / KERNELS_ACT_BLOCK), rows->n);
+void forward_part_ready(const Forward *f, Rows *rows, uint32_t t, uint32_t first, uint32_t n) {
+    if (!rows->groups) return;
+    f->c.kernels->quantize(rows->x + (uint64_t)t * rows->n + first, rows->groups + (uint64_t)t * rows->n_groups, first, n);
 }
+
+void forward_row_ready(const Forward *f, Rows *rows, uint32_t t) { forward_part_ready(f, rows, t, 0, rows->n); }
 
 typedef struct NormJob {
     Forward *f;

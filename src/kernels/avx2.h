@@ -75,15 +75,6 @@ ALWAYS_INLINE __m256 avx2_sigmoid(__m256 x) {
 
 ALWAYS_INLINE __m256 avx2_silu(__m256 x) { return _mm256_mul_ps(x, avx2_sigmoid(x)); }
 
-/* sums[s] = sum of q[16 s .. 16 s + 15], s < n_runs */
-ALWAYS_INLINE void avx2_sum_runs(const int8_t *q, size_t n_runs, int16_t *sums) {
-    for (size_t s = 0; s < n_runs; s++) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(q + 16 * s));
-        v = _mm_sad_epu8(_mm_xor_si128(v, _mm_set1_epi8((char)0x80)), _mm_setzero_si128()); /* of q + 128, in two halves */
-        sums[s] = (int16_t)(_mm_cvtsi128_si32(v) + _mm_extract_epi16(v, 4) - 16 * 128);
-    }
-}
-
 /* vector_avx2.c */
 float kernels_avx2_dot(const float *a, const float *b, size_t n);
 void kernels_avx2_axpy(float *y, const float *x, float s, size_t n);
@@ -96,7 +87,7 @@ void kernels_avx2_sigmoid_mul(float *y, const float *g, size_t n);
 float kernels_avx2_exp_sum(float *x, float shift, size_t n);
 float kernels_avx2_max(const float *x, size_t n);
 void kernels_avx2_rope(float *head, const float *cos, const float *sin, size_t rot);
-void kernels_avx2_quantize(const float *x, int8_t *q, float *scale, size_t n);
+void kernels_avx2_quantize(const float *x, KernelsActGroup *groups, size_t first, size_t n);
 
 /* dot_avx2.c: out[t] = the dot product of n elements of w (f32, f16 or bf16) with x[t], t < n_x */
 void kernels_avx2_dots(QuantType type, const void *w, const float *const *x, size_t n_x, size_t n, float *out);

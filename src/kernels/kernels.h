@@ -20,16 +20,29 @@
 #include "base/base.h"
 #include "quant/quant.h"
 
-enum { KERNELS_KEY_BLOCK = 64, KERNELS_ACT_BLOCK = 32 };
+enum { KERNELS_KEY_BLOCK = 64, KERNELS_ACT_BLOCK = 32, KERNELS_ACT_GROUP = 256 };
 
 typedef enum KernelsRung { KERNELS_SCALAR, KERNELS_AVX2, KERNELS_AVX512, KERNELS_NEON, KERNELS_RUNG_COUNT } KernelsRung;
 
+/* 256 quantised activations, in the forms that the matrix kernels want: whatever one of them would have to prepare is prepared
+ * here, once for all rows of all matrices. */
+typedef struct KernelsActGroup {
+    _Alignas(64) int8_t q[KERNELS_ACT_GROUP]; /* within +-127; block b = e / 32 of element e: value = scale[b] * q[e] */
+    int8_t turned[KERNELS_ACT_GROUP]; /* q, turned by kernels_turned: run k of 32 holds elements 4k .. 4k + 3 of all eight blocks */
+    int16_t sums[16];                 /* of every 16 neighbours in q */
+    float scale[8];
+} KernelsActGroup;
+
+/* Where element e of a group stands in `turned`. */
+static inline size_t kernels_turned(size_t e) { return 32 * (e % 32 / 4) + 4 * (e / 32) + e % 4; }
+
+static inline size_t kernels_act_groups(size_t n) { return (n + KERNELS_ACT_GROUP - 1) / KERNELS_ACT_GROUP; }
+
 /* A row of activations in the form the matrix kernels take. Quantised once per matrix input and shared by all matrices that
- * read it. Blocks of 32: value = scale[b] * q[32 b + i]. */
+ * read it. */
 typedef struct KernelsActs {
-    const float *x;      /* [n] */
-    const int8_t *q;     /* [n rounded up to 32], within +-127; NULL: precise arithmetic, x only */
-    const float *scale;  /* [ceil(n / 32)] */
+    const float *x;                /* [n] */
+    const KernelsActGroup *groups; /* [kernels_act_groups(n)], blocks beyond n are zeros; NULL: precise arithmetic, x only */
 } KernelsActs;
 
 typedef struct Kernels {
@@ -46,16 +59,18 @@ typedef struct Kernels {
     void (*add)(float *y, const float *x, size_t n);
 
     /* Weight rows times activations: y[t * y_stride + r] = row r of w . acts[t], for r < n_rows, t < n_tokens.
-     * w: [n_rows][row bytes of (type, n)]. Where acts[t].q is set and the type has an integer kernel that is used, else the row is
-     * decoded to f32 and multiplied with x. scratch: n floats of this thread. The choice depends on the type and on q only.
+     * w: [n_rows][row bytes of (type, n)]. Where acts[t].groups is set and the type has an integer kernel that is used, else the row is
+     * decoded to f32 and multiplied with x. scratch: n floats of this thread. The choice depends on the type and on groups only.
      * y must not overlap acts. */
     void (*matmul)(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
                    size_t y_stride, float *scratch);
 
-    /* q[i] = round to nearest even of x[i] / scale, scale = max |x| / 127 per block of 32; n a multiple of 32 or the last block
-     * is padded with zeros. A zero block has scale 0. A block with a value that is not finite has a scale that is not finite and
-     * q 0, so that every product with it is NaN. */
-    void (*quantize)(const float *x, int8_t *q, float *scale, size_t n);
+    /* Quantises x[0 .. n) to elements first .. first + n - 1 of a row; first is a multiple of 32. Per block of 32, scale = max |x| /
+     * 127 and q = round to nearest even of x / scale; a last block that is not full is padded with zeros. Nothing else of the row
+     * is written, so that threads can fill different blocks, and a row that ends inside a group must have been zeros before. A
+     * zero block has scale 0. A block with a value that is not finite has a scale that is not finite and q 0, so that every
+     * product with it is NaN. */
+    void (*quantize)(const float *x, KernelsActGroup *groups, size_t first, size_t n);
 
     /* y = x * rsqrt(mean(x^2) + eps) * w, elementwise; w NULL: no weight. y may be x. */
     void (*rms_norm)(float *y, const float *x, const float *w, float eps, size_t n);

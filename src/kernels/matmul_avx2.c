@@ -17,13 +17,6 @@ typedef struct Shape {
     bool has_min;
 } Shape;
 
-/* The activations of one token. sums: of every run of 16, int16 [16] per group; types with minima only. */
-typedef struct Token {
-    const int8_t *q;
-    const float *scale;
-    const int16_t *sums;
-} Token;
-
 /* Runs 0..15 to the order 0 2 4 .. 14 | 1 3 .. 15: the first half of a block is multiplied in the lower half of a vector. */
 ALWAYS_INLINE __m256i split_runs(const int16_t *sub) {
     const __m256i evens_first = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
@@ -49,83 +42,51 @@ ALWAYS_INLINE __m256i sum_each(const __m256i *v) {
     return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
 }
 
-/* Adds group number `at` of a row to the 8 block lanes of one token. w: block b stands at w + b * step. */
-ALWAYS_INLINE __m256 add_group(Shape shape, const Group *g, const int8_t *w, size_t step, const Token *token, size_t at,
-                               __m256 lanes) {
-    const int8_t *q = token->q + at * GROUP_ELEMS;
+/* Adds the products of one group to the 8 block lanes of one token. */
+ALWAYS_INLINE __m256 add_group(Shape shape, const Group *g, const KernelsActGroup *x, __m256 lanes) {
     __m256i products[8], subs = shape.has_sub ? split_runs(g->sub) : _mm256_setzero_si256();
     UNROLL for (size_t b = 0; b < 8; b++)
-        products[b] = block_products(shape, _mm256_loadu_si256((const __m256i *)(w + b * step)), q + 32 * b, subs, b);
-    __m256 x_scale = _mm256_loadu_ps(token->scale + at * GROUP_BLOCKS);
+        products[b] = block_products(shape, _mm256_load_si256((const __m256i *)(g->w + 32 * b)), x->q + 32 * b, subs, b);
+    __m256 x_scale = _mm256_load_ps(x->scale);
     __m256 scale = _mm256_mul_ps(_mm256_loadu_ps(g->scale), x_scale);
     lanes = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum_each(products)), lanes);
     if (shape.has_min) {
         __m256i min_sub = _mm256_loadu_si256((const __m256i *)g->min_sub);
-        __m256i sums = _mm256_loadu_si256((const __m256i *)(token->sums + at * GROUP_RUNS));
+        __m256i sums = _mm256_load_si256((const __m256i *)x->sums);
         __m256 min = _mm256_mul_ps(_mm256_loadu_ps(g->min), x_scale);
         lanes = _mm256_fmadd_ps(min, _mm256_cvtepi32_ps(_mm256_madd_epi16(min_sub, sums)), lanes);
     }
     return lanes;
 }
 
-/* The activations of the last, incomplete group of a row, filled up with zeros. */
-typedef struct Rest {
-    int8_t q[GROUP_ELEMS];
-    float scale[GROUP_BLOCKS];
-} Rest;
-
-ALWAYS_INLINE void integer_row(Shape shape, QuantType type, const uint8_t *row, size_t n, const Token *tokens, const Rest *rests,
-                               size_t n_tokens, float *y, size_t y_stride) {
+ALWAYS_INLINE void integer_row(Shape shape, QuantType type, const uint8_t *row, size_t n, const KernelsActs *acts, size_t n_tokens,
+                               float *y, size_t y_stride) {
     __m256 lanes[FEW];
     Group g;
-    size_t bytes = group_bytes(type), groups = n / GROUP_ELEMS, rest = n % GROUP_ELEMS;
+    size_t bytes = group_bytes(type);
     for (size_t t = 0; t < n_tokens; t++) lanes[t] = _mm256_setzero_ps();
-    for (size_t i = 0; i < groups; i++, row += bytes) {
-        kernels_avx2_unpack(type, row, GROUP_BLOCKS, &g);
-        for (size_t t = 0; t < n_tokens; t++) lanes[t] = add_group(shape, &g, g.w, 32, &tokens[t], i, lanes[t]);
-    }
-    if (rest) {
-        kernels_avx2_unpack(type, row, rest / 32, &g);
-        for (size_t t = 0; t < n_tokens; t++) {
-            Token token = {rests[t].q, rests[t].scale, shape.has_min ? tokens[t].sums + groups * GROUP_RUNS : NULL};
-            lanes[t] = add_group(shape, &g, g.w, 32, &token, 0, lanes[t]);
-        }
+    for (size_t i = 0; i * GROUP_ELEMS < n; i++, row += bytes) {
+        size_t rest = n - i * GROUP_ELEMS;
+        kernels_avx2_unpack(type, row, rest < GROUP_ELEMS ? rest / 32 : GROUP_BLOCKS, &g);
+        for (size_t t = 0; t < n_tokens; t++) lanes[t] = add_group(shape, &g, &acts[t].groups[i], lanes[t]);
     }
     for (size_t t = 0; t < n_tokens; t++) y[t * y_stride] = avx2_fold8(lanes[t]);
 }
 
-/* At most FEW tokens, all quantised. scratch holds the sums of runs of 16: at most n bytes per token. */
+/* At most FEW tokens, all quantised. */
 static void integer_few(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
-                         float *y, size_t y_stride, int16_t *scratch) {
-    Token tokens[FEW];
-    Rest rests[FEW];
-    size_t whole = n - n % GROUP_ELEMS, row_bytes = (size_t)quant_row_bytes(type, n);
-    size_t runs = (n + GROUP_ELEMS - 1) / GROUP_ELEMS * GROUP_RUNS;
-    bool has_min = group_has_min(type);
-    for (size_t t = 0; t < n_tokens; t++) {
-        int16_t *sums = has_min ? scratch + t * runs : NULL;
-        tokens[t] = (Token){acts[t].q, acts[t].scale, sums};
-        if (whole < n) {
-            memset(&rests[t], 0, sizeof rests[t]);
-            memcpy(rests[t].q, acts[t].q + whole, n - whole);
-            memcpy(rests[t].scale, acts[t].scale + whole / 32, (n - whole) / 32 * sizeof(float));
-        }
-        if (!has_min) continue;
-        avx2_sum_runs(acts[t].q, whole / 16, sums);
-        if (whole < n) avx2_sum_runs(rests[t].q, GROUP_RUNS, sums + whole / 16);
-    }
+                        float *y, size_t y_stride) {
+    size_t row_bytes = (size_t)quant_row_bytes(type, n);
     for (size_t r = 0; r < n_rows; r++, w += row_bytes, y++) {
         switch (type) {
         case QUANT_Q2_K: case QUANT_Q4_K: case QUANT_Q5_K:
-            integer_row((Shape){false, true, true}, type, w, n, tokens, rests, n_tokens, y, y_stride);
+            integer_row((Shape){false, true, true}, type, w, n, acts, n_tokens, y, y_stride);
             break;
-        case QUANT_Q4_1: case QUANT_Q5_1:
-            integer_row((Shape){false, false, true}, type, w, n, tokens, rests, n_tokens, y, y_stride);
-            break;
+        case QUANT_Q4_1: case QUANT_Q5_1: integer_row((Shape){false, false, true}, type, w, n, acts, n_tokens, y, y_stride); break;
         case QUANT_Q4_0: case QUANT_Q5_0: case QUANT_Q8_0: case QUANT_IQ4_NL: case QUANT_MXFP4:
-            integer_row((Shape){true, false, false}, type, w, n, tokens, rests, n_tokens, y, y_stride);
+            integer_row((Shape){true, false, false}, type, w, n, acts, n_tokens, y, y_stride);
             break;
-        default: integer_row((Shape){true, true, false}, type, w, n, tokens, rests, n_tokens, y, y_stride); break;
+        default: integer_row((Shape){true, true, false}, type, w, n, acts, n_tokens, y, y_stride); break;
         }
     }
 }
@@ -157,12 +118,12 @@ void kernels_avx2_matmul(QuantType type, const void *w, size_t n_rows, size_t n,
                          size_t y_stride, float *scratch) {
     bool has_integer = kernels_has_integer(type);
     for (size_t first = 0, count; first < n_tokens; first += count) {
-        bool integer = has_integer && acts[first].q;
+        bool integer = has_integer && acts[first].groups;
         for (count = 1; count < TILE && first + count < n_tokens; count++)
-            if (integer != (has_integer && acts[first + count].q)) break;
+            if (integer != (has_integer && acts[first + count].groups)) break;
         float *out = y + first * y_stride;
         if (!integer) float_tile(type, w, n_rows, n, acts + first, count, out, y_stride, scratch);
         else if (count > FEW) kernels_avx2_integer_tile(type, w, n_rows, n, acts + first, count, out, y_stride);
-        else integer_few(type, w, n_rows, n, acts + first, count, out, y_stride, (int16_t *)(void *)scratch);
+        else integer_few(type, w, n_rows, n, acts + first, count, out, y_stride);
     }
 }

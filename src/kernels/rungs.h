@@ -29,7 +29,7 @@ void kernels_scalar_attention(const float *q, const void *keys, const void *valu
                               size_t stride_v, size_t n_keys, size_t dim, size_t dim_v, float *o, float *scratch);
 
 /* scalar_matmul.c */
-void kernels_scalar_quantize(const float *x, int8_t *q, float *scale, size_t n);
+void kernels_scalar_quantize(const float *x, KernelsActGroup *groups, size_t first, size_t n);
 void kernels_scalar_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                            float *y, size_t y_stride, float *scratch);
 

@@ -20,46 +20,53 @@ static float largest_magnitude(const float *x, size_t n) {
     return largest.f;
 }
 
-void kernels_scalar_quantize(const float *x, int8_t *q, float *scale, size_t n) {
-    for (size_t first = 0; first < n; first += KERNELS_ACT_BLOCK, x += KERNELS_ACT_BLOCK, q += KERNELS_ACT_BLOCK) {
-        size_t count = n - first < KERNELS_ACT_BLOCK ? n - first : KERNELS_ACT_BLOCK;
-        float s = largest_magnitude(x, count) / 127.0f;
-        *scale++ = s;
-        memset(q, 0, KERNELS_ACT_BLOCK);
-        if (!(s > 0.0f && s < INFINITY)) continue;
-        for (size_t i = 0; i < count; i++) {
-            float v = x[i] / s; /* beyond 127 only where s is a denormal and was rounded much */
-            v = v < 127.0f ? v : 127.0f;
-            v = v > -127.0f ? v : -127.0f;
-            q[i] = (int8_t)lrintf(v);
-        }
+/* n <= 32 values to block b of a group. */
+static void quantize_block(const float *x, size_t n, KernelsActGroup *g, size_t b) {
+    float s = largest_magnitude(x, n) / 127.0f;
+    bool representable = s > 0.0f && s < INFINITY;
+    int16_t sums[2] = {0};
+    for (size_t i = 0; i < KERNELS_ACT_BLOCK; i++) {
+        float v = i < n && representable ? x[i] / s : 0.0f; /* beyond 127 only where s is a denormal and was rounded much */
+        v = v < 127.0f ? v : 127.0f;
+        v = v > -127.0f ? v : -127.0f;
+        size_t e = KERNELS_ACT_BLOCK * b + i;
+        g->q[e] = g->turned[kernels_turned(e)] = (int8_t)lrintf(v);
+        sums[i / 16] = (int16_t)(sums[i / 16] + g->q[e]);
+    }
+    g->sums[2 * b] = sums[0];
+    g->sums[2 * b + 1] = sums[1];
+    g->scale[b] = s;
+}
+
+void kernels_scalar_quantize(const float *x, KernelsActGroup *groups, size_t first, size_t n) {
+    for (size_t i = 0; i < n; i += KERNELS_ACT_BLOCK) {
+        size_t at = first + i, count = n - i < KERNELS_ACT_BLOCK ? n - i : KERNELS_ACT_BLOCK;
+        quantize_block(x + i, count, &groups[at / KERNELS_ACT_GROUP], at % KERNELS_ACT_GROUP / KERNELS_ACT_BLOCK);
     }
 }
 
 /* Adds the products of one group to the lanes; see group.h. */
-static void add_group(const Group *g, bool has_min, const int8_t *q, const float *x_scale, size_t n_blocks,
-                      float lanes[ORDER_BLOCK_LANES]) {
+static void add_group(const Group *g, bool has_min, const KernelsActGroup *x, float lanes[ORDER_BLOCK_LANES]) {
     for (size_t b = 0; b < ORDER_BLOCK_LANES; b++) {
         int32_t sum = 0, min_sum = 0;
-        float scale = b < n_blocks ? x_scale[b] : 0.0f;
-        for (size_t e = 32 * b; b < n_blocks && e < 32 * b + 32; e++) {
-            sum += g->sub[e / 16] * g->w[e] * q[e];
-            if (has_min) min_sum += g->min_sub[e / 16] * q[e];
+        for (size_t e = 32 * b; e < 32 * b + 32; e++) {
+            sum += g->sub[e / 16] * g->w[e] * x->q[e];
+            if (has_min) min_sum += g->min_sub[e / 16] * x->q[e];
         }
-        lanes[b] = fmaf(g->scale[b] * scale, (float)sum, lanes[b]);
-        if (has_min) lanes[b] = fmaf(g->min[b] * scale, (float)min_sum, lanes[b]);
+        lanes[b] = fmaf(g->scale[b] * x->scale[b], (float)sum, lanes[b]);
+        if (has_min) lanes[b] = fmaf(g->min[b] * x->scale[b], (float)min_sum, lanes[b]);
     }
 }
 
-static float integer_dot(QuantType type, const uint8_t *row, size_t n, const KernelsActs *act) {
+static float integer_dot(QuantType type, const uint8_t *row, size_t n, const KernelsActGroup *x) {
     float lanes[ORDER_BLOCK_LANES] = {0};
     bool has_min = group_has_min(type);
     size_t bytes = group_bytes(type);
-    for (size_t first = 0; first < n; first += GROUP_ELEMS, row += bytes) {
+    for (size_t first = 0; first < n; first += GROUP_ELEMS, row += bytes, x++) {
         size_t n_blocks = (n - first < GROUP_ELEMS ? n - first : GROUP_ELEMS) / KERNELS_ACT_BLOCK;
         Group g;
         group_unpack(type, row, n_blocks, &g);
-        add_group(&g, has_min, act->q + first, act->scale + first / KERNELS_ACT_BLOCK, n_blocks, lanes);
+        add_group(&g, has_min, x, lanes);
     }
     return order_fold(lanes, ORDER_BLOCK_LANES);
 }
@@ -73,8 +80,8 @@ void kernels_scalar_matmul(QuantType type, const void *w, size_t n_rows, size_t 
         bool decoded = false;
         for (size_t t = 0; t < n_tokens; t++) {
             float *out = &y[t * y_stride + r];
-            if (integer && acts[t].q) {
-                *out = integer_dot(type, row, n, &acts[t]);
+            if (integer && acts[t].groups) {
+                *out = integer_dot(type, row, n, acts[t].groups);
                 continue;
             }
             if (!decoded) quant_decode(type, row, scratch, n);

@@ -3,11 +3,11 @@
  *
  * A group is 8 blocks b of 32 elements. Here it is turned: vector k holds elements 4k .. 4k + 3 of all eight blocks, so that the sum
  * over a block runs over vectors and not inside one, and ends in lane b, where the float part wants it. Elements 0..15 of a
- * block, its first run, are vectors 0..3. Turning costs 24 shuffles: a row's group is turned once for all tokens, a token's group
- * once for all rows of a tile. */
+ * block, its first run, are vectors 0..3. Turning costs 24 shuffles: a row's group is turned once for all tokens; activations come
+ * turned. */
 #include "kernels/avx2.h"
 
-enum { TOKENS = KERNELS_AVX2_TILE, ROWS = 16 }; /* lanes, activations and weights of a tile: 26 KiB, the first cache */
+enum { TOKENS = KERNELS_AVX2_TILE, ROWS = 16 }; /* lanes, and the current group of all tokens: the first cache */
 
 /* How many pair products fit into 16 bits before they must be widened. */
 typedef enum Kind {
@@ -30,13 +30,6 @@ static Kind kind_of(QuantType type, int *offset) {
     default: return SIGNED;
     }
 }
-
-/* The current group of all tokens. */
-typedef struct Acts {
-    _Alignas(32) int8_t q[TOKENS][GROUP_ELEMS]; /* turned */
-    _Alignas(32) int16_t sums[TOKENS][GROUP_RUNS];
-    _Alignas(32) float scale[TOKENS][GROUP_BLOCKS];
-} Acts;
 
 /* The current group of one row. */
 typedef struct Weights {
@@ -63,23 +56,6 @@ ALWAYS_INLINE void turn(__m256i v[8]) {
     UNROLL for (size_t i = 0; i < 4; i++) {
         v[i] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x20);
         v[i + 4] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x31);
-    }
-}
-
-static void load_acts(Acts *a, const KernelsActs *acts, size_t n_tokens, size_t first, size_t n_blocks) {
-    for (size_t t = 0; t < n_tokens; t++) {
-        const int8_t *q = acts[t].q + first;
-        const float *scale = acts[t].scale + first / 32;
-        __m256i v[8];
-        for (size_t b = 0; b < 8; b++)
-            v[b] = b < n_blocks ? _mm256_loadu_si256((const __m256i *)(q + 32 * b)) : _mm256_setzero_si256();
-        turn(v);
-        for (size_t b = 0; b < 8; b++) {
-            _mm256_store_si256((__m256i *)(a->q[t] + 32 * b), v[b]);
-            a->scale[t][b] = b < n_blocks ? scale[b] : 0.0f;
-        }
-        memset(a->sums[t], 0, sizeof a->sums[t]);
-        avx2_sum_runs(q, 2 * n_blocks, a->sums[t]);
     }
 }
 
@@ -123,27 +99,26 @@ ALWAYS_INLINE __m256i run_sums(Kind kind, const Weights *r, const int8_t *q, siz
 }
 
 /* The float part is that of group.h. */
-ALWAYS_INLINE __m256 add_group(Kind kind, const Weights *r, const Acts *a, size_t t, __m256 lanes) {
-    __m256i sums = _mm256_load_si256((const __m256i *)a->sums[t]);
-    __m256i sum = _mm256_add_epi32(run_sums(kind, r, a->q[t], 0), run_sums(kind, r, a->q[t], 4));
+ALWAYS_INLINE __m256 add_group(Kind kind, const Weights *r, const KernelsActGroup *x, __m256 lanes) {
+    __m256i sums = _mm256_load_si256((const __m256i *)x->sums);
+    __m256i sum = _mm256_add_epi32(run_sums(kind, r, x->turned, 0), run_sums(kind, r, x->turned, 4));
     if (kind == OFFSET || kind == OFFSET_WIDE) sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(r->offset_sub, sums));
-    __m256 x_scale = _mm256_load_ps(a->scale[t]);
+    __m256 x_scale = _mm256_load_ps(x->scale);
     lanes = _mm256_fmadd_ps(_mm256_mul_ps(r->scale, x_scale), _mm256_cvtepi32_ps(sum), lanes);
     if (kind != UNSIGNED) return lanes;
     __m256i min_sum = _mm256_madd_epi16(r->min_sub, sums);
     return _mm256_fmadd_ps(_mm256_mul_ps(r->min, x_scale), _mm256_cvtepi32_ps(min_sum), lanes);
 }
 
-/* One group of one row for all tokens. lanes: [n_tokens]. */
-ALWAYS_INLINE void add_row(Kind kind, int offset, const Group *g, const Acts *a, size_t n_tokens, __m256 *lanes) {
+/* Group number `at` of one row for all tokens. lanes: [n_tokens]. */
+ALWAYS_INLINE void add_row(Kind kind, int offset, const Group *g, const KernelsActs *acts, size_t n_tokens, size_t at, __m256 *lanes) {
     Weights r;
     load_weights(&r, kind, offset, g);
-    for (size_t t = 0; t < n_tokens; t++) lanes[t] = add_group(kind, &r, a, t, lanes[t]);
+    for (size_t t = 0; t < n_tokens; t++) lanes[t] = add_group(kind, &r, &acts[t].groups[at], lanes[t]);
 }
 
 void kernels_avx2_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                                float *y, size_t y_stride) {
-    Acts a;
     Group g;
     __m256 lanes[ROWS][TOKENS];
     int offset;
@@ -152,16 +127,15 @@ void kernels_avx2_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, 
     for (size_t top = 0; top < n_rows; top += ROWS, w += ROWS * row_bytes) {
         size_t rows = n_rows - top < ROWS ? n_rows - top : ROWS;
         memset(lanes, 0, rows * sizeof lanes[0]);
-        for (size_t first = 0; first < n; first += GROUP_ELEMS) {
-            size_t n_blocks = (n - first < GROUP_ELEMS ? n - first : GROUP_ELEMS) / 32;
-            load_acts(&a, acts, n_tokens, first, n_blocks);
+        for (size_t at = 0; at * GROUP_ELEMS < n; at++) {
+            size_t rest = n - at * GROUP_ELEMS, n_blocks = rest < GROUP_ELEMS ? rest / 32 : GROUP_BLOCKS;
             for (size_t r = 0; r < rows; r++) {
-                kernels_avx2_unpack(type, w + r * row_bytes + first / GROUP_ELEMS * bytes, n_blocks, &g);
+                kernels_avx2_unpack(type, w + r * row_bytes + at * bytes, n_blocks, &g);
                 switch (kind) {
-                case UNSIGNED: add_row(UNSIGNED, 0, &g, &a, n_tokens, lanes[r]); break;
-                case OFFSET: add_row(OFFSET, offset, &g, &a, n_tokens, lanes[r]); break;
-                case OFFSET_WIDE: add_row(OFFSET_WIDE, offset, &g, &a, n_tokens, lanes[r]); break;
-                case SIGNED: add_row(SIGNED, 0, &g, &a, n_tokens, lanes[r]); break;
+                case UNSIGNED: add_row(UNSIGNED, 0, &g, acts, n_tokens, at, lanes[r]); break;
+                case OFFSET: add_row(OFFSET, offset, &g, acts, n_tokens, at, lanes[r]); break;
+                case OFFSET_WIDE: add_row(OFFSET_WIDE, offset, &g, acts, n_tokens, at, lanes[r]); break;
+                case SIGNED: add_row(SIGNED, 0, &g, acts, n_tokens, at, lanes[r]); break;
                 }
             }
         }

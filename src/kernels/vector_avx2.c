@@ -102,11 +102,11 @@ void kernels_avx2_rope(float *head, const float *cos, const float *sin, size_t r
     }
 }
 
-/* One block of 32 whole elements; see scalar_matmul.c for the formula and for values that are not finite. */
-static void quantize_block(const float *x, int8_t *q, float *scale) {
+/* 32 values to block b of a group; see scalar_matmul.c for the formula and for values that are not finite. */
+static void quantize_block(const float *x, KernelsActGroup *g, size_t b) {
     __m256 v[4];
-    __m256i largest = _mm256_setzero_si256();
-    for (size_t j = 0; j < 4; j++) {
+    __m256i largest = _mm256_setzero_si256(), bytes = _mm256_setzero_si256();
+    UNROLL for (size_t j = 0; j < 4; j++) {
         v[j] = _mm256_loadu_ps(x + 8 * j);
         largest = _mm256_max_epu32(largest, _mm256_and_si256(_mm256_castps_si256(v[j]), _mm256_set1_epi32(0x7FFFFFFF)));
     }
@@ -114,28 +114,33 @@ static void quantize_block(const float *x, int8_t *q, float *scale) {
     top = _mm_max_epu32(top, _mm_shuffle_epi32(top, 0x4E));
     top = _mm_max_epu32(top, _mm_shuffle_epi32(top, 0xB1));
     float s = _mm_cvtss_f32(_mm_castsi128_ps(top)) / 127.0f;
-    *scale = s;
-    if (!(s > 0.0f && s < INFINITY)) {
-        memset(q, 0, KERNELS_ACT_BLOCK);
-        return;
+    g->scale[b] = s;
+    if (s > 0.0f && s < INFINITY) {
+        __m256i i[4];
+        UNROLL for (size_t j = 0; j < 4; j++) {
+            __m256 scaled = _mm256_div_ps(v[j], _mm256_set1_ps(s));
+            scaled = _mm256_max_ps(_mm256_min_ps(scaled, _mm256_set1_ps(127.0f)), _mm256_set1_ps(-127.0f));
+            i[j] = _mm256_cvtps_epi32(scaled); /* nearest even */
+        }
+        /* packing works in halves of 128 bits and leaves runs of four in the order 0 2 4 6 1 3 5 7 */
+        bytes = _mm256_packs_epi16(_mm256_packs_epi32(i[0], i[1]), _mm256_packs_epi32(i[2], i[3]));
+        bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     }
-    __m256i i[4];
-    for (size_t j = 0; j < 4; j++) {
-        __m256 scaled = _mm256_div_ps(v[j], _mm256_set1_ps(s));
-        scaled = _mm256_max_ps(_mm256_min_ps(scaled, _mm256_set1_ps(127.0f)), _mm256_set1_ps(-127.0f));
-        i[j] = _mm256_cvtps_epi32(scaled); /* nearest even */
-    }
-    /* packing works in halves of 128 bits and leaves runs of four in the order 0 2 4 6 1 3 5 7 */
-    __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(i[0], i[1]), _mm256_packs_epi32(i[2], i[3]));
-    bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-    _mm256_storeu_si256((__m256i *)q, bytes);
+    _mm256_store_si256((__m256i *)(g->q + 32 * b), bytes);
+    UNROLL for (size_t k = 0; k < 8; k++) memcpy(g->turned + 32 * k + 4 * b, g->q + 32 * b + 4 * k, 4);
+    /* sums of q + 128 in four quarters, the 128 taken off again */
+    __m256i quarters = _mm256_sad_epu8(_mm256_xor_si256(bytes, _mm256_set1_epi8((char)0x80)), _mm256_setzero_si256());
+    __m256i halves = _mm256_add_epi32(quarters, _mm256_shuffle_epi32(quarters, 0x4E));
+    g->sums[2 * b] = (int16_t)(_mm256_extract_epi16(halves, 0) - 16 * 128);
+    g->sums[2 * b + 1] = (int16_t)(_mm256_extract_epi16(halves, 8) - 16 * 128);
 }
 
-void kernels_avx2_quantize(const float *x, int8_t *q, float *scale, size_t n) {
-    size_t i = 0;
-    for (; i + KERNELS_ACT_BLOCK <= n; i += KERNELS_ACT_BLOCK) quantize_block(x + i, q + i, scale++);
-    if (i == n) return;
-    float tail[KERNELS_ACT_BLOCK] = {0};
-    memcpy(tail, x + i, (n - i) * sizeof *x);
-    quantize_block(tail, q + i, scale);
+void kernels_avx2_quantize(const float *x, KernelsActGroup *groups, size_t first, size_t n) {
+    for (size_t i = 0; i < n; i += KERNELS_ACT_BLOCK) {
+        size_t at = first + i;
+        float tail[KERNELS_ACT_BLOCK] = {0};
+        const float *block = x + i;
+        if (n - i < KERNELS_ACT_BLOCK) block = memcpy(tail, x + i, (n - i) * sizeof *x);
+        quantize_block(block, &groups[at / KERNELS_ACT_GROUP], at % KERNELS_ACT_GROUP / KERNELS_ACT_BLOCK);
+    }
 }

@@ -16,8 +16,8 @@ struct LabProbe {
     uint8_t *matrices;       /* [threads][matrix_bytes] */
     uint64_t y_floats;       /* of one thread */
     float *y, *scratch;      /* [threads][y_floats], [threads][ROW] */
-    float *x, *scale;        /* [BATCH][ROW], [BATCH][ROW / 32] */
-    int8_t *q;               /* [BATCH][ROW] */
+    float *x;                /* [BATCH][ROW] */
+    KernelsActGroup *groups; /* [BATCH][ROW / 256] */
     KernelsActs acts[BATCH];
     void *pages;             /* everything but stream */
     uint64_t pages_bytes;
@@ -112,7 +112,7 @@ static void touch_task(void *arg, int task, int worker) {
 static void carve(LabProbe *p) {
     uint64_t n = (uint64_t)p->threads, at = 0;
     uint64_t sizes[] = {n * p->matrix_bytes, n * p->y_floats * 4, n * ROW * 4, (uint64_t)BATCH * ROW * 4,
-                        (uint64_t)BATCH * ROW / 8, (uint64_t)BATCH * ROW};
+                        (uint64_t)BATCH * kernels_act_groups(ROW) * sizeof(KernelsActGroup)};
     void *parts[COUNT_OF(sizes)];
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
         parts[i] = (uint8_t *)p->pages + at;
@@ -122,18 +122,17 @@ static void carve(LabProbe *p) {
     p->y = parts[1];
     p->scratch = parts[2];
     p->x = parts[3];
-    p->scale = parts[4];
-    p->q = parts[5];
+    p->groups = parts[4];
 }
 
 static void make_acts(LabProbe *p) {
     uint64_t s = 0x9e3779b97f4a7c15u;
     for (int i = 0; i < BATCH * ROW; i++) p->x[i] = (float)(next_random(&s) >> 40) * 0x1p-23f - 1.0f;
     for (int t = 0; t < BATCH; t++) {
-        float *x = p->x + (size_t)t * ROW, *scale = p->scale + (size_t)t * (ROW / KERNELS_ACT_BLOCK);
-        int8_t *q = p->q + (size_t)t * ROW;
-        p->c.kernels->quantize(x, q, scale, ROW);
-        p->acts[t] = (KernelsActs){x, p->c.precise ? NULL : q, scale};
+        float *x = p->x + (size_t)t * ROW;
+        KernelsActGroup *groups = p->groups + (size_t)t * kernels_act_groups(ROW);
+        p->c.kernels->quantize(x, groups, 0, ROW);
+        p->acts[t] = (KernelsActs){x, p->c.precise ? NULL : groups};
     }
 }
 
@@ -152,7 +151,8 @@ LabProbe *lab_probe_new(const LabProbeConfig *config, Err *err) {
         p->y_floats = p->matrix_bytes / (ROW / 8) * BATCH; /* no format has fewer than one bit per weight */
         p->stream_bytes = align_up(stream_size(config->dram_bytes), 4096 * (uint64_t)p->threads);
         uint64_t n = (uint64_t)p->threads;
-        p->pages_bytes = n * (p->matrix_bytes + p->y_floats * 4 + (uint64_t)ROW * 4 + 192) + (uint64_t)BATCH * ROW * 6 + 512;
+        uint64_t row_bytes = (uint64_t)ROW * 4 + kernels_act_groups(ROW) * sizeof(KernelsActGroup);
+        p->pages_bytes = n * (p->matrix_bytes + p->y_floats * 4 + (uint64_t)ROW * 4 + 192) + BATCH * row_bytes + 512;
         p->pages = os_pages_new(p->pages_bytes, err);
         p->stream = p->pages ? os_pages_new(p->stream_bytes, err) : NULL;
     }

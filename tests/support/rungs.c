@@ -77,6 +77,15 @@ static float *box_floats(Box *box, size_t n, Style style) {
     return x;
 }
 
+/* Groups for n activations, with `fill` in every byte. */
+static KernelsActGroup *box_groups(Box *box, size_t n, int fill) {
+    size_t bytes = kernels_act_groups(n) * sizeof(KernelsActGroup);
+    void *groups = aligned_alloc(_Alignof(KernelsActGroup), bytes ? bytes : sizeof(KernelsActGroup));
+    if (!groups || box->count == COUNT_OF(box->blocks)) abort();
+    memset(groups, fill, bytes);
+    return box->blocks[box->count++] = groups;
+}
+
 static float *box_copy(Box *box, const float *x, size_t n) {
     float *copy = box_take(box, n * sizeof *copy, sizeof *copy);
     if (n) memcpy(copy, x, n * sizeof *copy);
@@ -176,12 +185,16 @@ static bool rope_case(const Kernels *k, const Kernels *r, Box *box, Style style,
 }
 
 static bool quantize_case(const Kernels *k, const Kernels *r, Box *box, Style style, size_t n) {
-    size_t blocks = (n + KERNELS_ACT_BLOCK - 1) / KERNELS_ACT_BLOCK;
-    float *x = box_floats(box, n, style), *s = box_floats(box, blocks, ORDINARY), *t = box_copy(box, s, blocks);
+    size_t first = KERNELS_ACT_BLOCK * (random_bits() % 8), groups = kernels_act_groups(first + n);
+    float *x = box_floats(box, n, style);
     for (size_t i = 0; i < n && n % 3 == 0; i++) x[i] *= 0x1p-140f; /* scales that are denormals */
-    int8_t *q = box_take(box, blocks * KERNELS_ACT_BLOCK, 1), *p = box_take(box, blocks * KERNELS_ACT_BLOCK, 1);
-    k->quantize(x, q, s, n), r->quantize(x, p, t, n);
-    return same_floats(s, t, blocks) && memcmp(q, p, blocks * KERNELS_ACT_BLOCK) == 0;
+    KernelsActGroup *a = box_groups(box, first + n, 0x55), *b = box_groups(box, first + n, 0x55);
+    k->quantize(x, a, first, n), r->quantize(x, b, first, n);
+    for (size_t g = 0; g < groups; g++) { /* what a NaN's bits are is not promised */
+        if (!same_floats(a[g].scale, b[g].scale, COUNT_OF(a->scale))) return false;
+        memcpy(a[g].scale, b[g].scale, sizeof a->scale);
+    }
+    return memcmp(a, b, groups * sizeof *a) == 0;
 }
 
 #define VECTOR_CHECK(name, shortest)                                                \
@@ -273,15 +286,15 @@ static bool matmul_case(const Kernels *k, const Kernels *r, QuantType type, size
                         Style style) {
     Box box = {.turn = n + rows};
     KernelsActs acts[64];
-    size_t row_bytes = (size_t)quant_row_bytes(type, n), stride = rows + 2, blocks = (n + 31) / 32;
+    size_t row_bytes = (size_t)quant_row_bytes(type, n), stride = rows + 2;
     uint8_t *w = box_take(&box, rows * row_bytes, 1);
     rung_random_weights(type, w, rows * n, style == ORDINARY);
     for (size_t t = 0; t < tokens; t++) {
-        float *x = box_floats(&box, n, style), *scale = box_floats(&box, blocks, ORDINARY);
-        int8_t *q = box_take(&box, blocks * 32, 1);
-        k->quantize(x, q, scale, n);
+        float *x = box_floats(&box, n, style);
+        KernelsActGroup *groups = box_groups(&box, n, 0);
+        k->quantize(x, groups, 0, n);
         bool quantised = with == ALL_Q || (with == SOME_Q && t % 3 != 1);
-        acts[t] = (KernelsActs){x, quantised ? q : NULL, quantised ? scale : NULL};
+        acts[t] = (KernelsActs){x, quantised ? groups : NULL};
     }
     float *y = box_floats(&box, tokens * stride, ORDINARY), *z = box_copy(&box, y, tokens * stride);
     float *scratch = box_floats(&box, n, ORDINARY);

@@ -264,30 +264,55 @@ static void attention_is_softmax_of_scores(void **state) {
 
 static void quantised_activations_are_within_half_a_step(void **state) {
     (void)state;
-    int8_t q[96];
-    float scale[3];
-    memset(q, 1, sizeof q);
+    KernelsActGroup g[2];
+    memset(g, 0, sizeof g);
     float x[80];
     fill(x, 80, 5.0f);
     memset(x + 32, 0, 32 * sizeof *x);
-    k->quantize(x, q, scale, 80);
-    assert_true(scale[1] == 0.0f);
-    for (size_t i = 0; i < 80; i++) assert_near((double)q[i] * (double)scale[i / 32], x[i], (double)scale[i / 32] * 0.5001);
-    for (size_t i = 80; i < 96; i++) assert_int_equal(q[i], 0);
+    k->quantize(x, g, 0, 80);
+    assert_true(g->scale[1] == 0.0f);
+    for (size_t i = 0; i < 80; i++) assert_near((double)g->q[i] * (double)g->scale[i / 32], x[i], (double)g->scale[i / 32] * 0.5001);
+    for (size_t i = 80; i < 256; i++) assert_int_equal(g->q[i], 0);
+    for (size_t i = 3; i < 8; i++) assert_true(g->scale[i] == 0.0f);
     int top = 0;
-    for (size_t i = 0; i < 32; i++) top = abs(q[i]) > top ? abs(q[i]) : top;
+    for (size_t i = 0; i < 32; i++) top = abs(g->q[i]) > top ? abs(g->q[i]) : top;
     assert_int_equal(top, 127);
 
     float ties[32] = {127.0f, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f}; /* scale 1: to even */
-    k->quantize(ties, q, scale, 32);
+    k->quantize(ties, g, 0, 32);
     static const int8_t even[7] = {127, 0, 2, 2, 0, -2, -2};
-    assert_memory_equal(q, even, sizeof even);
+    assert_memory_equal(g->q, even, sizeof even);
     float tiny[32] = {190 * 0x1p-149f}; /* scale is a denormal: 127 steps do not reach */
-    k->quantize(tiny, q, scale, 32);
-    assert_int_equal(q[0], 127);
+    k->quantize(tiny, g, 0, 32);
+    assert_int_equal(g->q[0], 127);
     ties[3] = NAN;
-    k->quantize(ties, q, scale, 32);
-    assert_true(isnan(scale[0]));
+    k->quantize(ties, g, 0, 32);
+    assert_true(isnan(g->scale[0]));
+    for (size_t i = 0; i < 32; i++) assert_int_equal(g->q[i], 0);
+}
+
+/* A row may be quantised piece by piece, and every piece fills all forms of its blocks and nothing else. */
+static void pieces_of_a_row_are_quantised_like_the_whole(void **state) {
+    (void)state;
+    enum { N = 544 };
+    static KernelsActGroup whole[3], pieces[3];
+    float x[N];
+    fill(x, N, 3.0f);
+    k->quantize(x, whole, 0, N);
+    for (size_t first = 0, n = 32; first < N; first += n, n += 32) {
+        if (n > N - first) n = N - first;
+        k->quantize(x + first, pieces, first, n);
+    }
+    assert_memory_equal(whole, pieces, sizeof whole);
+    for (size_t i = 0; i < 3; i++) {
+        const KernelsActGroup *g = &whole[i];
+        int sums[16] = {0};
+        for (size_t e = 0; e < 256; e++) {
+            sums[e / 16] += g->q[e];
+            assert_int_equal(g->turned[32 * (e % 32 / 4) + 4 * (e / 32) + e % 4], g->q[e]);
+        }
+        for (size_t s = 0; s < 16; s++) assert_int_equal(g->sums[s], sums[s]);
+    }
 }
 
 /* With f32 activations a product is that of the decoded row; with quantised ones that of the row with the values the quantised
@@ -297,8 +322,7 @@ static void matmul_multiplies_what_the_bytes_mean(void **state) {
     enum { N = 512, ROWS = 3, TOKENS = 2, STRIDE = 5 };
     static uint8_t w[ROWS * N * 4];
     static float x[TOKENS][N], meant[TOKENS][N], row[N], scratch[N];
-    static int8_t q[TOKENS][N];
-    static float scale[TOKENS][N / 32];
+    static KernelsActGroup groups[TOKENS][N / KERNELS_ACT_GROUP];
     KernelsActs acts[TOKENS];
     int types = 0;
     for (unsigned type = 0; type < QUANT_TYPE_COUNT; type++) {
@@ -312,9 +336,11 @@ static void matmul_multiplies_what_the_bytes_mean(void **state) {
                 rung_random_weights((QuantType)type, w, ROWS * n, true);
                 for (size_t t = 0; t < TOKENS; t++) {
                     fill(x[t], n, 1.0f);
-                    if (quantised) k->quantize(x[t], q[t], scale[t], n);
-                    acts[t] = (KernelsActs){x[t], quantised ? q[t] : NULL, scale[t]};
-                    for (size_t i = 0; i < n; i++) meant[t][i] = (float)q[t][i] * scale[t][i / 32];
+                    memset(groups[t], 0, sizeof groups[t]);
+                    if (quantised) k->quantize(x[t], groups[t], 0, n);
+                    acts[t] = (KernelsActs){x[t], quantised ? groups[t] : NULL};
+                    for (size_t i = 0; i < n; i++)
+                        meant[t][i] = (float)groups[t][i / 256].q[i % 256] * groups[t][i / 256].scale[i % 256 / 32];
                 }
                 float y[TOKENS * STRIDE];
                 for (size_t i = 0; i < TOKENS * STRIDE; i++) y[i] = 77.0f;
@@ -348,6 +374,7 @@ int main(void) {
         cmocka_unit_test_setup(delta_rule_is_the_recurrence, setup),
         cmocka_unit_test_setup(attention_is_softmax_of_scores, setup),
         cmocka_unit_test_setup(quantised_activations_are_within_half_a_step, setup),
+        cmocka_unit_test_setup(pieces_of_a_row_are_quantised_like_the_whole, setup),
         cmocka_unit_test_setup(matmul_multiplies_what_the_bytes_mean, setup),
     };
     return RUN_TESTS(tests);
