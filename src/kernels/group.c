@@ -24,6 +24,8 @@ bool group_has_min(QuantType type) {
     }
 }
 
+bool group_has_sub(QuantType type) { return quant_traits(type)->block_elems == GROUP_ELEMS; }
+
 size_t group_bytes(QuantType type) {
     const QuantTraits *t = quant_traits(type);
     return (size_t)t->block_bytes * (GROUP_ELEMS / t->block_elems);

@@ -30,6 +30,8 @@ typedef struct Group {
 
 /* Types whose elements are not scale times integer alone. */
 bool group_has_min(QuantType type);
+/* Types with integer scales per run: those with superblocks. */
+bool group_has_sub(QuantType type);
 /* Bytes of one whole group. */
 size_t group_bytes(QuantType type);
 /* Unpacks n_blocks (1..8; always 8 for types with superblocks) from src; the rest of the group becomes zeros. */

@@ -74,6 +74,11 @@ ALWAYS_INLINE float32x4_t neon_sigmoid(float32x4_t x) {
 
 ALWAYS_INLINE float32x4_t neon_silu(float32x4_t x) { return vmulq_f32(x, neon_sigmoid(x)); }
 
+/* Of four blocks: the sums of min_sub times the activations of a run, from the sums of the runs. */
+ALWAYS_INLINE int32x4_t neon_min_sums(int16x8_t min_sub, int16x8_t sums) {
+    return vpaddq_s32(vmull_s16(vget_low_s16(min_sub), vget_low_s16(sums)), vmull_high_s16(min_sub, sums));
+}
+
 /* vector_neon.c */
 void kernels_neon_axpy(float *y, const float *x, float s, size_t n);
 void kernels_neon_scale(float *y, const float *a, float s, size_t n);
@@ -85,6 +90,7 @@ void kernels_neon_sigmoid_mul(float *y, const float *g, size_t n);
 float kernels_neon_exp_sum(float *x, float shift, size_t n);
 float kernels_neon_max(const float *x, size_t n);
 void kernels_neon_rope(float *head, const float *cos, const float *sin, size_t rot);
+void kernels_neon_quantize(const float *x, KernelsActGroup *groups, size_t first, size_t n);
 
 /* dot_neon.c: out[t] = the dot product of n elements of w (f32, f16 or bf16) with x[t], t < n_x */
 float kernels_neon_dot(const float *a, const float *b, size_t n);
@@ -97,5 +103,18 @@ void kernels_neon_delta_rule(float *S, const float *q, const float *k, const flo
 /* attention_neon.c */
 void kernels_neon_attention(const float *q, const void *keys, const void *values, QuantType kv_type, size_t stride_k,
                             size_t stride_v, size_t n_keys, size_t dim, size_t dim_v, float *o, float *scratch);
+
+/* group_neon.c: as group_unpack; and as quant_decode, for the types with an integer kernel */
+void kernels_neon_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g);
+void kernels_neon_decode(QuantType type, const uint8_t *src, float *dst, size_t n);
+
+/* tile_neon.c: matmul with quantised activations, for up to KERNELS_NEON_TILE tokens; less work than a row at a time from four on */
+enum { KERNELS_NEON_TILE = 32 };
+void kernels_neon_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
+                               float *y, size_t y_stride);
+
+/* matmul_neon.c */
+void kernels_neon_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
+                         size_t y_stride, float *scratch);
 
 #endif

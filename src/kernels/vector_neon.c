@@ -1,5 +1,5 @@
-/* NEON rung, along one vector: norms, activations, rotary embedding. What is left after whole vectors is done one by one with the
- * same formulas. */
+/* NEON rung, along one vector: norms, activations, rotary embedding, quantisation. What is left after whole vectors is done one
+ * by one with the same formulas. */
 #include "kernels/neon.h"
 #include "kernels/order.h"
 
@@ -91,5 +91,45 @@ void kernels_neon_rope(float *head, const float *cos, const float *sin, size_t r
         float a = head[i], b = head[i + half];
         head[i] = fmaf(a, cos[i], -(b * sin[i]));
         head[i + half] = fmaf(b, cos[i], a * sin[i]);
+    }
+}
+
+/* 32 values to block b of a group; see scalar_matmul.c for the formula and for values that are not finite. */
+static void quantize_block(const float *x, KernelsActGroup *g, size_t b) {
+    float32x4_t v[8];
+    uint32x4_t largest = vdupq_n_u32(0);
+    UNROLL for (size_t j = 0; j < 8; j++) {
+        v[j] = vld1q_f32(x + 4 * j);
+        largest = vmaxq_u32(largest, vreinterpretq_u32_f32(vabsq_f32(v[j])));
+    }
+    float s = vgetq_lane_f32(vreinterpretq_f32_u32(vdupq_n_u32(vmaxvq_u32(largest))), 0) / 127.0f;
+    int8x16_t bytes[2] = {vdupq_n_s8(0), vdupq_n_s8(0)};
+    if (s > 0.0f && s < INFINITY) {
+        int16x4_t narrow[8];
+        UNROLL for (size_t j = 0; j < 8; j++) {
+            float32x4_t scaled = vdivq_f32(v[j], vdupq_n_f32(s));
+            scaled = vmaxq_f32(vminq_f32(scaled, vdupq_n_f32(127.0f)), vdupq_n_f32(-127.0f));
+            narrow[j] = vmovn_s32(vcvtnq_s32_f32(scaled)); /* nearest even */
+        }
+        UNROLL for (size_t i = 0; i < 2; i++) {
+            int8x8_t low = vmovn_s16(vcombine_s16(narrow[4 * i], narrow[4 * i + 1]));
+            bytes[i] = vmovn_high_s16(low, vcombine_s16(narrow[4 * i + 2], narrow[4 * i + 3]));
+        }
+    }
+    UNROLL for (size_t i = 0; i < 2; i++) {
+        vst1q_s8(g->q + 32 * b + 16 * i, bytes[i]);
+        g->sums[2 * b + i] = vaddlvq_s8(bytes[i]);
+    }
+    UNROLL for (size_t k = 0; k < 8; k++) memcpy(g->turned + 32 * k + 4 * b, g->q + 32 * b + 4 * k, 4);
+    g->scale[b] = s;
+}
+
+void kernels_neon_quantize(const float *x, KernelsActGroup *groups, size_t first, size_t n) {
+    for (size_t i = 0; i < n; i += KERNELS_ACT_BLOCK) {
+        size_t at = first + i;
+        float tail[KERNELS_ACT_BLOCK] = {0};
+        const float *block = x + i;
+        if (n - i < KERNELS_ACT_BLOCK) block = memcpy(tail, x + i, (n - i) * sizeof *x);
+        quantize_block(block, &groups[at / KERNELS_ACT_GROUP], at % KERNELS_ACT_GROUP / KERNELS_ACT_BLOCK);
     }
 }
