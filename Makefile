@@ -112,10 +112,10 @@ $(BUILD)/check-kernels: $(BUILD)/obj/tools/check_kernels.o $(BUILD)/obj/tests/su
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
 # The rooms that need nothing but a C library, for AArch64. xxhash.h, which base/ includes, is the same on every machine.
-check-neon: deps deps-arm
+check-neon: deps-arm $(BUILD)/check-kernels
 	@$(MAKE) --no-print-directory CC="$(filter ccache,$(CC)) aarch64-linux-gnu-gcc" BUILD=$(BUILD)/arm64 ROOMS="base os quant kernels" \
 	    PKGS= TIDY=1 EXTRA_CFLAGS="-idirafter /usr/include" EXTRA_LDFLAGS=-static $(BUILD)/arm64/check-kernels
-	@tools/check_neon.sh $(BUILD)/arm64/check-kernels
+	@tools/check_neon.sh $(BUILD)/check-kernels $(BUILD)/arm64/check-kernels
 
 asan:
 	@$(MAKE) --no-print-directory test BUILD=build/asan O=-O1 \

@@ -1,9 +1,11 @@
 /* make check-kernels: every rung of the kernels ladder against the scalar one, bit for bit.
+ * build/check-kernels --digest: a number for each kernel, made of scalar's results; the same on every machine.
  * build/check-kernels --bench [WORD]: what each kernel costs on each rung (only lines that contain WORD). One thread, data in the
  * caches: the speed of the arithmetic, which memory can only lower. */
 #include "os/os.h"
 #include "support/rungs.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +27,13 @@ static int compare(void) {
     }
     if (!rungs) printf("SKIP: this CPU or build has no rung but scalar, so there is nothing to compare\n");
     return bad ? 1 : rungs ? 0 : 77;
+}
+
+/* What another machine must print too. */
+static int digests(void) {
+    for (size_t i = 0; i < rung_check_count; i++)
+        printf("%016" PRIx64 " %s\n", rung_digest(&rung_checks[i], kernels_get(KERNELS_SCALAR)), rung_checks[i].name);
+    return 0;
 }
 
 /* Everything a benchmark may touch, filled once. */
@@ -129,7 +138,8 @@ static int bench(const char *word) {
 
 int main(int argc, char **argv) {
     if (argc == 1) return compare();
+    if (argc == 2 && strcmp(argv[1], "--digest") == 0) return digests();
     if (argc <= 3 && strcmp(argv[1], "--bench") == 0) return bench(argc == 3 ? argv[2] : NULL);
-    fprintf(stderr, "usage: check-kernels [--bench [WORD]]\n");
+    fprintf(stderr, "usage: check-kernels [--digest | --bench [WORD]]\n");
     return 2;
 }

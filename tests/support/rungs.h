@@ -14,6 +14,9 @@ typedef struct RungCheck {
 extern const RungCheck rung_checks[];
 extern const size_t rung_check_count;
 
+/* A number made of all results that this check compares: the same on every machine, if one answer is kept. */
+uint64_t rung_digest(const RungCheck *check, const Kernels *k);
+
 /* ---- random inputs, the same on every run ---- */
 float rung_random(void); /* uniform in [-1, 1) */
 /* n weights of this type at w. Moderate: scales of sensible size; else any bytes at all, which are blocks too. */
