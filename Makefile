@@ -117,6 +117,10 @@ check-neon: deps-arm $(BUILD)/check-kernels
 	    PKGS= TIDY=1 EXTRA_CFLAGS="-idirafter /usr/include" EXTRA_LDFLAGS=-static $(BUILD)/arm64/check-kernels
 	@tools/check_neon.sh $(BUILD)/check-kernels $(BUILD)/arm64/check-kernels
 
+## make build/bench-threads  what the thread pool costs, quiet and beside busy neighbours
+$(BUILD)/bench-threads: $(BUILD)/obj/bench/threads.o $(BUILD)/libsluice.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
 asan:
 	@$(MAKE) --no-print-directory test BUILD=build/asan O=-O1 \
 	    EXTRA_CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" \
@@ -160,4 +164,4 @@ experiments: $(BUILD)/sluice
 clean:
 	rm -rf build
 
--include $(BUILD)/obj/tools/check_kernels.d $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(SUP_OBJ:.o=.d) $(TEST_OBJ:.o=.d)
+-include $(BUILD)/obj/tools/check_kernels.d $(BUILD)/obj/bench/threads.d $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(SUP_OBJ:.o=.d) $(TEST_OBJ:.o=.d)

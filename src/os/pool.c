@@ -1,8 +1,13 @@
-/* A thread pool for many short jobs: the workers spin for a moment after a job, because the next one mostly comes at once,
- * and then sleep. Tasks are claimed from one counter, so an uneven load levels itself. */
+/* A thread pool for many short jobs. A job is one word: its number, and how many of its tasks nobody has taken. A task is taken by
+ * counting that word down, so an uneven load levels itself and there is no lock.
+ *
+ * A run ends when its tasks are done, not when every worker has come by: a worker that another process keeps from its CPU holds up
+ * nothing unless it has a task in its hands. Who waits spins for a moment, because the next job mostly comes at once, and then sleeps,
+ * because whoever keeps us waiting may be waiting for this very CPU. */
 #define _GNU_SOURCE
 #include "os/os.h"
 
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -10,8 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-enum { SPIN_ROUNDS = 2000, MAX_THREADS = 1024, STACK_BYTES = 512 * 1024 };
+enum { MAX_THREADS = 1024, STACK_BYTES = 512 * 1024, LINE = 64 };
+enum { RELAX_ROUNDS = 32, SPIN_NS = 60000 }; /* much longer, and a neighbour's CPU is spun away; much shorter, and every gap wakes */
+enum { WAKE_AT_ONCE = 2 }; /* who is woken wakes as many again: nobody makes 63 calls of the kernel before the work begins */
 
 typedef struct Worker {
     OsPool *pool;
@@ -19,19 +28,23 @@ typedef struct Worker {
     int index;
 } Worker;
 
+/* What different threads write at the same time lies on different cache lines. */
 struct OsPool {
     int n_threads;
     Worker *workers; /* [n_threads]; entry 0 is the caller and has no thread */
+    _Atomic bool stop;
+    /* of the job under way: written by the owner before `open`, read only by who holds one of its tasks */
     OsTask *fn;
     void *arg;
-    int n_tasks;
-    _Atomic int next_task;
-    _Atomic int busy;          /* workers that have not finished the current job */
-    _Atomic unsigned job;      /* grows by one per job */
-    _Atomic bool stop;
-    _Atomic int sleepers;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
+    uint32_t n_tasks;
+    char apart_1[LINE];
+    _Atomic uint64_t open;         /* number of the job << 32 | tasks that nobody has taken */
+    char apart_2[LINE];
+    _Atomic uint32_t unfinished;   /* tasks that are not done */
+    _Atomic uint32_t owner_sleeps; /* the owner sleeps on it while it is 1 */
+    char apart_3[LINE];
+    _Atomic uint32_t sleepers;     /* workers that sleep, or are about to */
+    _Atomic uint32_t bell;         /* what they sleep on; changes when there is work */
 };
 
 static inline void relax(void) {
@@ -42,37 +55,86 @@ static inline void relax(void) {
 #endif
 }
 
+static void futex_wait(_Atomic uint32_t *word, uint32_t expected) {
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
+}
+
+static void futex_wake(_Atomic uint32_t *word, int n) { (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0); }
+
+static uint32_t tasks_left(OsPool *p) { return (uint32_t)atomic_load_explicit(&p->open, memory_order_relaxed); }
+
+/* Takes a task of the job under way, whichever that is by now; false: there is none left. Nothing else of the job may be looked at
+ * before, for the owner may be writing the next one. */
+static bool take(OsPool *p, uint32_t *left) {
+    uint64_t open = atomic_load_explicit(&p->open, memory_order_relaxed);
+    do {
+        if ((uint32_t)open == 0) return false;
+    } while (!atomic_compare_exchange_weak_explicit(&p->open, &open, open - 1, memory_order_acquire, memory_order_relaxed));
+    *left = (uint32_t)open;
+    return true;
+}
+
 static void run_tasks(OsPool *p, int worker) {
-    for (;;) {
-        int task = atomic_fetch_add_explicit(&p->next_task, 1, memory_order_relaxed);
-        if (task >= p->n_tasks) return;
-        p->fn(p->arg, task, worker);
+    uint32_t left;
+    while (take(p, &left)) {
+        p->fn(p->arg, (int)(p->n_tasks - left), worker);
+        if (atomic_fetch_sub(&p->unfinished, 1) == 1 && worker && atomic_load(&p->owner_sleeps)) {
+            atomic_store(&p->owner_sleeps, 0);
+            futex_wake(&p->owner_sleeps, 1);
+        }
     }
 }
 
-static void wait_for_job(OsPool *p, unsigned seen) {
-    for (int i = 0; i < SPIN_ROUNDS; i++) {
-        if (atomic_load_explicit(&p->job, memory_order_acquire) != seen || atomic_load(&p->stop)) return;
-        relax();
-    }
-    pthread_mutex_lock(&p->lock);
+/* Sleeper and waker each write first and then look at what the other wrote, so one of them sees the other. */
+static void wake_some(OsPool *p) {
+    if (atomic_load(&p->sleepers) == 0) return;
+    atomic_fetch_add(&p->bell, 1);
+    futex_wake(&p->bell, WAKE_AT_ONCE);
+}
+
+static bool something_to_do(OsPool *p) { return (uint32_t)atomic_load(&p->open) || atomic_load(&p->stop); }
+
+static void wait_for_job(OsPool *p) {
+    uint64_t start = os_now_ns();
+    do {
+        for (int i = 0; i < RELAX_ROUNDS; i++) {
+            if (tasks_left(p)) return;
+            relax();
+        }
+    } while (os_now_ns() - start < SPIN_NS);
     atomic_fetch_add(&p->sleepers, 1);
-    while (atomic_load(&p->job) == seen && !atomic_load(&p->stop)) pthread_cond_wait(&p->wake, &p->lock);
+    for (;;) {
+        uint32_t bell = atomic_load(&p->bell);
+        if (something_to_do(p)) break;
+        futex_wait(&p->bell, bell);
+    }
     atomic_fetch_sub(&p->sleepers, 1);
-    pthread_mutex_unlock(&p->lock);
+    if (tasks_left(p) > 1) wake_some(p);
 }
 
 static void *worker_main(void *arg) {
     Worker *w = arg;
-    OsPool *p = w->pool;
-    unsigned seen = 0;
-    for (;;) {
-        wait_for_job(p, seen);
-        if (atomic_load(&p->stop)) return NULL;
-        seen = atomic_load_explicit(&p->job, memory_order_acquire);
-        run_tasks(p, w->index);
-        atomic_fetch_sub_explicit(&p->busy, 1, memory_order_release);
+    while (!atomic_load(&w->pool->stop)) {
+        wait_for_job(w->pool);
+        run_tasks(w->pool, w->index);
     }
+    return NULL;
+}
+
+static void wait_for_end(OsPool *p) {
+    uint64_t start = os_now_ns();
+    do {
+        for (int i = 0; i < RELAX_ROUNDS; i++) {
+            if (!atomic_load_explicit(&p->unfinished, memory_order_acquire)) return;
+            relax();
+        }
+    } while (os_now_ns() - start < SPIN_NS);
+    for (;;) {
+        atomic_store(&p->owner_sleeps, 1);
+        if (!atomic_load(&p->unfinished)) break;
+        futex_wait(&p->owner_sleeps, 1);
+    }
+    atomic_store(&p->owner_sleeps, 0);
 }
 
 int os_cpu_count(void) {
@@ -105,8 +167,6 @@ OsPool *os_pool_new(int n_threads, Err *err) {
     }
     p->workers = workers;
     p->n_threads = 1;
-    pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->wake, NULL);
     /* signals go to the main thread: Ctrl-C must not wake a worker out of its arithmetic */
     sigset_t all, before;
     sigfillset(&all);
@@ -134,13 +194,10 @@ OsPool *os_pool_new(int n_threads, Err *err) {
 
 void os_pool_free(OsPool *p) {
     if (!p) return;
-    pthread_mutex_lock(&p->lock);
     atomic_store(&p->stop, true);
-    pthread_cond_broadcast(&p->wake);
-    pthread_mutex_unlock(&p->lock);
+    atomic_fetch_add(&p->bell, 1);
+    futex_wake(&p->bell, MAX_THREADS);
     for (int i = 1; i < p->n_threads; i++) pthread_join(p->workers[i].thread, NULL);
-    pthread_cond_destroy(&p->wake);
-    pthread_mutex_destroy(&p->lock);
     mem_free(p->workers);
     mem_free(p);
 }
@@ -155,18 +212,11 @@ void os_pool_run(OsPool *p, int n_tasks, OsTask *fn, void *arg) {
     }
     p->fn = fn;
     p->arg = arg;
-    p->n_tasks = n_tasks;
-    atomic_store_explicit(&p->next_task, 0, memory_order_relaxed);
-    atomic_store_explicit(&p->busy, p->n_threads - 1, memory_order_relaxed);
-    atomic_fetch_add(&p->job, 1); /* publishes all of the above */
-    if (atomic_load(&p->sleepers)) {
-        pthread_mutex_lock(&p->lock);
-        pthread_cond_broadcast(&p->wake);
-        pthread_mutex_unlock(&p->lock);
-    }
+    p->n_tasks = (uint32_t)n_tasks;
+    atomic_store_explicit(&p->unfinished, (uint32_t)n_tasks, memory_order_relaxed);
+    uint64_t open = atomic_load_explicit(&p->open, memory_order_relaxed);
+    atomic_store(&p->open, ((open >> 32) + 1) << 32 | (uint32_t)n_tasks); /* publishes all of the above */
+    wake_some(p);
     run_tasks(p, 0);
-    for (int i = 0; atomic_load_explicit(&p->busy, memory_order_acquire) > 0; i++) {
-        if (i < SPIN_ROUNDS) relax();
-        else sched_yield(); /* a worker lost its CPU to another process: let it have ours */
-    }
+    if (atomic_load_explicit(&p->unfinished, memory_order_acquire)) wait_for_end(p);
 }

@@ -91,6 +91,27 @@ static void pool_runs_each_task_once(void **state) {
     }
 }
 
+/* Runs with pauses between them, so that workers fall asleep, and with a task that the owner must sleep for. */
+static void slow_task(void *arg, int task, int worker) {
+    (void)worker;
+    if (task % 3 == 0) usleep(400);
+    atomic_fetch_add((_Atomic int *)arg, task);
+}
+
+static void who_sleeps_in_the_pool_is_woken(void **state) {
+    (void)state;
+    OsPool *p = os_pool_new(4, NULL);
+    assert_non_null(p);
+    for (int round = 0; round < 60; round++) {
+        _Atomic int sum = 0;
+        os_pool_run(p, 7, slow_task, (void *)&sum);
+        assert_int_equal(sum, 21);
+        if (round % 2) usleep(300);
+    }
+    usleep(2000);
+    os_pool_free(p); /* while all of them sleep */
+}
+
 static void memory_is_known(void **state) {
     (void)state;
     OsMemory m;
@@ -112,6 +133,7 @@ int main(void) {
         cmocka_unit_test(writing_touches_nothing_else),
         cmocka_unit_test(a_fifo_does_not_hang),
         cmocka_unit_test(pool_runs_each_task_once),
+        cmocka_unit_test(who_sleeps_in_the_pool_is_woken),
         cmocka_unit_test(memory_is_known),
     };
     return RUN_TESTS(os);
