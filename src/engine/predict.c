@@ -7,6 +7,7 @@
  *   come up to speed and the products of what lands last coming after it, that their sum is the honest estimate.
  * The bounds leave out what an ideal engine could hide. */
 #include "engine/engine.h"
+#include "forward/forward.h"
 
 #include <math.h>
 
@@ -60,9 +61,10 @@ static double chance(double hits, double k, double misses) {
     return exp(lgamma(k + 1) - lgamma(misses + 1) - lgamma(k - misses + 1) + (k - misses) * log(hits) + misses * log1p(-hits));
 }
 
-/* Of a layer's misses, how many looking ahead names in time, and how many it reads in vain beside them: it reads five of eight guesses,
- * six of seven rightly (docs/experiments.md). */
-static const double named_ahead = 5.0 / 8 * 6 / 7, read_in_vain = 5.0 / 8 / 7;
+/* Of a layer's misses, how many looking ahead names in time, and how many it reads in vain beside them. */
+#define GUESSES_READ ((double)FORWARD_GUESSES_READ / FORWARD_GUESSES_OF)
+static const double named_ahead = GUESSES_READ * FORWARD_READ_RIGHT / FORWARD_READ_OF;
+static const double read_in_vain = GUESSES_READ * (FORWARD_READ_OF - FORWARD_READ_RIGHT) / FORWARD_READ_OF;
 
 /* A layer with so many misses as the engine runs it: with looking ahead where that pays. Then the disk has more to read. */
 static double scheduled(const Layer *l, double k, double misses) {

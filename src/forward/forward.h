@@ -20,6 +20,10 @@
 #include "os/os.h"
 #include "store/store.h"
 
+/* Of a layer's guesses the likeliest five of eight are read: of those six in seven are right, of all eight three in four, and the drive has
+ * no time for more (docs/experiments.md). The step reads by it, and the prediction of its speed reckons with it. */
+enum { FORWARD_GUESSES_READ = 5, FORWARD_GUESSES_OF = 8, FORWARD_READ_RIGHT = 6, FORWARD_READ_OF = 7 };
+
 /* Whether the next layer's experts are guessed and read early: never, always, or for as long as it pays. */
 typedef enum ForwardLookahead { FORWARD_AHEAD_OFF, FORWARD_AHEAD_ON, FORWARD_AHEAD_AUTO } ForwardLookahead;
 

@@ -62,9 +62,7 @@ static uint32_t best(const float *logits, uint32_t n, int32_t *ids, uint32_t k) 
     return have;
 }
 
-/* The likeliest five of eight are read: of those six in seven are right, of all eight three in four, and the drive has no time for more
- * (docs/experiments.md). */
-static uint32_t worth_reading(uint32_t guesses) { return (5 * guesses + 7) / 8; }
+static uint32_t worth_reading(uint32_t guesses) { return (FORWARD_GUESSES_READ * guesses + FORWARD_GUESSES_OF - 1) / FORWARD_GUESSES_OF; }
 
 void forward_ahead_guess(Forward *f, uint32_t layer_index) {
     Ahead *a = &f->ahead;
