@@ -9,12 +9,10 @@
 
 static ErrCode copy_paths(Bench *b, const FormatModel *format, Err *err) {
     b->paths = MEM_NEW(char *, format->n_files);
-    b->begins = MEM_NEW(uint64_t, format->n_files);
-    if (!b->paths || !b->begins) return err_no_memory(err, (uint64_t)format->n_files * 16, "the files of the model");
+    if (!b->paths) return err_no_memory(err, (uint64_t)format->n_files * sizeof *b->paths, "the files of the model");
     for (; b->n_paths < format->n_files; b->n_paths++) {
         const FormatFile *f = &format->files[b->n_paths];
         b->paths[b->n_paths] = mem_strdup(f->path);
-        b->begins[b->n_paths] = f->base;
         if (!b->paths[b->n_paths]) return err_no_memory(err, strlen(f->path), "a path");
     }
     return ERR_OK;
@@ -39,12 +37,12 @@ static ErrCode read_headers(Bench *b, Err *err) {
 /* ---- the probes: their memory is taken before the model is opened, so that the plan counts it ---- */
 
 static ErrCode open_disk(Bench *b, const char *io, const char *direct, Err *err) {
-    LabDiskConfig disk = {.paths = (const char *const *)b->paths, .begins = b->begins, .n_paths = b->n_paths, .direct = DISK_DIRECT_AUTO,
-                          .buffer_bytes = b->disk_buffer, .seed = os_now_ns()};
+    DiskProbeConfig disk = {.paths = (const char *const *)b->paths, .n_paths = b->n_paths, .direct = DISK_DIRECT_AUTO,
+                            .memory_bytes = b->disk_buffer, .again = true};
     disk.backend = strcmp(io, "uring") == 0 ? DISK_URING : strcmp(io, "mmap") == 0 ? DISK_MMAP : DISK_THREADS;
     if (strcmp(direct, "on") == 0) disk.direct = DISK_DIRECT_ON;
     else if (strcmp(direct, "off") == 0) disk.direct = DISK_DIRECT_OFF;
-    b->disk = lab_disk_new(&disk, err);
+    b->disk = disk_probe_new(&disk, err);
     return b->disk ? ERR_OK : err->code;
 }
 
@@ -74,9 +72,9 @@ static ErrCode open_probes(Bench *b, Err *err) {
 static ErrCode match_disk(Bench *b, Err *err) {
     DiskInfo probe;
     const sluice_info *engine = &b->e.info;
-    lab_disk_info(b->disk, &probe);
+    disk_probe_info(b->disk, &probe);
     if (strcmp(probe.backend, engine->io) == 0 && probe.direct == engine->direct) return ERR_OK;
-    lab_disk_free(b->disk);
+    disk_probe_free(b->disk);
     b->disk = NULL;
     return open_disk(b, engine->io, engine->direct ? "on" : "off", err);
 }
@@ -169,10 +167,9 @@ ErrCode bench_command(const Options *o, Err *err) {
     code = opened_end_trace(&b.e, code, err);
     opened_close(&b.e);
     lab_probe_free(b.probe);
-    lab_disk_free(b.disk);
+    disk_probe_free(b.disk);
     for (uint32_t i = 0; i < b.n_paths; i++) mem_free(b.paths[i]);
     mem_free(b.paths);
-    mem_free(b.begins);
     mem_free(b.rep);
     mem_free(b.bounds);
     return code;

@@ -14,10 +14,9 @@ typedef struct Bench {
     EngineWork work;
     uint32_t request_bytes;
     char **paths;      /* [n_paths] of the files */
-    uint64_t *begins;
     uint32_t n_paths;
     LabProbe *probe;
-    LabDisk *disk;
+    DiskProbe *disk;
     uint64_t disk_buffer; /* memory of its reads */
     int prefill, decode, warm, reps;
     LabRep *rep;       /* [reps] */

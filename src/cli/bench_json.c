@@ -89,6 +89,9 @@ static void put_reads(json_t *o, const Bench *b) {
     put_spread(o, "disk_gb_s", b, bench_disk_gb_s, true);
     put_real(o, "disk_gb_s_probe", b->machine.disk_bytes_per_s * 1e-9);
     put_real(o, "disk_read_ms_probe", b->machine.disk_read_s * 1e3);
+    bool probe_cached = false;
+    for (int r = 0; r < b->reps; r++) probe_cached = probe_cached || b->rep[r].probe_cached;
+    put(o, "disk_probe_cached", json_boolean(probe_cached));
     put_int(o, "request_bytes", b->request_bytes);
     put(o, "page_cache_share", cached < 0 ? json_null() : json_real(cached));
     put_int(o, "prefill_wanted", wanted);

@@ -55,14 +55,18 @@ static void print_machine(const Bench *b) {
 
 static void print_doubts(const Bench *b) {
     double cached = -1;
-    bool disturbed = false;
+    bool disturbed = false, probe_cached = false;
     for (int r = 0; r < b->reps; r++) {
         if (b->rep[r].cached > cached) cached = b->rep[r].cached;
         disturbed = disturbed || b->bounds[r].disturbed;
+        probe_cached = probe_cached || b->rep[r].probe_cached;
     }
     if (cached > 0.01)
         log_warn("%.0f %% of the model were in the page cache before a repetition, although it was told to drop them: the disk was not "
                  "alone in answering", 100 * cached);
+    if (probe_cached)
+        log_note("the model is too small for the probe of the disk, or stays in the page cache: places were read again, and a cache may "
+                 "have answered");
     if (disturbed) log_note("the run was faster than the probes allow, so something disturbed them; the bound is taken from the run");
 }
 

@@ -30,12 +30,8 @@ static ErrCode use_model(Doctor *d, Err *err) {
     if (!d->source.model) return err->code;
     const FormatModel *format = d->source.format;
     d->paths = MEM_NEW(const char *, format->n_files);
-    d->begins = MEM_NEW(uint64_t, format->n_files);
-    if (!d->paths || !d->begins) return err_no_memory(err, (uint64_t)format->n_files * 16, "the files of the model");
-    for (uint32_t i = 0; i < format->n_files; i++) {
-        d->paths[i] = format->files[i].path;
-        d->begins[i] = format->files[i].base;
-    }
+    if (!d->paths) return err_no_memory(err, (uint64_t)format->n_files * sizeof *d->paths, "the files of the model");
+    for (uint32_t i = 0; i < format->n_files; i++) d->paths[i] = format->files[i].path;
     d->n_paths = format->n_files;
     return ERR_OK;
 }
@@ -121,6 +117,5 @@ ErrCode doctor_command(const Options *o, Err *err) {
     else if (!code) doctor_print(&d);
     source_close(&d.source);
     mem_free(d.paths);
-    mem_free(d.begins);
     return code;
 }

@@ -15,14 +15,13 @@ extern const int doctor_depths[DOCTOR_DEPTHS];    /* reads in flight */
 typedef struct DoctorSweep {
     bool tried;
     char refused[256]; /* why the files cannot be read that way; empty: they can */
-    LabDiskRate rate[DOCTOR_SIZES][DOCTOR_DEPTHS];
+    DiskRate rate[DOCTOR_SIZES][DOCTOR_DEPTHS];
 } DoctorSweep;
 
 typedef struct Doctor {
     const Options *o;
     Source source;        /* empty without -m */
     const char **paths;   /* [n_paths] what the disk is measured with */
-    uint64_t *begins;
     uint32_t n_paths;
     char scratch[1200], scratch_dir[1100]; /* empty: none was made */
     LabFacts facts;

@@ -10,23 +10,13 @@ enum { BUFFER_BYTES = 64 << 20 };
 const uint32_t doctor_sizes[DOCTOR_SIZES] = {64 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20, 8 << 20};
 const int doctor_depths[DOCTOR_DEPTHS] = {1, 2, 4, 8, 16, 32};
 
-/* What the page cache holds would answer without the disk. */
-static void drop_caches(const Doctor *d) {
-    for (uint32_t i = 0; i < d->n_paths; i++) {
-        OsFile f;
-        if (os_open(&f, d->paths[i], false, NULL)) continue;
-        os_drop_cache(&f, 0, f.size);
-        os_close(&f);
-    }
-}
-
 static ErrCode sweep(const Doctor *d, DiskDirect direct, DoctorSweep *out, OsProgress *bar, Err *err) {
-    LabDiskConfig config = {.paths = d->paths, .begins = d->begins, .n_paths = d->n_paths, .backend = d->backend, .direct = direct,
-                            .depth = doctor_depths[DOCTOR_DEPTHS - 1], .buffer_bytes = BUFFER_BYTES, .seed = os_now_ns()};
+    DiskProbeConfig config = {.paths = d->paths, .n_paths = d->n_paths, .backend = d->backend, .direct = direct,
+                              .depth = doctor_depths[DOCTOR_DEPTHS - 1], .memory_bytes = BUFFER_BYTES, .again = true};
     Err why = {0};
-    LabDisk *disk = lab_disk_new(&config, &why);
+    DiskProbe *probe = disk_probe_new(&config, &why);
     out->tried = true;
-    if (!disk) { /* a file system that refuses direct reads is a finding, not a failure */
+    if (!probe) { /* a file system that refuses direct reads is a finding, not a failure */
         snprintf(out->refused, sizeof out->refused, "%.250s", why.text);
         return ERR_OK;
     }
@@ -35,15 +25,14 @@ static ErrCode sweep(const Doctor *d, DiskDirect direct, DoctorSweep *out, OsPro
         for (int q = 0; q < DOCTOR_DEPTHS && !code; q++) {
             os_progress_step(bar, bar->done + 1);
             if ((uint64_t)doctor_sizes[s] * (uint64_t)doctor_depths[q] > BUFFER_BYTES) continue;
-            if (direct == DISK_DIRECT_OFF) drop_caches(d);
             Err small = {0};
-            code = lab_disk_rate(disk, doctor_sizes[s], doctor_depths[q], POINT_S, &out->rate[s][q], &small);
+            DiskProbeRun run = {.read_bytes = doctor_sizes[s], .depth = doctor_depths[q], .seconds = POINT_S};
+            code = disk_probe_run(probe, &run, &out->rate[s][q], &small);
             if (code == ERR_RANGE) code = ERR_OK; /* a file smaller than the request: this place of the table stays empty */
             else if (code) *err = small;
             if (os_interrupted()) code = err_set(err, ERR_INTERRUPTED, "interrupted while measuring the disk");
         }
-    lab_disk_free(disk);
-    if (direct == DISK_DIRECT_OFF) drop_caches(d);
+    disk_probe_free(probe);
     return code;
 }
 

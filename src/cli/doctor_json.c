@@ -30,10 +30,10 @@ static json_t *memory_json(const LabFacts *f) {
 static void put_sweep(json_t *list, const char *mode, const DoctorSweep *s) {
     for (int i = 0; i < DOCTOR_SIZES; i++)
         for (int q = 0; q < DOCTOR_DEPTHS; q++) {
-            const LabDiskRate *r = &s->rate[i][q];
+            const DiskRate *r = &s->rate[i][q];
             if (r->bytes_per_s <= 0) continue;
             json_t *point = json_pack("{s:s,s:I,s:i,s:f,s:f,s:b}", "mode", mode, "request_bytes", (json_int_t)doctor_sizes[i], "depth",
-                                      r->depth, "gb_s", r->bytes_per_s * 1e-9, "read_ms", r->read_s * 1e3, "repeated", r->repeated);
+                                      r->depth, "gb_s", r->bytes_per_s * 1e-9, "read_ms", r->read_s * 1e3, "repeated", r->cached);
             if (point) (void)json_array_append_new(list, point);
         }
 }

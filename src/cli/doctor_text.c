@@ -43,7 +43,7 @@ static void print_rates(const Doctor *d) {
 
 static void print_sweep(const char *how, const DoctorSweep *s) {
     char a[32];
-    bool repeated = false;
+    bool cached = false;
     out_printf("\n  %s\n", how);
     if (s->refused[0]) {
         out_printf("    not possible: %s\n", s->refused);
@@ -55,14 +55,14 @@ static void print_sweep(const char *how, const DoctorSweep *s) {
     for (int i = 0; i < DOCTOR_SIZES; i++) {
         out_printf("    %-10s", format_size(doctor_sizes[i], a));
         for (int q = 0; q < DOCTOR_DEPTHS; q++) {
-            const LabDiskRate *r = &s->rate[i][q];
+            const DiskRate *r = &s->rate[i][q];
             if (r->bytes_per_s > 0) out_printf("%8.2f", r->bytes_per_s * 1e-9);
             else out_printf("%8s", "-");
-            repeated = repeated || r->repeated;
+            cached = cached || r->cached;
         }
         out_puts("\n");
     }
-    if (repeated) out_puts("    (the file is small: some places were read twice, and a cache of the drive or host may have answered)\n");
+    if (cached) out_puts("    (the file is small, so places were read twice, or it stays in the page cache: a cache may have answered)\n");
 }
 
 static void print_options(const Options *o) {

@@ -68,16 +68,17 @@ static ErrCode measure_disk(Planner *p, Err *err) {
     const FormatFile *file = &model->format->files[model->records[0].file];
     uint32_t request = lab_request_bytes(model);
     Reading reading = reading_choose(p->o, file->path, request); /* as the engine would */
-    LabDiskConfig config = {.paths = &file->path, .begins = &file->base, .n_paths = 1, .backend = reading.backend,
-                            .direct = reading.direct, .buffer_bytes = UINT64_C(32) << 20, .seed = os_now_ns()};
-    LabDisk *disk = lab_disk_new(&config, err);
-    if (!disk) return err->code;
-    LabDiskRate many = {0}, one = {0};
-    ErrCode code = lab_disk_rate(disk, request, 0, 0.8, &many, err);
-    if (!code) code = lab_disk_rate(disk, request, 1, 0.2, &one, err);
-    lab_disk_free(disk);
-    p->machine.disk_bytes_per_s = many.bytes_per_s;
-    p->machine.disk_read_s = one.read_s;
+    DiskProbeConfig config = {.paths = &file->path, .n_paths = 1, .backend = reading.backend, .direct = reading.direct,
+                              .memory_bytes = UINT64_C(32) << 20, .again = true};
+    DiskProbe *probe = disk_probe_new(&config, err);
+    if (!probe) return err->code;
+    LabDisk disk;
+    ErrCode code = lab_disk(probe, request, 1, &disk, err);
+    disk_probe_free(probe);
+    if (!code && !(disk.bytes_per_s > 0))
+        return err_set(err, ERR_USAGE, "%s is too small to measure the disk with; give --disk RATE, as --disk 7GB/s", file->path);
+    p->machine.disk_bytes_per_s = disk.bytes_per_s;
+    p->machine.disk_read_s = disk.read_s;
     p->disk_from = "measured now";
     return code;
 }

@@ -6,7 +6,6 @@
  */
 #define _POSIX_C_SOURCE 200809L
 #include "disk/backend.h"
-#include "disk/measure.h"
 #include "disk/remember.h"
 
 #include <stdio.h>
@@ -99,23 +98,20 @@ static void say_who_dropped_out(const Choosing *c, DiskChoice *out) {
     }
 }
 
-static void measure_rounds(Choosing *c, Measuring m[N_WAYS]) {
+static void measure_rounds(Choosing *c, DiskProbe *probes[N_WAYS], uint64_t most_bytes) {
     double turns[N_WAYS][ROUNDS];
     int n_turns[N_WAYS] = {0};
-    uint64_t start = os_now_ns(), slice = time_ns / (uint64_t)(ROUNDS * count_possible(c));
-    uint64_t bytes = disk_file_bytes(m[0].disk ? m[0].disk : m[1].disk ? m[1].disk : m[2].disk ? m[2].disk : m[3].disk, 0) /
-                     ((uint64_t)2 * ROUNDS * N_WAYS); /* a small file must last for all turns */
+    uint64_t start = os_now_ns();
+    DiskProbeRun run = {.read_bytes = c->read_bytes, .seconds = (double)time_ns * 1e-9 / (ROUNDS * count_possible(c)), .bytes = most_bytes};
     for (int round = 0; round < ROUNDS && os_now_ns() - start < time_ns; round++) {
         for (int k = 0; k < N_WAYS; k++) {
             int i = round % 2 ? N_WAYS - 1 - k : k;
             if (!c->possible[i]) continue;
-            DiskRate rate = {0};
+            DiskRate rate;
             Err err = {0};
-            ErrCode code = measuring_slice(&m[i], slice, bytes > m[i].read_bytes ? bytes : m[i].read_bytes, &rate, &err);
-            if (!code && rate.reads == 0 && n_turns[i] == 0)
-                code = err_set(&err, ERR_STATE, "%s has no place left that was not read before and is not in the page cache", c->how->path);
-            if (code) give_up(c, i, &err);
-            else if (rate.reads > 0 && rate.ns > 0) turns[i][n_turns[i]++] = (double)rate.bytes / ((double)rate.ns * 1e-9);
+            ErrCode code = disk_probe_run(probes[i], &run, &rate, &err);
+            if (!code) turns[i][n_turns[i]++] = rate.bytes_per_s;
+            else if (code != ERR_STATE || n_turns[i] == 0) give_up(c, i, &err); /* ERR_STATE: the file is used up */
         }
     }
     for (int i = 0; i < N_WAYS; i++) {
@@ -127,23 +123,28 @@ static void measure_rounds(Choosing *c, Measuring m[N_WAYS]) {
 
 /* All candidates are opened before any is measured, and read into the same memory. */
 static void measure(Choosing *c) {
-    Measuring m[N_WAYS];
-    memset(m, 0, sizeof m);
-    uint64_t bytes = (uint64_t)c->depth * align_up(c->read_bytes, UINT64_C(64) << 10);
+    DiskProbe *probes[N_WAYS] = {NULL};
+    uint64_t memory_bytes = (uint64_t)c->depth * align_up(c->read_bytes, UINT64_C(64) << 10);
     Err err = {0};
-    char *memory = os_pages_new(bytes, &err);
-    if (memory) memset(memory, 1, (size_t)bytes);
+    char *memory = os_pages_new(memory_bytes, &err);
+    if (memory) memset(memory, 1, (size_t)memory_bytes);
     for (int i = 0; i < N_WAYS; i++) {
-        m[i].file.fd = -1;
         if (c->possible[i] && !memory) give_up(c, i, &err);
         if (!c->possible[i]) continue;
-        DiskMeasure how = {.path = c->how->path, .backend = ways[i].backend, .read_bytes = c->read_bytes, .depth = c->depth, .seconds = 1};
-        how.direct = ways[i].direct ? DISK_DIRECT_ON : DISK_DIRECT_OFF;
-        if (measuring_open(&m[i], &how, memory, &err)) give_up(c, i, &err);
+        DiskProbeConfig config = {.paths = &c->how->path, .n_paths = 1, .backend = ways[i].backend, .depth = c->depth, .memory = memory,
+                                  .memory_bytes = memory_bytes, .direct = ways[i].direct ? DISK_DIRECT_ON : DISK_DIRECT_OFF};
+        probes[i] = disk_probe_new(&config, &err);
+        if (!probes[i]) give_up(c, i, &err);
     }
-    if (count_possible(c) > 0) measure_rounds(c, m);
-    for (int i = 0; i < N_WAYS; i++) measuring_close(&m[i]);
-    os_pages_free(memory, bytes);
+    uint64_t file_bytes = 0, share = (uint64_t)2 * ROUNDS * N_WAYS; /* a small file must last for all turns */
+    OsFile f;
+    if (count_possible(c) > 0 && os_open(&f, c->how->path, false, NULL) == ERR_OK) {
+        file_bytes = f.size;
+        os_close(&f);
+    }
+    if (count_possible(c) > 0) measure_rounds(c, probes, file_bytes / share > c->read_bytes ? file_bytes / share : c->read_bytes);
+    for (int i = 0; i < N_WAYS; i++) disk_probe_free(probes[i]);
+    os_pages_free(memory, memory_bytes);
 }
 
 /* ---- the choice ---------------------------------------------------------------------------------------------------- */

@@ -146,33 +146,46 @@ void disk_drive_info(const Disk *d, uint32_t drive, DiskDriveInfo *info);
 
 /* ---- measuring ----------------------------------------------------------------------------------------------------- */
 
-typedef struct DiskMeasure {
-    const char *path;      /* a file of the drive to be measured; the larger, the better */
+/* How fast files can be read at pseudo-random places, through the same door as the engine's reads. No place is read twice in the life of
+ * the process, whatever the request sizes, and a buffered read only where the page cache holds none of it: no cache of ours or the
+ * kernel's can answer. A probe keeps its memory and its threads from _new to _free, so that a memory plan made in between counts them;
+ * beside them 1 byte per 512 KiB of each file stays for the life of the process. */
+typedef struct DiskProbeConfig {
+    const char *const *paths; /* [n_paths] read in turn, borrowed until the end; the larger, the better */
+    uint32_t n_paths;
     DiskBackend backend;
-    DiskDirect direct;     /* AUTO: directly where the file can be read so */
-    uint32_t read_bytes;   /* of one read; 0: 1 MiB. Rounded up to the alignment */
-    int depth;             /* reads in flight; 0: the backend's default */
-    double seconds;        /* how long it may take, about; 0: no limit. One of the two limits must be given */
-    uint64_t bytes;        /* how much may be read at full depth; 0: no limit */
+    DiskDirect direct;     /* AUTO: directly where all of them can be read so */
+    int depth;             /* most reads in flight that will be asked for; 0: the backend's default */
+    void *memory;          /* for the reads, aligned to a page, borrowed until the end; NULL: its own */
+    uint64_t memory_bytes; /* at least one read */
+    bool again;            /* where every place was read once, or all are in the page cache, it goes on all the same, and says so */
     DiskFaults faults;     /* DISK_FAKE only */
-} DiskMeasure;
+} DiskProbeConfig;
+
+typedef struct DiskProbeRun {
+    uint32_t read_bytes;   /* of one read; rounded up to the alignment */
+    int depth;             /* reads in flight; 0: the backend's default. Less where the memory is for less */
+    double seconds;        /* how long, about; at least four times the depth are read where that does not take twice as long */
+    uint64_t bytes;        /* how much may be read; 0: no limit */
+} DiskProbeRun;
 
 typedef struct DiskRate {
-    double bytes_per_s;    /* with `depth` reads in flight, from the first submission to the last arrival */
-    double read_s;         /* median time of one read alone, from submission to arrival; 0: no place was left for it */
-    uint64_t reads, bytes, ns; /* what bytes_per_s was computed from */
+    double bytes_per_s;    /* of the steady state: what came after the first arrival, while the depth was kept */
+    double read_s;         /* mean time of one read, from submission to arrival */
+    uint64_t reads, bytes; /* that arrived while the depth was kept */
     uint32_t read_bytes;
     int depth;
-    bool direct;
-    uint64_t warm_reads;   /* places that stayed in the page cache although it was told to drop them; left out */
-    bool used_up;          /* stopped early: the file had no place left that was not read before */
+    uint64_t warm_reads;   /* places that the page cache held although it was told to drop them: left out if others are left */
+    bool cached;           /* `again`: some places had been read before, or were in the page cache: a cache may have answered */
+    bool used_up;          /* stopped early: no place was left that was not read before */
 } DiskRate;
 
-/* How fast this file can be read at pseudo-random places. No place is read twice in the life of the process, whatever the request
- * sizes, and a buffered read is counted only where the page cache held none of it: no cache of ours or the kernel's can answer.
- * Blocks until done; uses disk_measure_memory bytes while it runs, and 1 byte per 512 KiB of the file for the life of the process. */
-ErrCode disk_measure(const DiskMeasure *how, DiskRate *out, Err *err);
-uint64_t disk_measure_memory(const DiskMeasure *how);
+typedef struct DiskProbe DiskProbe;
+DiskProbe *disk_probe_new(const DiskProbeConfig *config, Err *err);
+void disk_probe_free(DiskProbe *p);
+void disk_probe_info(const DiskProbe *p, DiskInfo *info);
+/* Blocks until done. ERR_RANGE: no file is as large as one read, or the memory is not; ERR_STATE: no place was left to read. */
+ErrCode disk_probe_run(DiskProbe *p, const DiskProbeRun *run, DiskRate *out, Err *err);
 
 /* ---- choosing ------------------------------------------------------------------------------------------------------ */
 

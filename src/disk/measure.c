@@ -1,235 +1,271 @@
-/* How fast a file can be read, honestly: every place once, and nothing that a cache can answer. */
-#include "disk/measure.h"
+/* How fast files can be read, honestly: every place once, and nothing that a cache can answer. */
+#include "disk/disk.h"
+#include "disk/places.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
-    READ_BYTES_DEFAULT = 1 << 20,
     READ_BYTES_MAX = 64 << 20,
-    ALIGNMENT_MOST = 64 * 1024, /* of direct reads */
-    DEPTH_DEFAULT = 32,         /* about the reads of one layer; a backend may take more */
-    DEPTH_MAX = 256,
-    WARM_MOST = 256,            /* places in a row that stay in the page cache: then the rest will not be better */
+    DEPTH_MAX = 64,
+    WARM_MOST = 256, /* places in a row that stay in the page cache: then the rest will not be better */
 };
-static const uint64_t memory_most = UINT64_C(1) << 30;
 
-static uint32_t read_bytes_of(const DiskMeasure *how) {
-    return (uint32_t)align_up(how->read_bytes ? how->read_bytes : READ_BYTES_DEFAULT, 4096);
-}
+typedef struct Place {
+    uint32_t file;
+    uint64_t offset;
+} Place;
 
-uint64_t disk_measure_memory(const DiskMeasure *how) {
-    return (uint64_t)(how->depth > 0 ? how->depth : DEPTH_DEFAULT) * align_up(read_bytes_of(how), ALIGNMENT_MOST);
-}
+struct DiskProbe {
+    DiskProbeConfig config;
+    Disk *disk;
+    OsFile *files;    /* [n_paths] for the questions about the page cache */
+    Places **places;  /* [n_paths] */
+    uint32_t n_files; /* of them that are open */
+    uint32_t turn, alignment;
+    char *memory;     /* [config.memory_bytes] */
+    DiskInfo info;
+    uint64_t warm_in_a_row;
+    Place *dropped;   /* [n_dropped] buffered reads, to take them out of the page cache again */
+    size_t n_dropped, cap_dropped;
+};
 
 /* ---- opening ------------------------------------------------------------------------------------------------------- */
 
-static ErrCode check(const DiskMeasure *how, Err *err) {
-    if (how->seconds <= 0 && how->bytes == 0) return err_set(err, ERR_RANGE, "measuring %s: no limit was given", how->path);
-    if (how->read_bytes > READ_BYTES_MAX || how->depth < 0 || how->depth > DEPTH_MAX || disk_measure_memory(how) > memory_most)
-        return err_set(err, ERR_RANGE, "measuring %s: %d reads of %u bytes at a time are too many", how->path, how->depth, how->read_bytes);
+static ErrCode open_disk(DiskProbe *p, DiskDirect direct, Err *err) {
+    const DiskProbeConfig *c = &p->config;
+    DiskConfig config = {.backend = c->backend, .direct = direct, .depth = c->depth, .retries = -1, .faults = c->faults};
+    p->disk = disk_new(&config, err);
+    if (!p->disk) return err->code;
+    p->alignment = 4096;
+    for (uint32_t i = 0; i < c->n_paths; i++) {
+        uint32_t id;
+        ErrCode code = disk_add_file(p->disk, c->paths[i], &id, err);
+        if (code) return code;
+        if (disk_alignment(p->disk, id) > p->alignment) p->alignment = disk_alignment(p->disk, id);
+    }
+    disk_info(p->disk, &p->info);
     return ERR_OK;
 }
 
 /* AUTO is decided here, without a note: whoever measures says what was measured. */
-static ErrCode open_disk(Measuring *m, const DiskMeasure *how, Err *err) {
-    DiskConfig config = {.backend = how->backend, .depth = how->depth, .retries = -1, .faults = how->faults};
-    config.direct = how->direct == DISK_DIRECT_OFF ? DISK_DIRECT_OFF : DISK_DIRECT_ON;
-    uint32_t id;
-    m->disk = disk_new(&config, err);
-    if (!m->disk) return err->code;
-    ErrCode code = disk_add_file(m->disk, how->path, &id, err);
-    if (code == ERR_UNSUPPORTED && how->direct == DISK_DIRECT_AUTO) {
-        disk_free(m->disk);
-        config.direct = DISK_DIRECT_OFF;
-        memset(err, 0, sizeof *err);
-        m->disk = disk_new(&config, err);
-        if (!m->disk) return err->code;
-        code = disk_add_file(m->disk, how->path, &id, err);
+static ErrCode open_either_way(DiskProbe *p, Err *err) {
+    bool can_choose = p->config.direct == DISK_DIRECT_AUTO && p->config.backend != DISK_MMAP;
+    ErrCode code = open_disk(p, can_choose ? DISK_DIRECT_ON : p->config.direct, err);
+    if (code != ERR_UNSUPPORTED || !can_choose) return code;
+    disk_free(p->disk);
+    memset(err, 0, sizeof *err);
+    return open_disk(p, DISK_DIRECT_OFF, err);
+}
+
+static ErrCode open_files(DiskProbe *p, Err *err) {
+    const DiskProbeConfig *c = &p->config;
+    p->files = MEM_NEW(OsFile, c->n_paths);
+    p->places = MEM_NEW(Places *, c->n_paths);
+    if (!p->files || !p->places) return err_no_memory(err, c->n_paths * (sizeof *p->files + sizeof *p->places), "measuring a disk");
+    for (uint32_t i = 0; i < c->n_paths; i++) {
+        ErrCode code = os_open(&p->files[i], c->paths[i], false, err);
+        if (code) return code;
+        p->n_files++;
+        uint64_t cached;
+        if (!p->info.direct && !c->again && !os_cached(&p->files[i], 0, 1, &cached))
+            return err_set(err, ERR_UNSUPPORTED, "%s: reads through the page cache cannot be measured: the kernel tells only the owner of "
+                           "a file what of it is in memory", c->paths[i]);
+        p->places[i] = places_of(&p->files[i], err);
+        if (!p->places[i]) return err->code;
     }
-    if (code) return code;
-    DiskInfo info;
-    disk_info(m->disk, &info);
-    m->direct = info.direct;
-    m->depth = how->depth == 0 && info.depth > DEPTH_DEFAULT ? DEPTH_DEFAULT : info.depth; /* the memory is for no more */
-    m->read_bytes = (uint32_t)align_up(read_bytes_of(how), disk_alignment(m->disk, 0));
     return ERR_OK;
 }
 
-ErrCode measuring_open(Measuring *m, const DiskMeasure *how, char *memory, Err *err) {
-    *m = (Measuring){.path = how->path, .file = {.fd = -1}, .memory = memory};
+DiskProbe *disk_probe_new(const DiskProbeConfig *config, Err *err) {
     Err unused;
     if (!err) err = &unused;
     memset(err, 0, sizeof *err);
-    ErrCode code = check(how, err);
-    if (!code) code = open_disk(m, how, err);
-    if (!code) code = os_open(&m->file, how->path, false, err);
-    if (code) return code;
-    uint64_t cached;
-    if (!m->direct && !os_cached(&m->file, 0, 1, &cached))
-        return err_set(err, ERR_UNSUPPORTED, "%s: reads through the page cache cannot be measured: the kernel tells only the owner of "
-                       "a file what of it is in memory", how->path);
-    m->places = places_of(&m->file, err);
-    if (!m->places) return err->code;
-    m->done = MEM_NEW(DiskDone, (size_t)m->depth);
-    if (!m->done) return err_no_memory(err, (size_t)m->depth * sizeof *m->done, "measuring");
-    if (memory) return ERR_OK;
-    uint64_t bytes = (uint64_t)m->depth * m->read_bytes;
-    m->memory = os_pages_new(bytes, err);
-    if (!m->memory) return err->code;
-    m->own_memory = true;
-    memset(m->memory, 1, (size_t)bytes); /* pages are there before the clock runs */
-    return ERR_OK;
+    DiskProbe *p = MEM_NEW(DiskProbe, 1);
+    if (!p) {
+        err_no_memory(err, sizeof *p, "measuring a disk");
+        return NULL;
+    }
+    p->config = *config;
+    p->memory = config->memory;
+    ErrCode code = open_either_way(p, err);
+    if (!code) code = open_files(p, err);
+    if (!code && !p->memory) {
+        p->memory = os_pages_new(config->memory_bytes, err);
+        if (p->memory) memset(p->memory, 1, (size_t)config->memory_bytes); /* pages are made now, not under the clock */
+        else code = err->code;
+    }
+    if (!code) return p;
+    disk_probe_free(p);
+    return NULL;
 }
 
-void measuring_close(Measuring *m) {
-    disk_free(m->disk); /* first: waits for what is in flight */
-    if (m->own_memory) os_pages_free(m->memory, (uint64_t)m->depth * m->read_bytes);
-    os_close(&m->file);
-    mem_free(m->done);
-    mem_free(m->dropped);
-    memset(m, 0, sizeof *m);
-    m->file.fd = -1;
+void disk_probe_free(DiskProbe *p) {
+    if (!p) return;
+    disk_free(p->disk); /* first: waits for what is in flight */
+    if (!p->config.memory) os_pages_free(p->memory, p->config.memory_bytes);
+    for (uint32_t i = 0; i < p->n_files; i++) os_close(&p->files[i]);
+    mem_free(p->files);
+    mem_free(p->places);
+    mem_free(p->dropped);
+    mem_free(p);
 }
+
+void disk_probe_info(const DiskProbe *p, DiskInfo *info) { disk_info(p->disk, info); }
 
 /* ---- places -------------------------------------------------------------------------------------------------------- */
 
-/* A place that no cache of this system can answer. False: the file has none left. */
-static bool draw_cold(Measuring *m, uint64_t *offset) {
-    for (int warm = 0; warm < WARM_MOST; warm++) {
-        if (!places_draw(m->places, m->read_bytes, offset)) break;
-        if (m->direct) return true;
-        uint64_t cached;
-        os_drop_cache(&m->file, *offset, m->read_bytes);
-        if (os_cached(&m->file, *offset, m->read_bytes, &cached) && cached == 0) return true;
-        m->warm_reads++;
+/* The files take turns; false: none has a place left. */
+static bool draw(DiskProbe *p, uint32_t bytes, Place *place) {
+    for (uint32_t tries = 0; tries < p->n_files; tries++) {
+        place->file = p->turn++ % p->n_files;
+        if (places_draw(p->places[place->file], bytes, &place->offset)) return true;
     }
-    m->used_up = true;
+    return false;
+}
+
+static bool is_cold(const DiskProbe *p, const Place *place, uint32_t bytes) {
+    if (p->info.direct) return true;
+    const OsFile *f = &p->files[place->file];
+    uint64_t cached;
+    os_drop_cache(f, place->offset, bytes);
+    return os_cached(f, place->offset, bytes, &cached) && cached == 0;
+}
+
+/* A place that no cache of this system can answer; or, with `again`, any where there is none. */
+static bool draw_cold(DiskProbe *p, DiskRate *rate, Place *place) {
+    for (;;) {
+        if (!draw(p, rate->read_bytes, place)) {
+            for (uint32_t i = 0; p->config.again && i < p->n_files; i++) places_forget(p->places[i]);
+            if (!p->config.again || !draw(p, rate->read_bytes, place)) break;
+            rate->cached = true;
+        }
+        if (is_cold(p, place, rate->read_bytes)) {
+            p->warm_in_a_row = 0;
+            return true;
+        }
+        rate->warm_reads++;
+        if (++p->warm_in_a_row < WARM_MOST) continue;
+        if (!p->config.again) break;
+        rate->cached = true;
+        return true;
+    }
+    rate->used_up = true;
     return false;
 }
 
 /* What was read through the page cache has pushed out what others had there; at least it does not stay. */
-static void remember_to_drop(Measuring *m, uint64_t offset) {
-    if (m->direct) return;
-    if (m->n_dropped == m->cap_dropped) {
-        size_t cap = m->cap_dropped ? 2 * m->cap_dropped : 256;
-        uint64_t *grown = mem_resize(m->dropped, cap, sizeof *grown);
+static void remember_to_drop(DiskProbe *p, const Place *place) {
+    if (p->info.direct) return;
+    if (p->n_dropped == p->cap_dropped) {
+        size_t cap = p->cap_dropped ? 2 * p->cap_dropped : 256;
+        Place *grown = mem_resize(p->dropped, cap, sizeof *grown);
         if (!grown) return;
-        m->dropped = grown;
-        m->cap_dropped = cap;
+        p->dropped = grown;
+        p->cap_dropped = cap;
     }
-    m->dropped[m->n_dropped++] = offset;
+    p->dropped[p->n_dropped++] = *place;
 }
 
-static void drop(Measuring *m) {
-    for (size_t i = 0; i < m->n_dropped; i++) os_drop_cache(&m->file, m->dropped[i], m->read_bytes);
-    m->n_dropped = 0;
-}
-
-static ErrCode read_into(Measuring *m, uint64_t offset, uint64_t buffer, Err *err) {
-    remember_to_drop(m, offset);
-    DiskRead read = {.need = m->read_bytes, .bytes = m->read_bytes, .offset = offset, .dst = m->memory + buffer * m->read_bytes,
-                     .tag = buffer};
-    return disk_submit(m->disk, &read, 1, err);
+static void drop(DiskProbe *p, uint32_t bytes) {
+    for (size_t i = 0; i < p->n_dropped; i++) os_drop_cache(&p->files[p->dropped[i].file], p->dropped[i].offset, bytes);
+    p->n_dropped = 0;
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
 
-typedef struct Slice {
-    uint64_t start_ns, ns, bytes;  /* limits; 0: none */
-    uint64_t submitted, landed_ns; /* bytes, and when the last of them arrived */
-    ErrCode code;
-} Slice;
+/* One run, while it runs. */
+typedef struct Tally {
+    uint64_t sent_ns[DEPTH_MAX]; /* [depth] */
+    uint64_t sent_bytes, most_bytes;
+    uint64_t start_ns, first_ns, last_ns; /* first_ns: 0 until something has arrived */
+    uint64_t later_bytes, latency_ns;     /* bytes that came after the first arrival */
+} Tally;
 
-static bool ends(const Measuring *m, const Slice *s) {
-    return s->code || m->used_up || (s->bytes && s->submitted >= s->bytes) || (s->ns && os_now_ns() - s->start_ns >= s->ns);
+static ErrCode start_read(DiskProbe *p, Tally *t, uint64_t buffer, DiskRate *rate, Err *err) {
+    Place place;
+    if ((t->most_bytes && t->sent_bytes >= t->most_bytes) || rate->used_up || !draw_cold(p, rate, &place)) return ERR_OK;
+    remember_to_drop(p, &place);
+    DiskRead read = {.file = place.file, .offset = place.offset, .need = rate->read_bytes, .bytes = rate->read_bytes,
+                     .dst = p->memory + buffer * rate->read_bytes, .tag = buffer};
+    t->sent_bytes += rate->read_bytes;
+    t->sent_ns[buffer] = os_now_ns();
+    return disk_submit(p->disk, &read, 1, err);
 }
 
-static void start_read(Measuring *m, Slice *s, uint64_t buffer, Err *err) {
-    uint64_t offset;
-    if (ends(m, s) || !draw_cold(m, &offset)) return;
-    s->code = read_into(m, offset, buffer, err);
-    if (!s->code) s->submitted += m->read_bytes;
+/* The clock runs from the first arrival: what was sent together at the start arrives in its own time. */
+static void count_arrival(Tally *t, const DiskDone *done, DiskRate *rate) {
+    uint64_t now = os_now_ns();
+    if (!t->first_ns) t->first_ns = now;
+    else t->later_bytes += rate->read_bytes;
+    t->last_ns = now;
+    t->latency_ns += now - t->sent_ns[done->tag];
+    rate->bytes += rate->read_bytes;
+    rate->reads++;
 }
 
-ErrCode measuring_slice(Measuring *m, uint64_t ns, uint64_t bytes, DiskRate *rate, Err *err) {
-    Slice s = {.start_ns = os_now_ns(), .ns = ns, .bytes = bytes};
-    s.landed_ns = s.start_ns;
-    for (int i = 0; i < m->depth; i++) start_read(m, &s, (uint64_t)i, err);
-    while (disk_in_flight(m->disk) > 0) {
-        size_t n = disk_reap(m->disk, m->done, (size_t)m->depth, true);
-        s.landed_ns = os_now_ns();
-        for (size_t i = 0; i < n; i++) {
-            if (m->done[i].code && !s.code) {
-                s.code = m->done[i].code;
-                if (err) *err = m->done[i].err;
-            }
-            start_read(m, &s, m->done[i].tag, err);
+/* A slow disk must not take all day, and a fast one must tell something. */
+static bool goes_on(const Tally *t, const DiskRate *rate, uint64_t ns) {
+    uint64_t took = os_now_ns() - t->start_ns;
+    return took < ns || (rate->reads < 4 * (uint64_t)rate->depth && (ns == 0 || took < 2 * ns || rate->reads < 2));
+}
+
+static ErrCode read_all(DiskProbe *p, Tally *t, uint64_t ns, DiskRate *rate, Err *err) {
+    ErrCode code = ERR_OK;
+    for (int i = 0; i < rate->depth && !code; i++) code = start_read(p, t, (uint64_t)i, rate, err);
+    while (!code && disk_in_flight(p->disk) > 0 && goes_on(t, rate, ns)) {
+        DiskDone done;
+        if (disk_reap(p->disk, &done, 1, true) == 0) return err_set(err, ERR_STATE, "the disk lost a read");
+        if (done.code) {
+            if (err) *err = done.err;
+            return done.code;
         }
+        count_arrival(t, &done, rate);
+        code = start_read(p, t, done.tag, rate, err);
     }
-    drop(m);
-    if (s.code) return s.code;
-    rate->bytes += s.submitted;
-    rate->reads += s.submitted / m->read_bytes;
-    rate->ns += s.landed_ns - s.start_ns;
-    return ERR_OK;
+    return code;
 }
-
-static int by_size(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-ErrCode measuring_alone(Measuring *m, uint64_t ns, int n, double *read_s, Err *err) {
-    uint64_t took[MEASURE_ALONE] = {0}, start = os_now_ns();
-    size_t count = 0;
-    while (count < (size_t)n && count < MEASURE_ALONE && (count < 3 || os_now_ns() - start < ns)) {
-        uint64_t offset;
-        if (!draw_cold(m, &offset)) break;
-        uint64_t before = os_now_ns();
-        ErrCode code = read_into(m, offset, 0, err);
-        if (code) return code;
-        (void)disk_reap(m->disk, m->done, 1, true);
-        took[count++] = os_now_ns() - before;
-        if (m->done[0].code) {
-            if (err) *err = m->done[0].err;
-            return m->done[0].code;
-        }
-    }
-    drop(m);
-    qsort(took, count, sizeof *took, by_size);
-    size_t half = count / 2;
-    *read_s = count ? (double)took[half] * 1e-9 : 0;
-    return ERR_OK;
-}
-
-/* ---- the whole ----------------------------------------------------------------------------------------------------- */
 
 /* Nothing could be read: the reason, and what to do. */
-static ErrCode nothing_left(const Measuring *m, Err *err) {
-    if (m->warm_reads)
+static ErrCode nothing_left(const DiskProbe *p, const DiskRate *rate, Err *err) {
+    if (rate->warm_reads)
         return err_set(err, ERR_STATE, "%s: cannot be measured: %" PRIu64 " places of it stayed in the page cache; another program holds "
-                       "them, or they are still being written: run sync and try again, or use direct reads", m->path, m->warm_reads);
+                       "them, or they are still being written: run sync and try again, or use direct reads", p->config.paths[0],
+                       rate->warm_reads);
     return err_set(err, ERR_STATE, "%s: cannot be measured: no place of %u bytes is left in it that was not read before; take a larger "
-                   "file", m->path, m->read_bytes);
+                   "file", p->config.paths[0], rate->read_bytes);
 }
 
-ErrCode disk_measure(const DiskMeasure *how, DiskRate *out, Err *err) {
+static ErrCode check(const DiskProbe *p, const DiskProbeRun *run, DiskRate *out, Err *err) {
+    bool fits = false;
+    out->read_bytes = (uint32_t)align_up(run->read_bytes ? run->read_bytes : 1, p->alignment);
+    if (run->read_bytes > READ_BYTES_MAX || out->read_bytes > p->config.memory_bytes)
+        return err_set(err, ERR_RANGE, "reads of %u bytes are more than the probe's memory", run->read_bytes);
+    for (uint32_t i = 0; i < p->n_files; i++) fits = fits || places_hold(p->places[i], out->read_bytes);
+    if (!fits)
+        return err_set(err, ERR_RANGE, "%s: too small to measure reads of %u bytes; take a larger file",
+                       p->n_files ? p->config.paths[0] : "no file", out->read_bytes);
+    uint64_t room = p->config.memory_bytes / out->read_bytes, asked = (uint64_t)(run->depth > 0 ? run->depth : p->info.depth);
+    if (asked > DEPTH_MAX) asked = DEPTH_MAX;
+    out->depth = (int)(asked < room ? asked : room);
+    return ERR_OK;
+}
+
+ErrCode disk_probe_run(DiskProbe *p, const DiskProbeRun *run, DiskRate *out, Err *err) {
     memset(out, 0, sizeof *out);
-    Measuring m;
-    ErrCode code = measuring_open(&m, how, NULL, err);
-    /* a fifth of the time for single reads, which say how long a step waits for one miss */
-    uint64_t ns = how->seconds > 0 ? (uint64_t)(how->seconds * 1e9) : 0;
-    if (!code) code = measuring_slice(&m, ns - ns / 5, how->bytes, out, err);
-    if (!code && out->reads == 0) code = nothing_left(&m, err);
-    if (!code) code = measuring_alone(&m, ns ? ns / 5 : UINT64_MAX, ns ? MEASURE_ALONE : 9, &out->read_s, err);
-    if (!code) out->bytes_per_s = (double)out->bytes / ((double)out->ns * 1e-9);
-    out->read_bytes = m.read_bytes;
-    out->depth = m.depth;
-    out->direct = m.direct;
-    out->warm_reads = m.warm_reads;
-    out->used_up = m.used_up;
-    measuring_close(&m);
-    return code;
+    ErrCode code = check(p, run, out, err);
+    if (code) return code;
+    Tally t = {.most_bytes = run->bytes, .start_ns = os_now_ns()};
+    code = read_all(p, &t, run->seconds > 0 ? (uint64_t)(run->seconds * 1e9) : 0, out, err);
+    DiskDone rest;
+    while (disk_in_flight(p->disk) > 0 && disk_reap(p->disk, &rest, 1, true) > 0) continue; /* the depth falls: not counted */
+    drop(p, out->read_bytes);
+    if (code) return code;
+    if (out->reads == 0) return nothing_left(p, out, err);
+    out->read_s = (double)t.latency_ns * 1e-9 / (double)out->reads;
+    if (out->reads <= (uint64_t)out->depth || t.last_ns <= t.first_ns) /* too few to see a steady state */
+        out->bytes_per_s = (double)out->bytes / ((double)(t.last_ns - t.start_ns) * 1e-9);
+    else
+        out->bytes_per_s = (double)t.later_bytes / ((double)(t.last_ns - t.first_ns) * 1e-9);
+    return ERR_OK;
 }

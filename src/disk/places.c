@@ -89,9 +89,24 @@ static uint64_t common_divisor(uint64_t a, uint64_t b) {
     return a;
 }
 
+/* Cells of one read. */
+static uint64_t span_of(uint32_t bytes) { return ((uint64_t)bytes + CELL_BYTES - 1) / CELL_BYTES; }
+
+bool places_hold(Places *p, uint32_t bytes) {
+    pthread_mutex_lock(&lock);
+    bool holds = p->n_cells >= span_of(bytes);
+    pthread_mutex_unlock(&lock);
+    return holds;
+}
+
+void places_forget(Places *p) {
+    pthread_mutex_lock(&lock);
+    for (uint64_t i = 0; i < (p->n_cells + 63) / 64; i++) p->drawn[i] = 0;
+    pthread_mutex_unlock(&lock);
+}
+
 bool places_draw(Places *p, uint32_t bytes, uint64_t *offset) {
-    uint64_t span = ((uint64_t)bytes + CELL_BYTES - 1) / CELL_BYTES; /* cells of one read */
-    uint64_t n = p->n_cells / span;
+    uint64_t span = span_of(bytes), n = p->n_cells / span;
     if (n == 0) return false;
     pthread_mutex_lock(&lock);
     /* From a random place on in random strides: a stride without a common divisor visits every place once, and no drive takes it for

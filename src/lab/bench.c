@@ -21,20 +21,14 @@ double lab_median(const double *values, int n) {
     return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
 }
 
-static ErrCode probe(const LabBenchConfig *c, EngineMachine *m, Err *err) {
-    LabDiskRate many = {0}, one = {0};
-    ErrCode code = lab_disk_rate(c->disk, c->request_bytes, 0, 0.4, &many, err);
-    if (!code) code = lab_disk_rate(c->disk, c->request_bytes, 1, 0.1, &one, err);
-    if (code == ERR_RANGE) { /* a model of a few kilobytes: there is no disk to speak of */
-        if (err) memset(err, 0, sizeof *err);
-        memset(&many, 0, sizeof many);
-        one = many;
-    } else if (code) {
-        return code;
-    }
-    *m = (EngineMachine){.disk_bytes_per_s = many.bytes_per_s, .disk_read_s = one.read_s, .dram_bytes_per_s = lab_probe_dram(c->probe),
+static ErrCode probe(const LabBenchConfig *c, EngineMachine *m, bool *cached, Err *err) {
+    LabDisk disk;
+    ErrCode code = lab_disk(c->disk, c->request_bytes, 0.5, &disk, err);
+    if (code) return code;
+    *m = (EngineMachine){.disk_bytes_per_s = disk.bytes_per_s, .disk_read_s = disk.read_s, .dram_bytes_per_s = lab_probe_dram(c->probe),
                          .dense_weights_per_s = lab_probe_dense(c->probe), .expert_weights_per_s = lab_probe_expert(c->probe),
                          .batched_weights_per_s = lab_probe_batched(c->probe), .threads = lab_probe_threads(c->probe)};
+    *cached = disk.cached;
     return ERR_OK;
 }
 
@@ -76,7 +70,7 @@ static void drop_caches(const LabBenchConfig *c, double *cached) {
         OsFile f;
         if (os_open(&f, c->paths[i], false, NULL)) continue;
         os_drop_cache(&f, 0, f.size);
-        double share = os_cached_share(c->paths[i], 0, f.size);
+        double share = os_cached_share(&f);
         if (share > most) most = share;
         os_close(&f);
     }
@@ -114,10 +108,11 @@ ErrCode lab_bench(const LabBenchConfig *c, LabRep *reps, EngineMachine *after, E
     for (int r = 0; r < c->reps && !code; r++) {
         memset(&reps[r], 0, sizeof reps[r]);
         if (c->progress && !c->progress(c->user, "probing", r, 0, 1)) code = err_set(err, ERR_INTERRUPTED, "interrupted");
-        if (!code) code = probe(c, &reps[r].machine, err);
+        if (!code) code = probe(c, &reps[r].machine, &reps[r].probe_cached, err);
         if (!code) code = repeat(c, ids, r, &reps[r], err);
     }
-    if (!code) code = probe(c, after, err);
+    bool cached; /* is said of the repetitions */
+    if (!code) code = probe(c, after, &cached, err);
     mem_free(ids);
     return code;
 }

@@ -62,32 +62,13 @@ void lab_cpu_name(const char *root, char *out, size_t size);
 
 /* ---- the machine: disk (machine_disk.c) --------------------------------------------------------------------------------- */
 
-typedef struct LabDiskConfig {
-    const char *const *paths; /* [n_paths] files to read, in turn */
-    const uint64_t *begins;   /* [n_paths] first byte that may be read; NULL: 0 */
-    uint32_t n_paths;
-    DiskBackend backend;
-    DiskDirect direct;
-    int depth;                /* most reads in flight that will be asked for; 0: the backend's default */
-    uint64_t buffer_bytes;    /* memory for reads: at least one request; less than depth requests lowers the depth */
-    uint64_t seed;
-} LabDiskConfig;
-
-typedef struct LabDiskRate {
-    double bytes_per_s;
-    double read_s;      /* mean time of one read, from submission to arrival */
-    uint64_t bytes;
-    int depth;          /* reads that were in flight together */
-    bool repeated;      /* the files are too small: some offsets were read more than once */
-} LabDiskRate;
-
-typedef struct LabDisk LabDisk;
-LabDisk *lab_disk_new(const LabDiskConfig *config, Err *err);
-void lab_disk_free(LabDisk *d);
-void lab_disk_info(const LabDisk *d, DiskInfo *info);
-/* Reads requests of this size at offsets not read before, depth (0: the backend's own) at a time, for about so many seconds.
- * ERR_RANGE: no file is as large as one request, or the buffer is not. */
-ErrCode lab_disk_rate(LabDisk *d, uint32_t request_bytes, int depth, double seconds, LabDiskRate *out, Err *err);
+/* Rate and time of reads of this size, by a probe that reads as the engine does, in about `seconds`. Both 0: the files are too small,
+ * there is no disk to speak of. *cached: places were read again, or were in the page cache, so that a cache may have answered. */
+typedef struct LabDisk {
+    double bytes_per_s, read_s;
+    bool cached;
+} LabDisk;
+ErrCode lab_disk(DiskProbe *probe, uint32_t request_bytes, double seconds, LabDisk *out, Err *err);
 /* A file of random bytes to measure where there is no model; the caller removes it. */
 ErrCode lab_scratch_file(const char *path, uint64_t bytes, Err *err);
 
@@ -243,7 +224,7 @@ typedef struct LabBenchConfig {
     sluice_model *model;
     sluice_session *session;
     LabProbe *probe;
-    LabDisk *disk;
+    DiskProbe *disk;
     uint32_t request_bytes;
     int prefill, decode, warm; /* tokens; warm ones are decoded before the clock starts */
     int reps;
@@ -259,6 +240,7 @@ typedef struct LabRep {
     EngineMachine machine;     /* probed just before this repetition */
     LabRun prefill, decode;
     double cached;             /* share of the files in the page cache before the repetition; < 0: not looked at, or not told */
+    bool probe_cached;         /* a cache may have answered the probe of the disk */
 } LabRep;
 
 /* reps: [config->reps] results; after: the probes once more at the end. */

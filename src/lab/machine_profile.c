@@ -30,10 +30,10 @@ uint32_t lab_request_bytes(const Model *model) {
 
 /* ---- the disk under the model's files, or under a scratch file ---- */
 
-static void describe_disk(LabProfile *out, const char *path, const LabDisk *d) {
+static void describe_disk(LabProfile *out, const char *path, const DiskProbe *probe) {
     DiskInfo info;
     OsPlace place;
-    lab_disk_info(d, &info);
+    disk_probe_info(probe, &info);
     snprintf(out->disk_path, sizeof out->disk_path, "%s", path);
     snprintf(out->io, sizeof out->io, "%s", info.backend);
     out->direct = info.direct;
@@ -41,36 +41,27 @@ static void describe_disk(LabProfile *out, const char *path, const LabDisk *d) {
     if (os_place(path, &place, NULL) == ERR_OK) snprintf(out->file_system, sizeof out->file_system, "%s", place.file_system);
 }
 
-static ErrCode measure_files(const LabMeasure *how, const char *const *paths, const uint64_t *begins, uint32_t n, LabProfile *out,
-                             Err *err) {
-    LabDiskConfig config = {.paths = paths, .begins = begins, .n_paths = n, .backend = how->backend, .direct = how->direct,
-                            .buffer_bytes = DISK_BUFFER, .seed = os_now_ns()};
-    LabDisk *d = lab_disk_new(&config, err);
-    if (!d) return err ? err->code : ERR_IO;
-    describe_disk(out, paths[0], d);
-    LabDiskRate many = {0}, one = {0};
-    ErrCode code = lab_disk_rate(d, out->request_bytes, 0, 0.8, &many, err);
-    if (!code) code = lab_disk_rate(d, out->request_bytes, 1, 0.2, &one, err);
-    out->machine.disk_bytes_per_s = many.bytes_per_s;
-    out->machine.disk_read_s = one.read_s;
-    lab_disk_free(d);
+static ErrCode measure_files(const LabMeasure *how, const char *const *paths, uint32_t n, LabProfile *out, Err *err) {
+    DiskProbeConfig config = {.paths = paths, .n_paths = n, .backend = how->backend, .direct = how->direct, .memory_bytes = DISK_BUFFER,
+                              .again = true};
+    DiskProbe *probe = disk_probe_new(&config, err);
+    if (!probe) return err ? err->code : ERR_IO;
+    describe_disk(out, paths[0], probe);
+    LabDisk disk;
+    ErrCode code = lab_disk(probe, out->request_bytes, 1, &disk, err);
+    out->machine.disk_bytes_per_s = disk.bytes_per_s;
+    out->machine.disk_read_s = disk.read_s;
+    disk_probe_free(probe);
     return code;
 }
 
 static ErrCode measure_model(const LabMeasure *how, LabProfile *out, Err *err) {
     const FormatModel *format = how->model->format;
     const char **paths = MEM_NEW(const char *, format->n_files);
-    uint64_t *begins = MEM_NEW(uint64_t, format->n_files);
-    ErrCode code = paths && begins ? ERR_OK : err_no_memory(err, (uint64_t)format->n_files * 16, "the files of the model");
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < format->n_files && !code; i++)
-        if (format->files[i].size - format->files[i].base >= out->request_bytes) {
-            paths[n] = format->files[i].path;
-            begins[n++] = format->files[i].base;
-        }
-    if (!code && n) code = measure_files(how, paths, begins, n, out, err);
+    if (!paths) return err_no_memory(err, (uint64_t)format->n_files * sizeof *paths, "the files of the model");
+    for (uint32_t i = 0; i < format->n_files; i++) paths[i] = format->files[i].path;
+    ErrCode code = measure_files(how, paths, format->n_files, out, err);
     mem_free(paths);
-    mem_free(begins);
     return code;
 }
 
@@ -81,7 +72,7 @@ static ErrCode measure_scratch(const LabMeasure *how, LabProfile *out, Err *err)
     ErrCode code = lab_scratch_file(path, LAB_SCRATCH_BYTES, err);
     if (code) return code;
     const char *paths[1] = {path};
-    code = measure_files(how, paths, NULL, 1, out, err);
+    code = measure_files(how, paths, 1, out, err);
     (void)remove(path);
     snprintf(out->disk_path, sizeof out->disk_path, "%s", how->scratch_dir);
     return code;
@@ -133,7 +124,7 @@ ErrCode lab_measure(const LabMeasure *how, LabProfile *out, Err *err) {
     lab_probe_free(p);
     if (!code) code = tell(how, "disk", 4, err);
     if (!code && how->model) code = measure_model(how, out, err);
-    else if (!code && how->file) code = measure_files(how, &how->file, NULL, 1, out, err);
+    else if (!code && how->file) code = measure_files(how, &how->file, 1, out, err);
     else if (!code && how->scratch_dir) code = measure_scratch(how, out, err);
     return code ? code : tell(how, "disk", 5, err);
 }

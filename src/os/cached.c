@@ -1,4 +1,4 @@
-/* How much of a part of a file the page cache holds. */
+/* How much of a file, or of a part of it, the page cache holds. mincore asks without reading. */
 #define _GNU_SOURCE /* mincore */
 #include "os/os.h"
 
@@ -37,4 +37,17 @@ bool os_cached(const OsFile *f, uint64_t offset, uint64_t bytes, uint64_t *cache
     }
     munmap(map, length);
     return told;
+}
+
+double os_cached_share(const OsFile *f) {
+    enum { SAMPLES = 512 };
+    const uint64_t sample = (uint64_t)sysconf(_SC_PAGESIZE) * 16, n = (f->size + sample - 1) / sample, step = n > SAMPLES ? n / SAMPLES : 1;
+    uint64_t seen = 0, there = 0;
+    for (uint64_t i = 0; i < n; i += step) {
+        uint64_t cached;
+        if (!os_cached(f, i * sample, sample, &cached)) return -1;
+        there += cached;
+        seen += i + 1 < n ? sample : align_up(f->size - i * sample, (uint64_t)sysconf(_SC_PAGESIZE));
+    }
+    return seen ? (double)there / (double)seen : -1;
 }

@@ -3,11 +3,9 @@
 #include "os/os.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
@@ -85,35 +83,4 @@ ErrCode os_place(const char *path, OsPlace *place, Err *err) {
     place->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
     find_file_system(place);
     return ERR_OK;
-}
-
-/* mincore asks without reading. For a file that is not ours the kernel calls every page resident, so that is no answer. */
-double os_cached_share(const char *path, uint64_t offset, uint64_t bytes) {
-    enum { WINDOWS = 512, WINDOW_PAGES = 16 };
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), window = page * WINDOW_PAGES;
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return -1;
-    if (fstat(fd, &st) != 0 || (st.st_uid != geteuid() && geteuid() != 0 && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0)) {
-        close(fd);
-        return -1;
-    }
-    uint64_t size = (uint64_t)st.st_size, begin = align_down(offset, page);
-    uint64_t end = offset > size ? size : bytes < size - offset ? offset + bytes : size;
-    uint64_t seen = 0, there = 0, span = end > begin ? end - begin : 0;
-    uint64_t windows = (span + window - 1) / window, step = windows > WINDOWS ? windows / WINDOWS : 1;
-    for (uint64_t w = 0; w < windows; w += step) {
-        uint64_t at = begin + w * window, len = end - at < window ? end - at : window;
-        unsigned char state[WINDOW_PAGES];
-        void *map = mmap(NULL, (size_t)len, PROT_READ, MAP_SHARED, fd, (off_t)at);
-        if (map == MAP_FAILED) continue;
-        if (mincore(map, (size_t)len, state) == 0)
-            for (uint64_t i = 0; i < (len + page - 1) / page; i++) {
-                seen++;
-                there += state[i] & 1;
-            }
-        munmap(map, (size_t)len);
-    }
-    close(fd);
-    return seen ? (double)there / (double)seen : -1;
 }

@@ -28,6 +28,8 @@ ErrCode os_pread(const OsFile *f, const char *path, void *dst, uint64_t bytes, u
 void os_drop_cache(const OsFile *f, uint64_t offset, uint64_t bytes);
 /* How many bytes of these the page cache holds, in whole pages. False: the kernel does not say (the file is somebody else's). */
 bool os_cached(const OsFile *f, uint64_t offset, uint64_t bytes, uint64_t *cached);
+/* The share of the whole file that the page cache holds, 0..1, from samples; negative: the kernel does not say, or the file is empty. */
+double os_cached_share(const OsFile *f);
 /* A whole (small) file as bytes; refuses more than max_bytes. */
 ErrCode os_read_file(const char *path, uint64_t max_bytes, Buf *out, Err *err);
 /* Creates a file beside `path` under a name that nothing has yet, to be renamed to path when it is whole. *name: the caller's,
@@ -73,8 +75,6 @@ typedef struct OsPlace {
     uint64_t total_bytes, free_bytes; /* free: for users */
 } OsPlace;
 ErrCode os_place(const char *path, OsPlace *place, Err *err);
-/* How much of these bytes of a file the page cache holds, 0..1, from samples; negative: the kernel does not tell us. */
-double os_cached_share(const char *path, uint64_t offset, uint64_t bytes);
 
 /* ---- memory -------------------------------------------------------------------------------------------------------- */
 

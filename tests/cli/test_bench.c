@@ -62,7 +62,7 @@ static void a_small_cache_reads_and_repeats(void **state) {
     snprintf(options, sizeof options, "--ram %ldM --chunk 16 --seed 7", least_ram() + 1);
     json_t *a = bench(options), *b = bench(options);
     assert_true(real(a, "hit_rate") > 0 && real(a, "hit_rate") < 1);
-    assert_true(real(a, "bytes_read_per_token") > 0 && real(a, "disk_gb_s") > 0 && real(a, "wait_ms") > 0);
+    assert_true(real(a, "bytes_read_per_token") > 0 && real(a, "disk_gb_s") > 0);
     assert_true(json_is_true(json_object_get(a, "dram_probe_in_cache"))); /* too little memory to probe it, and said */
     assert_true(real(json_object_get(a, "plan"), "ram_bytes") >= real(a, "rss_max_bytes"));
     assert_true(real(a, "bound_tok_s") >= real(a, "bound_serial_tok_s") * (1 - 1e-9));

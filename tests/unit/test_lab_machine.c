@@ -72,34 +72,23 @@ static void the_scratch_file_is_removed(void **state) {
     assert_string_equal(shell_expect(0, line)->out, "");
 }
 
-static void the_disk_says_when_a_file_is_too_small(void **state) {
+/* A model of a few kilobytes: there is no disk to speak of, and that is no error. */
+static void a_file_without_a_place_has_no_rate(void **state) {
     (void)state;
     char path[300];
     snprintf(path, sizeof path, "%s/small", temp_dir());
     Err err = {0};
-    assert_int_equal(lab_scratch_file(path, 2 << 20, &err), ERR_OK);
+    assert_int_equal(lab_scratch_file(path, 1 << 20, &err), ERR_OK);
     const char *paths[1] = {path};
-    LabDiskConfig config = {.paths = paths, .n_paths = 1, .backend = DISK_THREADS, .buffer_bytes = 4 << 20};
-    LabDisk *d = lab_disk_new(&config, &err);
-    assert_non_null(d);
-    LabDiskRate r;
-    /* 512 places, 16 reads at least: no place twice */
-    assert_int_equal(lab_disk_rate(d, 4096, 4, 0, &r, &err), ERR_OK);
-    assert_int_equal(r.depth, 4);
-    assert_int_equal(r.bytes, 16 * 4096);
-    assert_false(r.repeated);
-    /* 8 places, 8 reads at least and those in flight: said */
-    assert_int_equal(lab_disk_rate(d, 256 << 10, 2, 0, &r, &err), ERR_OK);
-    assert_true(r.repeated);
-    assert_true(r.bytes_per_s > 0 && r.read_s > 0);
-    /* memory for one request only: the depth that was possible is told */
-    assert_int_equal(lab_disk_rate(d, 2 << 20, 8, 0, &r, &err), ERR_OK);
-    assert_int_equal(r.depth, 2);
-    assert_int_equal(lab_disk_rate(d, 4 << 20, 1, 0, &r, &err), ERR_RANGE);
-    assert_non_null(strstr(err.text, "too small"));
-    memset(&err, 0, sizeof err);
-    assert_int_equal(lab_disk_rate(d, 8 << 20, 1, 0, &r, &err), ERR_RANGE);
-    lab_disk_free(d);
+    DiskProbeConfig config = {.paths = paths, .n_paths = 1, .backend = DISK_THREADS, .memory_bytes = 4 << 20, .again = true};
+    DiskProbe *probe = disk_probe_new(&config, &err);
+    assert_non_null(probe);
+    LabDisk disk;
+    assert_int_equal(lab_disk(probe, 2 << 20, 0.01, &disk, &err), ERR_OK);
+    assert_true(disk.bytes_per_s <= 0 && disk.read_s <= 0);
+    assert_int_equal(lab_disk(probe, 64 << 10, 0.5, &disk, &err), ERR_OK);
+    assert_true(disk.bytes_per_s > 0 && disk.read_s > 0 && disk.cached); /* 16 places, read again and again */
+    disk_probe_free(probe);
 }
 
 static void the_page_cache_is_asked_without_reading(void **state) {
@@ -108,25 +97,23 @@ static void the_page_cache_is_asked_without_reading(void **state) {
     snprintf(path, sizeof path, "%s/cached", temp_dir());
     Err err = {0};
     assert_int_equal(lab_scratch_file(path, 4 << 20, &err), ERR_OK);
-    double before = os_cached_share(path, 0, 4 << 20);
-    assert_true(before > 0.99);
+    OsFile f;
+    assert_int_equal(os_open(&f, path, false, &err), ERR_OK);
+    assert_true(os_cached_share(&f) > 0.99);
     OsPlace place;
     assert_int_equal(os_place(path, &place, &err), ERR_OK);
     assert_true(place.total_bytes > 0 && place.file_system[0]);
     if (strcmp(place.file_system, "tmpfs") == 0 || strcmp(place.file_system, "ramfs") == 0) skip();
-    OsFile f;
-    assert_int_equal(os_open(&f, path, false, &err), ERR_OK);
     os_drop_cache(&f, 0, f.size);
+    assert_true(os_cached_share(&f) < 0.01);
+    assert_true(os_cached_share(&f) < 0.01); /* the first question has read nothing */
     os_close(&f);
-    assert_true(os_cached_share(path, 0, 4 << 20) < 0.01);
-    assert_true(os_cached_share(path, 0, 4 << 20) < 0.01); /* the first question has read nothing */
-    assert_true(os_cached_share("/nonexistent", 0, 1) < 0);
 }
 
 int main(void) {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_profile_survives_the_round_trip), cmocka_unit_test(a_broken_profile_is_measured_again),
-        cmocka_unit_test(the_scratch_file_is_removed), cmocka_unit_test(the_disk_says_when_a_file_is_too_small),
+        cmocka_unit_test(the_scratch_file_is_removed), cmocka_unit_test(a_file_without_a_place_has_no_rate),
         cmocka_unit_test(the_page_cache_is_asked_without_reading),
     };
     return RUN_TESTS(tests);
