@@ -24,26 +24,50 @@ static Forge *made(const ForgeOptions *o) {
     return f;
 }
 
+/* A made model of which only the headers are read. */
+typedef struct Hollow {
+    Forge *forge;
+    char path[FORGE_PATH];
+    int fd;
+    FormatModel *format;
+    Model *model;
+} Hollow;
+
+static void open_hollow(Hollow *h, const ForgeOptions *o) {
+    Err err = {0};
+    h->forge = made(o);
+    assert_int_equal(forge_hollow(h->forge, h->path, &h->fd, &err), ERR_OK);
+    h->format = format_open(h->path, &err);
+    h->model = h->format ? model_new(h->format, &err) : NULL;
+    if (!h->model) fail_msg("%s: %s", o->shape.name, err.text);
+}
+
+static void close_hollow(Hollow *h) {
+    model_free(h->model);
+    format_close(h->format);
+    forge_hollow_close(h->fd);
+    forge_free(h->forge);
+}
+
+/* The whole file. */
+static void write_made(const ForgeOptions *o, const char *path) {
+    Err err = {0};
+    Forge *f = made(o);
+    remove(path);
+    if (forge_write(f, path, NULL, NULL, &err)) fail_msg("%s", err.text);
+    forge_free(f);
+}
+
 /* ---- shapes and bytes ---- */
 
 static double weights_of(const char *name) {
-    Err err = {0};
-    char path[FORGE_PATH];
-    int fd;
+    Hollow h;
     ForgeOptions o = tiny(name);
-    Forge *f = made(&o);
-    assert_int_equal(forge_hollow(f, path, &fd, &err), ERR_OK);
-    FormatModel *format = format_open(path, &err);
-    if (!format) fail_msg("%s: %s", name, err.text);
-    Model *m = model_new(format, &err);
-    if (!m) fail_msg("%s: %s", name, err.text);
-    assert_true(format->files[0].size == forge_bytes(f));
+    open_hollow(&h, &o);
+    assert_true(h.format->files[0].size == forge_bytes(h.forge));
     double n = 0;
-    for (uint32_t i = 0; i < format->n_tensors; i++) n += (double)format_tensor_count(&format->tensors[i]);
-    model_free(m);
-    format_close(format);
-    forge_hollow_close(fd);
-    forge_free(f);
+    for (uint32_t i = 0; i < h.format->n_tensors; i++) n += (double)format_tensor_count(&h.format->tensors[i]);
+    close_hollow(&h);
     return n;
 }
 
@@ -91,21 +115,16 @@ static void every_number_format_can_be_made(void **state) {
     for (int type = 0; type < QUANT_TYPE_COUNT; type++) {
         const QuantTraits *t = quant_traits((QuantType)type);
         if (!t->decode || t->ggml_id < 0) continue;
-        Err err = {0};
-        char path[FORGE_PATH];
-        int fd;
+        Hollow h;
         ForgeOptions o = tiny("tiny-qwen35moe");
         o.experts = (QuantType)type;
-        Forge *f = made(&o);
-        assert_int_equal(forge_hollow(f, path, &fd, &err), ERR_OK);
-        FormatModel *format = format_open(path, &err);
-        if (!format) fail_msg("%s: %s", t->name, err.text);
-        const FormatTensor *gate = format_tensor(format, "blk.3.ffn_gate_exps.weight");
+        open_hollow(&h, &o);
+        const FormatTensor *gate = format_tensor(h.format, "blk.3.ffn_gate_exps.weight");
         assert_int_equal(gate->type, type);
         enum { N = 256 * 256 };
         uint8_t *bytes = malloc(N * 4);
         float *values = malloc(N * sizeof *values);
-        forge_fill(f, gate->offset, quant_row_bytes((QuantType)type, N), bytes);
+        forge_fill(h.forge, gate->offset, quant_row_bytes((QuantType)type, N), bytes);
         assert_true(quant_finite((QuantType)type, bytes, N));
         quant_decode((QuantType)type, bytes, values, N);
         double sum = 0, squares = 0;
@@ -118,9 +137,7 @@ static void every_number_format_can_be_made(void **state) {
         if (fabs(sum / N) * 16 > 0.03) fail_msg("%s: a mean of %g of the gain", t->name, sum / N * 16);
         free(bytes);
         free(values);
-        format_close(format);
-        forge_hollow_close(fd);
-        forge_free(f);
+        close_hollow(&h);
         n_types++;
     }
     assert_true(n_types >= 20);
@@ -130,24 +147,15 @@ static int by_bytes(const void *a, const void *b) { return memcmp(a, b, 32); }
 
 static void no_two_experts_are_alike(void **state) {
     (void)state;
-    Err err = {0};
-    char path[FORGE_PATH];
-    int fd;
+    Hollow h;
     ForgeOptions o = tiny("tiny-qwen3moe");
-    Forge *f = made(&o);
-    assert_int_equal(forge_hollow(f, path, &fd, &err), ERR_OK);
-    FormatModel *format = format_open(path, &err);
-    Model *m = model_new(format, &err);
-    assert_non_null(m);
+    open_hollow(&h, &o);
     enum { N = 4 * 32 * 3 };
     static uint8_t heads[N][32];
-    for (int i = 0; i < N; i++) forge_fill(f, m->records[i].offset, 32, heads[i]);
+    for (int i = 0; i < N; i++) forge_fill(h.forge, h.model->records[i].offset, 32, heads[i]);
     qsort(heads, N, 32, by_bytes);
     for (int i = 1; i < N; i++) assert_true(memcmp(heads[i - 1], heads[i], 32) != 0);
-    model_free(m);
-    format_close(format);
-    forge_hollow_close(fd);
-    forge_free(f);
+    close_hollow(&h);
 }
 
 static void what_a_format_cannot_hold_is_refused_by_name(void **state) {
@@ -247,8 +255,8 @@ static void note_route(void *user, int layer, int position, int k, const int32_t
     memcpy(r->picks[layer][position], experts, (size_t)k * sizeof *experts);
 }
 
-/* Runs ids of two topics, one after the other, and demands finite logits. */
-static void run(const char *path, Routes *routes) {
+/* Runs these ids and demands finite logits. */
+static void feed(const char *path, const int32_t *ids, size_t n, const sluice_probe *probe) {
     sluice_error error;
     sluice_options options;
     sluice_options_init(&options);
@@ -258,19 +266,23 @@ static void run(const char *path, Routes *routes) {
     if (!model) fail_msg("%s", error.message);
     sluice_session *session = sluice_session_new(model, &error);
     assert_non_null(session);
-    sluice_probe probe = {.user = routes, .routing = note_route};
-    sluice_set_probe(session, &probe);
+    sluice_set_probe(session, probe);
+    if (sluice_feed(session, ids, n, &error)) fail_msg("%s", error.message);
+    const float *logits = sluice_logits(session);
+    for (int i = 0; i < 512; i++) assert_true(isfinite(logits[i]));
+    sluice_session_free(session);
+    sluice_close(model);
+}
+
+/* Ids of two topics, one after the other. */
+static void run(const char *path, Routes *routes) {
     int32_t ids[TOKENS];
     uint32_t random = 1;
     for (int i = 0; i < TOKENS; i++) {
         random = random * 1664525 + 1013904223;
         ids[i] = (i < TOKENS / 2 ? 40 : 400) + (int32_t)((random >> 24) % 8); /* 512 tokens: 8 a topic */
     }
-    if (sluice_feed(session, ids, TOKENS, &error)) fail_msg("%s", error.message);
-    const float *logits = sluice_logits(session);
-    for (int i = 0; i < 512; i++) assert_true(isfinite(logits[i]));
-    sluice_session_free(session);
-    sluice_close(model);
+    feed(path, ids, TOKENS, &(sluice_probe){.user = routes, .routing = note_route});
 }
 
 static double largest_rms;
@@ -284,32 +296,17 @@ static void note_hidden(void *user, int layer, int position, int n, const float 
 
 static void activations_stay_near_one_through_sixty_layers(void **state) {
     (void)state;
-    Err err = {0};
-    sluice_error error;
     ForgeOptions o = tiny("tiny-qwen35moe");
     o.shape.layers = 60;
     o.shape.experts = 4;
     o.experts = QUANT_MXFP4;
-    Forge *f = made(&o);
     const char *path = temp_path("deep.gguf");
-    assert_int_equal(forge_write(f, path, NULL, NULL, &err), ERR_OK);
-    forge_free(f);
-    sluice_options options;
-    sluice_options_init(&options);
-    options.model = path;
-    options.threads = 2;
-    sluice_model *model = sluice_open(&options, &error);
-    if (!model) fail_msg("%s", error.message);
-    sluice_session *session = sluice_session_new(model, &error);
-    sluice_probe probe = {.hidden = note_hidden};
-    sluice_set_probe(session, &probe);
+    write_made(&o, path);
     int32_t ids[32];
     for (int i = 0; i < 32; i++) ids[i] = i * 13 % 512;
     largest_rms = 0;
-    if (sluice_feed(session, ids, 32, &error)) fail_msg("%s", error.message);
+    feed(path, ids, 32, &(sluice_probe){.hidden = note_hidden});
     if (!(largest_rms > 0.5 && largest_rms < 2)) fail_msg("root mean square of the residual: %g", largest_rms);
-    sluice_session_free(session);
-    sluice_close(model);
 }
 
 /* How many picks fall on the busiest eighth of the experts. */
@@ -346,16 +343,12 @@ static void a_skew_makes_tokens_share_experts(void **state) {
     static Routes even, uneven;
     static const char *const names[] = {"tiny-qwen35moe", "tiny-qwen3next", "tiny-qwen3moe"};
     for (size_t i = 0; i < 3; i++) {
-        Err err = {0};
         ForgeOptions o = tiny(names[i]);
         for (int skewed = 0; skewed < 2; skewed++) {
             o.skew = skewed;
-            Forge *f = made(&o);
             const char *path = temp_path("computes.gguf");
-            remove(path);
-            assert_int_equal(forge_write(f, path, NULL, NULL, &err), ERR_OK);
+            write_made(&o, path);
             run(path, skewed ? &uneven : &even);
-            forge_free(f);
         }
         print_message("%s: busiest eighth %.2f, with skew %.2f; shared with the next token %.2f, with skew %.2f; with another topic %.2f\n",
                       names[i], busiest_share(&even), busiest_share(&uneven), shared_picks(&even, 0, 127, 1),

@@ -18,22 +18,53 @@ static Store *hinting_store(Disk *d, uint32_t n_slots, uint32_t hint_slots) {
     return s;
 }
 
+/* The same over a disk whose reads stop at the gate, one hint at a time. */
+static Store *gated_store(Gate *gate, int depth, uint32_t n_slots, uint32_t hint_slots, Disk **d) {
+    gate_init(gate);
+    DiskConfig config = gate_disk(gate, depth, 1);
+    *d = records_disk(&records, &config);
+    return hinting_store(*d, n_slots, hint_slots);
+}
+
+static void close_both(Store *s, Disk *d) {
+    store_free(s);
+    disk_free(d);
+}
+
 static StoreStats stats_of(const Store *s) {
     StoreStats stats;
     store_stats(s, &stats);
     return stats;
 }
 
-/* All of a want, bytes checked. */
-static void take(Store *s, int layer, const int32_t *experts, int n) {
+/* All of what is wanted already, bytes checked. */
+static void take_wanted(Store *s, int layer, int n) {
     Err err = {0};
-    if (store_want(s, layer, experts, NULL, n, STORE_ANY, &err)) fail_msg("%s", err.text);
     for (int i = 0; i < n; i++) {
         StoreLease lease;
         if (store_next(s, &lease, &err) || store_finish(s, &lease, &err)) fail_msg("%s", err.text);
         records_check(&records, layer, &lease);
         store_put(s, &lease);
     }
+}
+
+static void take(Store *s, int layer, const int32_t *experts, int n) {
+    Err err = {0};
+    if (store_want(s, layer, experts, NULL, n, STORE_ANY, &err)) fail_msg("%s", err.text);
+    take_wanted(s, layer, n);
+}
+
+/* Layer 1's expert 5 is wanted already, and cannot be read. */
+static void expect_failure(Store *s) {
+    Err err = {0};
+    StoreLease lease;
+    ErrCode code = store_next(s, &lease, &err);
+    if (!code) {
+        code = store_finish(s, &lease, &err);
+        store_put(s, &lease);
+    }
+    assert_int_equal(code, ERR_IO);
+    assert_int_equal(strncmp(err.text, "layer 1 expert 5: ", 18), 0);
 }
 
 static uint64_t bytes_of(int layer, int32_t expert) { return records.bytes[layer * RECORDS_EXPERTS + expert]; }
@@ -69,17 +100,14 @@ static void a_hint_that_has_landed_is_there_but_had_to_be_read(void **state) {
     assert_int_equal(stats.hint_bytes_used, bytes_of(1, 5) + bytes_of(1, 3));
     assert_int_equal(stats.bytes_read, bytes_of(1, 7));
     assert_int_equal(store_hint(s, 1, real, 3), 0); /* here already */
-    store_free(s);
-    disk_free(d);
+    close_both(s, d);
 }
 
 static void a_hint_under_way_is_awaited_and_not_read_twice(void **state) {
     (void)state;
     Gate gate;
-    gate_init(&gate);
-    DiskConfig config = gate_disk(&gate, 2, 1);
-    Disk *d = records_disk(&records, &config);
-    Store *s = hinting_store(d, 16, 4);
+    Disk *d;
+    Store *s = gated_store(&gate, 2, 16, 4, &d);
     const int32_t experts[] = {3, 5};
     assert_int_equal(store_hint(s, 1, experts, 2), 2); /* three reads each: one begins, the others wait */
     gate_wait_started(&gate, 1);
@@ -88,28 +116,20 @@ static void a_hint_under_way_is_awaited_and_not_read_twice(void **state) {
     assert_int_equal(store_want(s, 1, experts, NULL, 2, STORE_ANY, &err), ERR_OK);
     gate_wait_started(&gate, 2); /* demands now: as many as the disk can do */
     gate_allow(&gate, 1000);
-    for (int i = 0; i < 2; i++) {
-        StoreLease lease;
-        if (store_next(s, &lease, &err) || store_finish(s, &lease, &err)) fail_msg("%s", err.text);
-        records_check(&records, 1, &lease);
-        store_put(s, &lease);
-    }
+    take_wanted(s, 1, 2);
     StoreStats stats = stats_of(s);
     assert_int_equal(stats.misses, 2);
     assert_int_equal(stats.hints_used, 2);
     assert_int_equal(stats.bytes_read, bytes_of(1, 3) + bytes_of(1, 5));
     assert_int_equal(gate_started(&gate), 6);
-    store_free(s);
-    disk_free(d);
+    close_both(s, d);
 }
 
 static void wrong_hints_are_taken_back(void **state) {
     (void)state;
     Gate gate;
-    gate_init(&gate);
-    DiskConfig config = gate_disk(&gate, 4, 1);
-    Disk *d = records_disk(&records, &config);
-    Store *s = hinting_store(d, 16, 4);
+    Disk *d;
+    Store *s = gated_store(&gate, 4, 16, 4, &d);
     const int32_t guess[] = {4, 8, 12}, real[] = {6}, other[] = {3}; /* 4, 8 and 12 come by one read each */
     assert_int_equal(store_hint(s, 0, guess, 3), 3);
     assert_int_equal(store_hint(s, 2, other, 1), 1);
@@ -117,9 +137,7 @@ static void wrong_hints_are_taken_back(void **state) {
     Err err = {0};
     assert_int_equal(store_want(s, 0, real, NULL, 1, STORE_ANY, &err), ERR_OK);
     gate_allow(&gate, 1000);
-    StoreLease lease;
-    if (store_next(s, &lease, &err) || store_finish(s, &lease, &err)) fail_msg("%s", err.text);
-    store_put(s, &lease);
+    take_wanted(s, 0, 1);
     await_hints(s, bytes_of(0, 4) + bytes_of(2, 3)); /* 8 and 12 were never read; the other layer's is none of this */
     DiskInfo info;
     disk_info(d, &info);
@@ -130,8 +148,7 @@ static void wrong_hints_are_taken_back(void **state) {
     assert_int_equal(stats_of(s).hints_used, 0);
     take(s, 2, other, 1);
     assert_int_equal(stats_of(s).hints_used, 1);
-    store_free(s);
-    disk_free(d);
+    close_both(s, d);
 }
 
 static void hints_that_are_not_wanted_are_counted(void **state) {
@@ -153,8 +170,7 @@ static void hints_that_are_not_wanted_are_counted(void **state) {
     s = hinting_store(d, 6, 0);
     assert_int_equal(store_hint(s, 1, all, 3), 0);
     take(s, 0, none, 1);
-    store_free(s);
-    disk_free(d);
+    close_both(s, d);
 }
 
 static void a_hint_takes_no_slot_that_the_want_needs(void **state) {
@@ -179,18 +195,15 @@ static void a_hint_takes_no_slot_that_the_want_needs(void **state) {
     }
     take(s, 0, experts, 6); /* as if there were no hint */
     take(s, 1, guess, 2);
-    store_free(s);
-    disk_free(d);
+    close_both(s, d);
 }
 
 /* Hints that cannot get on hold every slot but one, or half of them: they give way. */
 static void hints_that_wait_give_way(void **state) {
     (void)state;
     Gate gate;
-    gate_init(&gate);
-    DiskConfig config = gate_disk(&gate, 8, 1);
-    Disk *d = records_disk(&records, &config);
-    Store *s = hinting_store(d, 4, 2);
+    Disk *d;
+    Store *s = gated_store(&gate, 8, 4, 2, &d);
     const int32_t guess[] = {4, 8}, experts[] = {0, 4, 8, 12};
     assert_int_equal(store_hint(s, 2, guess, 2), 2);
     gate_wait_started(&gate, 1);
@@ -204,8 +217,7 @@ static void hints_that_wait_give_way(void **state) {
         records_check(&records, 0, &lease);
         store_put(s, &lease);
     }
-    store_free(s);
-    disk_free(d);
+    close_both(s, d);
 }
 
 static void a_failed_hint_is_told_only_to_who_wants_it(void **state) {
@@ -225,19 +237,11 @@ static void a_failed_hint_is_told_only_to_who_wants_it(void **state) {
         assert_int_equal(stats_of(s).hints_failed, 1);
         take(s, 1, fine, 1);
         Err err = {0};
-        StoreLease lease;
         assert_int_equal(store_want(s, 1, five, NULL, 1, STORE_ANY, &err), ERR_OK);
-        ErrCode code = store_next(s, &lease, &err);
-        if (!code) {
-            code = store_finish(s, &lease, &err);
-            store_put(s, &lease);
-        }
-        assert_int_equal(code, ERR_IO);
-        assert_int_equal(strncmp(err.text, "layer 1 expert 5: ", 18), 0);
+        expect_failure(s);
         store_drop(s);
         take(s, 1, fine, 1);
-        store_free(s);
-        disk_free(d);
+        close_both(s, d);
     }
 }
 
@@ -260,18 +264,10 @@ static void a_promoted_hint_that_fails_is_read_again(void **state) {
         Err err = {0};
         assert_int_equal(store_want(s, 1, five, NULL, 1, STORE_ANY, &err), ERR_OK);
         gate_allow(&gate, 1000);
-        StoreLease lease;
-        ErrCode code = store_next(s, &lease, &err);
-        if (!code) {
-            code = store_finish(s, &lease, &err);
-            store_put(s, &lease);
-        }
-        assert_int_equal(code, ERR_IO);
-        assert_int_equal(strncmp(err.text, "layer 1 expert 5: ", 18), 0);
+        expect_failure(s);
         assert_int_equal(stats_of(s).hints_failed, 1);
         store_drop(s);
-        store_free(s);
-        disk_free(d);
+        close_both(s, d);
     }
 }
 
@@ -285,10 +281,8 @@ static void *open_later(void *gate) {
 static void dropping_a_want_takes_hints_back(void **state) {
     (void)state;
     Gate gate;
-    gate_init(&gate);
-    DiskConfig config = gate_disk(&gate, 2, 1);
-    Disk *d = records_disk(&records, &config);
-    Store *s = hinting_store(d, 16, 8);
+    Disk *d;
+    Store *s = gated_store(&gate, 2, 16, 8, &d);
     const int32_t guess[] = {3, 5, 4, 8};
     assert_int_equal(store_hint(s, 1, guess, 4), 4);
     gate_wait_started(&gate, 1);
@@ -301,8 +295,7 @@ static void dropping_a_want_takes_hints_back(void **state) {
     const int32_t sorted[] = {3, 4, 5, 8};
     take(s, 1, sorted, 4);
     assert_int_equal(stats_of(s).hits, 0);
-    store_free(s);
-    disk_free(d);
+    close_both(s, d);
 }
 
 int main(void) {

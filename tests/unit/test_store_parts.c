@@ -13,27 +13,6 @@ static void want(Store *s, int layer, const int32_t *experts, int n, StoreOrder 
     if (store_want(s, layer, experts, NULL, n, order, &err)) fail_msg("%s", err.text);
 }
 
-static StoreLease next(Store *s, int layer) {
-    Err err = {0};
-    StoreLease lease;
-    if (store_next(s, &lease, &err) || store_finish(s, &lease, &err)) fail_msg("%s", err.text);
-    records_check(&records, layer, &lease);
-    return lease;
-}
-
-static void take_and_put(Store *s, int layer, const int32_t *experts, int n) {
-    want(s, layer, experts, n, STORE_ASCENDING);
-    for (int i = 0; i < n; i++) {
-        StoreLease lease = next(s, layer);
-        assert_int_equal(lease.expert, experts[i]);
-        store_put(s, &lease);
-    }
-}
-
-/* One read after the other, in the order of submission, so slow that what was asked for last has not landed. */
-static const DiskConfig slow = {.backend = DISK_FAKE, .depth = 1, .retries = 0,
-                                .faults = {.delay_ppm = 1000000, .delay_ms = 15, .fail_file = -1}};
-
 static StoreLease next_unfinished(Store *s, int layer) {
     Err err = {0};
     StoreLease lease;
@@ -41,6 +20,27 @@ static StoreLease next_unfinished(Store *s, int layer) {
     records_check(&records, layer, &lease);
     return lease;
 }
+
+static void take_one(Store *s, int layer, int expert) {
+    Err err = {0};
+    StoreLease lease = next_unfinished(s, layer);
+    assert_int_equal(lease.expert, expert);
+    if (store_finish(s, &lease, &err)) fail_msg("%s", err.text);
+    records_check(&records, layer, &lease);
+    store_put(s, &lease);
+}
+
+static bool was_there(Store *s) { return store_last_hits(s)[0] == STORE_HIT; }
+
+static StoreStats stats_of(const Store *s) {
+    StoreStats stats;
+    store_stats(s, &stats);
+    return stats;
+}
+
+/* One read after the other, in the order of submission, so slow that what was asked for last has not landed. */
+static const DiskConfig slow = {.backend = DISK_FAKE, .depth = 1, .retries = 0,
+                                .faults = {.delay_ppm = 1000000, .delay_ms = 15, .fail_file = -1}};
 
 static void gate_and_up_land_first_and_then_down_record_by_record(void **state) {
     (void)state;
@@ -84,17 +84,13 @@ static void a_lease_put_before_it_is_whole_keeps_its_slot_until_then(void **stat
             store_put(s, &lease);
         }
         want(s, 0, &experts[2], 1, STORE_ANY); /* on its way still: no hit, and no second read */
-        assert_int_equal(store_last_hits(s)[0], 0);
-        StoreLease lease = next(s, 0);
-        store_put(s, &lease);
+        assert_false(was_there(s));
+        take_one(s, 0, experts[2]);
         want(s, 0, &experts[2], 1, STORE_ANY);
-        assert_int_equal(store_last_hits(s)[0], 1);
-        lease = next(s, 0);
-        store_put(s, &lease);
-        StoreStats stats;
-        store_stats(s, &stats);
-        assert_int_equal(stats.hits, 1);
-        assert_int_equal(stats.bytes_read, 2 * (part_bytes(0, 1) + part_bytes(0, 3) + part_bytes(0, 5)));
+        assert_true(was_there(s));
+        take_one(s, 0, experts[2]);
+        assert_int_equal(stats_of(s).hits, 1);
+        assert_int_equal(stats_of(s).bytes_read, 2 * (part_bytes(0, 1) + part_bytes(0, 3) + part_bytes(0, 5)));
         store_free(s);
     }
     disk_free(d);
@@ -126,12 +122,11 @@ static void a_down_that_cannot_be_read_is_told_by_finish(void **state) {
     store_drop(s);
     for (int i = 0; i < 3; i++) store_put(s, &lease[i]);
     store_stats_reset(s);
-    take_and_put(s, 0, others, 2);
-    StoreStats stats;
-    store_stats(s, &stats);
-    assert_int_equal(stats.hits, 2);
+    want(s, 0, others, 2, STORE_ASCENDING);
+    for (int i = 0; i < 2; i++) take_one(s, 0, others[i]);
+    assert_int_equal(stats_of(s).hits, 2);
     want(s, 0, &five, 1, STORE_ANY);
-    assert_int_equal(store_last_hits(s)[0], 0);
+    assert_false(was_there(s));
     store_drop(s);
     store_free(s);
     disk_free(d);
