@@ -34,11 +34,12 @@ CLI_OBJ  := $(CLI_SRC:%.c=$(BUILD)/obj/%.o)
 EMBEDDED := $(BUILD)/obj/src/cli/embedded_model.o
 SUP_SRC  := $(sort $(wildcard tests/support/*.c))
 SUP_OBJ  := $(SUP_SRC:%.c=$(BUILD)/obj/%.o)
-TEST_SRC := $(sort $(wildcard tests/*/test_*.c))
+TEST_SRC := $(sort $(filter-out $(if $(X86),,%_avx512.c),$(wildcard tests/*/test_*.c)))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 
-.PHONY: all help clean deps deps-tidy deps-arm demo man test check-kernels check-neon asan tsan soak tidy objects clang-tidy fidelity experiments
+.PHONY: all help clean deps deps-tidy deps-arm deps-emulated demo man test check-kernels check-neon check-avx512 asan tsan soak tidy objects \
+        clang-tidy fidelity experiments
 .SECONDARY:
 
 all: $(BUILD)/sluice $(BUILD)/libsluice.a
@@ -54,6 +55,7 @@ help:
 ## make soak       minutes of decoding on bad disks with a tiny cache: no wrong bit, no leak (SOAK_TOKENS=150000 SOAK_SEED=1)
 ## make tidy       the laws of the house: floors, warnings as errors with gcc and clang, static analysis
 ## make check-kernels  every rung of the arithmetic against the scalar one, bit for bit (build/check-kernels --bench: speeds)
+## make check-avx512   the same for the AVX-512 rung on any x86-64 CPU, its instructions emulated (part of make test)
 ## make check-neon     the same for the NEON rung, compiled here for AArch64 and run in an emulator
 ## make man        docs/sluice.1 from the option table
 ## make deps       install the libraries from the distribution
@@ -93,6 +95,9 @@ deps-tidy:
 deps-arm:
 	@tools/deps.sh --arm
 
+deps-emulated:
+	@tools/deps.sh --emulated
+
 # made from the option table, like --help; tests/cli notices when it is old
 man: $(BUILD)/sluice
 	$(BUILD)/sluice --man > docs/sluice.1
@@ -120,6 +125,23 @@ check-neon: deps-arm $(BUILD)/check-kernels
 ## make build/bench-threads  what the thread pool costs, quiet and beside busy neighbours
 $(BUILD)/bench-threads: $(BUILD)/obj/bench/threads.o $(BUILD)/libsluice.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+# The AVX-512 rung once more, its intrinsics replaced by functions. The linker takes these objects before those of the library.
+EMULATED     := -mavx2 -mfma -mf16c -Wno-psabi -include tests/support/emulated_avx512.h
+EMULATED_OBJ := $(patsubst %.c,$(BUILD)/emulated/%.o,$(wildcard src/kernels/*_avx512.c))
+$(BUILD)/emulated/%.o: %.c tests/support/emulated_avx512.h Makefile | deps deps-emulated
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(EMULATED) -MMD -MP -c -o $@ $<
+
+AVX512_TEST := $(BUILD)/tests/unit/test_kernels_avx512
+$(AVX512_TEST): $(BUILD)/obj/tests/unit/test_kernels_avx512.o $(EMULATED_OBJ) $(SUP_OBJ) $(BUILD)/libsluice.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka
+
+check-avx512: $(AVX512_TEST)
+	@$<
+
+-include $(EMULATED_OBJ:.o=.d)
 
 asan:
 	@$(MAKE) --no-print-directory test BUILD=build/asan O=-O1 \

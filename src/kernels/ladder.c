@@ -14,6 +14,13 @@ static const Kernels *avx2_or_null(void) {
     return NULL;
 }
 
+static const Kernels *avx512_or_null(void) {
+#ifdef KERNELS_HAVE_AVX2
+    if (os_cpu_flags() & OS_CPU_AVX512) return kernels_avx512_table();
+#endif
+    return NULL;
+}
+
 static const Kernels *neon_or_null(void) {
 #ifdef KERNELS_HAVE_NEON
     if (os_cpu_flags() & OS_CPU_NEON) return kernels_neon_table();
@@ -23,15 +30,15 @@ static const Kernels *neon_or_null(void) {
 
 const Kernels *kernels_get(KernelsRung highest) {
     codebook_init();
-    const Kernels *avx2 = avx2_or_null(), *neon = neon_or_null();
+    const Kernels *avx2 = avx2_or_null(), *avx512 = avx512_or_null(), *neon = neon_or_null();
     switch (highest) {
     case KERNELS_SCALAR: return kernels_scalar_table();
     case KERNELS_AVX2: return avx2;
-    case KERNELS_AVX512: return NULL; /* no such rung in this build */
+    case KERNELS_AVX512: return avx512;
     case KERNELS_NEON: return neon;
     case KERNELS_RUNG_COUNT: break;
     }
-    return avx2 ? avx2 : neon ? neon : kernels_scalar_table();
+    return avx512 ? avx512 : avx2 ? avx2 : neon ? neon : kernels_scalar_table();
 }
 
 bool kernels_rung_from_name(const char *name, KernelsRung *rung) {
