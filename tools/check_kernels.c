@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N = 2048, ROWS = 128, TOKENS = 32, HEAD = 128, KEYS = 1024 };
+enum { N = 2048, ROWS = 128, TOKENS = 32, HEAD = 128, KV_DIM = 256 };
 
 static int compare(void) {
     int bad = 0, rungs = 0;
@@ -45,8 +45,9 @@ typedef struct Bench {
     float x[TOKENS][N], y[TOKENS * ROWS], scratch[2 * N];
     KernelsActGroup groups[TOKENS][N / KERNELS_ACT_GROUP];
     KernelsActs acts[TOKENS];
-    float keys[KEYS * HEAD], values[KEYS * HEAD], state[HEAD * HEAD];
-    uint16_t half_keys[KEYS * HEAD], half_values[KEYS * HEAD];
+    float state[HEAD * HEAD], decay, beta;
+    float keys[KERNELS_KEY_BLOCK * KV_DIM], values[KERNELS_KEY_BLOCK * KV_DIM]; /* of any type */
+    float parts[TOKENS][KV_DIM + 2], scores[TOKENS * KERNELS_KEY_BLOCK];
 } Bench;
 
 static void run_dot(Bench *b) { b->y[0] = b->k->dot(b->x[0], b->x[1], N); }
@@ -59,13 +60,14 @@ static void run_exp_sum(Bench *b) {
 static void run_quantize(Bench *b) { b->k->quantize(b->x[0], b->groups[0], 0, N); }
 static void run_conv_silu(Bench *b) { b->k->conv_silu(b->scratch, b->x[0], b->x[1], b->keys, N, 4); }
 static void run_delta_rule(Bench *b) {
-    b->k->delta_rule(b->state, b->x[0], b->x[1], b->x[2], 0.9f, 0.001f, b->scratch, b->scratch + HEAD, HEAD, HEAD);
+    KernelsDelta d = {.q = b->x[0], .k = b->x[1], .v = b->x[2], .o = b->scratch, .decay = &b->decay, .beta = &b->beta, .n_tokens = 1,
+                      .dk = HEAD, .n_columns = KERNELS_DELTA_COLUMNS};
+    for (size_t c = 0; c < HEAD; c += KERNELS_DELTA_COLUMNS) b->k->delta_rule(b->state + c * HEAD, &d);
 }
-static void run_attention_f32(Bench *b) {
-    b->k->attention(b->x[0], b->keys, b->values, QUANT_F32, HEAD, HEAD, KEYS, HEAD, HEAD, b->scratch, b->scratch + HEAD);
-}
-static void run_attention_f16(Bench *b) {
-    b->k->attention(b->x[0], b->half_keys, b->half_values, QUANT_F16, HEAD, HEAD, KEYS, HEAD, HEAD, b->scratch, b->scratch + HEAD);
+static void run_attention(Bench *b) {
+    KernelsQuery queries[TOKENS];
+    for (size_t i = 0; i < b->tokens; i++) queries[i] = (KernelsQuery){b->x[i], b->parts[i], KERNELS_KEY_BLOCK};
+    b->k->attention(b->type, b->keys, b->values, KV_DIM, queries, b->tokens, b->scores);
 }
 static void run_matmul(Bench *b) { b->k->matmul(b->type, b->w, ROWS, N, b->acts, b->tokens, b->y, ROWS, b->scratch); }
 
@@ -108,6 +110,23 @@ static void bench_matmul(Bench *b, const char *word) {
     }
 }
 
+/* A block of keys and values of one KV head: one token's heads, and those of a few tokens. */
+static void bench_attention(Bench *b, const char *word) {
+    static const QuantType types[] = {QUANT_F32, QUANT_F16, QUANT_Q8_0};
+    for (size_t i = 0; i < 2 * COUNT_OF(types); i++) {
+        b->type = types[i / 2];
+        b->tokens = i % 2 ? TOKENS : 8;
+        for (size_t t = 0; t < KERNELS_KEY_BLOCK; t++) {
+            kernels_store_key(b->type, b->keys, t, b->x[t % TOKENS], KV_DIM);
+            kernels_store_value(b->type, b->values, t, b->x[t % TOKENS], KV_DIM);
+        }
+        char name[64];
+        snprintf(name, sizeof name, "attention %s, 256 keys x%zu", quant_traits(b->type)->name, b->tokens);
+        report(b, name, word, run_attention, 2.0 * (double)kernels_kv_bytes(b->type, KV_DIM),
+               4.0 * KV_DIM * KERNELS_KEY_BLOCK * (double)b->tokens);
+    }
+}
+
 static void bench_rung(Bench *b, const char *word) {
     report(b, "dot 2048", word, run_dot, 8.0 * N, 2.0 * N);
     report(b, "rms_norm 2048", word, run_rms_norm, 12.0 * N, 4.0 * N);
@@ -116,8 +135,7 @@ static void bench_rung(Bench *b, const char *word) {
     report(b, "quantize 2048", word, run_quantize, 6.25 * N, N);
     report(b, "conv_silu 2048, width 4", word, run_conv_silu, 40.0 * N, 8.0 * N);
     report(b, "delta_rule 128 x 128", word, run_delta_rule, 8.0 * HEAD * HEAD, 7.0 * HEAD * HEAD);
-    report(b, "attention f32 1024 keys", word, run_attention_f32, 8.0 * HEAD * KEYS, 4.0 * HEAD * KEYS);
-    report(b, "attention f16 1024 keys", word, run_attention_f16, 4.0 * HEAD * KEYS, 4.0 * HEAD * KEYS);
+    bench_attention(b, word);
     bench_matmul(b, word);
 }
 
@@ -127,10 +145,7 @@ static int bench(const char *word) {
         for (size_t i = 0; i < N; i++) b->x[t][i] = rung_random();
         kernels_get(KERNELS_SCALAR)->quantize(b->x[t], b->groups[t], 0, N);
     }
-    for (size_t i = 0; i < KEYS * HEAD; i++) {
-        b->keys[i] = rung_random(), b->values[i] = rung_random();
-        b->half_keys[i] = quant_f32_to_f16(b->keys[i]), b->half_values[i] = quant_f32_to_f16(b->values[i]);
-    }
+    b->decay = 0.9f, b->beta = 0.001f;
     for (KernelsRung rung = KERNELS_SCALAR; rung < KERNELS_RUNG_COUNT; rung++)
         if ((b->k = kernels_get(rung)) != NULL) bench_rung(b, word);
     return 0;

@@ -99,5 +99,5 @@ void engine_work(const Model *model, uint32_t experts_per_token, uint64_t state_
 
 void engine_draft_work(const EngineDraft *d, EngineWork *out) {
     ForwardSizes sizes = forward_sizes(&d->forward, d->m.draft_threads);
-    engine_work(d->m.model, d->m.top_k, sizes.state, sizes.kv / d->m.ctx, out);
+    engine_work(d->m.model, d->m.top_k, sizes.state, sizes.position, out);
 }

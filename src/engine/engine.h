@@ -22,6 +22,7 @@ typedef struct EnginePlanInput {
     uint64_t dense_bytes, state_bytes, kv_bytes, buffers_bytes;
     uint64_t text_bytes;    /* for tokenising */
     uint32_t ctx;           /* positions that were asked for; 0: nobody can choose fewer */
+    uint32_t ctx_step;      /* memory is taken for whole steps of so many positions */
     uint64_t position_bytes; /* what each of them takes of kv_bytes and buffers_bytes */
     uint64_t slot_bytes;
     uint32_t experts_total;

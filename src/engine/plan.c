@@ -17,7 +17,8 @@ static const uint64_t to_spare = UINT64_C(1) << 20;
 static uint32_t largest_ctx(const EnginePlanInput *in, uint64_t least) {
     if (in->position_bytes == 0 || in->peak_bytes > in->ram_bytes) return 0;
     uint64_t too_many = (least + to_spare - in->ram_bytes) / in->position_bytes + 1;
-    return too_many < in->ctx ? in->ctx - (uint32_t)too_many : 0;
+    uint32_t ctx = too_many < in->ctx ? in->ctx - (uint32_t)too_many : 0;
+    return in->ctx_step ? ctx - ctx % in->ctx_step : ctx;
 }
 
 static ErrCode refuse(const EnginePlanInput *in, uint64_t least, uint64_t slots, Err *err) {

@@ -47,6 +47,7 @@ static void lay_out_mixer(Forward *f, Layout *l) {
     f->v = floats(l, chunk * s->n_kv_heads * s->head_dim);
     take_rows(l, &f->lin_o, &f->c, chunk, forward_v_width(s));
     take_rows(l, &f->att_o, &f->c, chunk, s->n_heads * s->head_dim);
+    f->att_parts = floats(l, forward_attend_parts_floats(&f->c));
     f->cosines = floats(l, chunk * s->rotary_dim / 2);
     f->sines = floats(l, chunk * s->rotary_dim / 2);
     f->inv_freq = floats(l, s->rotary_dim / 2);
@@ -79,12 +80,12 @@ static void lay_out_experts(Forward *f, Layout *l) {
     f->ahead.guess = take(l, ahead ? k : 0, sizeof *f->ahead.guess);
 }
 
-/* The longest row that is decoded, the delta rule's 2 dv, attention's key block and two rows. */
-static uint64_t scratch_floats(const ModelShape *s) {
+/* The longest row that is decoded, attention's parts. */
+static uint64_t scratch_floats(const ForwardConfig *c) {
+    const ModelShape *s = &c->model->shape;
     uint64_t n = max_u64(2 * (uint64_t)s->hidden, max_u64(s->expert_inner, s->shared_inner)); /* 2: the draft layer's input */
     n = max_u64(n, max_u64(forward_v_width(s), (uint64_t)s->n_heads * s->head_dim));
-    n = max_u64(n, max_u64(2 * (uint64_t)s->lin_v_dim, KERNELS_KEY_BLOCK + 2 * (uint64_t)s->head_dim));
-    return align_up(n, 64);
+    return align_up(max_u64(n, forward_attend_scratch_floats(c)), 64);
 }
 
 static uint64_t lay_out(Forward *f, void *base, int n_threads) {
@@ -97,7 +98,7 @@ static uint64_t lay_out(Forward *f, void *base, int n_threads) {
     f->mix = floats(l, chunk * s->hidden);
     lay_out_mixer(f, l);
     lay_out_experts(f, l);
-    f->scratch_floats = scratch_floats(s);
+    f->scratch_floats = scratch_floats(&f->c);
     f->scratch = floats(l, (uint64_t)n_threads * f->scratch_floats);
     return l->used;
 }
@@ -114,9 +115,11 @@ ForwardSizes forward_sizes(const ForwardConfig *config, int n_threads) {
     count_layers(config->model, &linear, &full);
     sizes.state = linear * (forward_delta_floats(probe.s) + forward_conv_state_floats(probe.s)) * sizeof(float);
     sizes.kv = full * 2 * forward_keys_bytes(config);
-    if (!config->mtp) return sizes;
-    sizes.state = 2 * sizes.state + FORWARD_MTP_OPEN * (uint64_t)probe.s->hidden * sizeof(float);
-    sizes.kv += 2 * forward_keys_bytes(config);
+    if (config->mtp) {
+        sizes.state = 2 * sizes.state + FORWARD_MTP_OPEN * (uint64_t)probe.s->hidden * sizeof(float);
+        sizes.kv += 2 * forward_keys_bytes(config);
+    }
+    sizes.position = sizes.kv / (forward_kv_blocks(config) * KERNELS_KEY_BLOCK);
     return sizes;
 }
 

@@ -36,7 +36,7 @@ typedef struct ForwardConfig {
     uint32_t chunk;     /* most tokens of a step */
     uint32_t top_k;     /* experts per token; the model's own unless the user asked otherwise */
     bool precise;       /* f32 activations into every matrix */
-    QuantType kv_type;  /* QUANT_F32 or QUANT_F16 */
+    QuantType kv_type;  /* QUANT_F32, QUANT_F16 or QUANT_Q8_0 (head_dim a multiple of 32) */
     ForwardLookahead lookahead;
     bool mtp;           /* the model's draft layer is bound and will be used */
 } ForwardConfig;
@@ -45,7 +45,8 @@ typedef struct ForwardConfig {
 typedef struct ForwardSizes {
     uint64_t buffers; /* of a Forward */
     uint64_t state;   /* of a ForwardState: delta rule and convolution */
-    uint64_t kv;      /* of a ForwardState: keys and values */
+    uint64_t kv;      /* of a ForwardState: keys and values, of whole blocks of KERNELS_KEY_BLOCK positions */
+    uint64_t position; /* of these, for one position */
 } ForwardSizes;
 ForwardSizes forward_sizes(const ForwardConfig *config, int n_threads);
 

@@ -8,6 +8,13 @@
 
 enum { CONV_BLOCK = 256 }; /* channels whose convolution state lies together: the unit of work of one task */
 
+/* How attention is cut into tasks; no bit depends on it. */
+enum {
+    FORWARD_TILE_QUERIES = 64, /* that share each load of a block in prefill: their sums fill half of a second cache of 512 KiB */
+    FORWARD_SPLIT_TOKENS = 4,  /* a step of so few tokens spreads blocks over threads, not tokens */
+    FORWARD_ROUND_BLOCKS = 32, /* whose parts are kept at a time then */
+};
+
 /* The rows of a matrix input, one per token: f32 and, unless arithmetic is precise, its 8-bit groups. */
 typedef struct Rows {
     float *x;                /* [chunk][n] */
@@ -59,6 +66,7 @@ struct Forward {
     float *k, *v;        /* [chunk][kv_heads * head_dim] */
     Rows lin_o;          /* [chunk][V] input of the output projection of a linear layer */
     Rows att_o;          /* [chunk][heads * head_dim] the same of a full layer */
+    float *att_parts;    /* [few tokens][heads][1 + blocks of a round][head_dim + 2]: attend.c */
     float *cosines, *sines; /* [chunk][rotary / 2] */
     float *inv_freq;     /* [rotary / 2] */
     Rows mtp_in;         /* [chunk][2 hidden] input of the draft layer; nothing without one */
@@ -97,9 +105,9 @@ struct ForwardState {
     bool broken;       /* a step ended half way */
     void *pages;
     uint64_t pages_bytes, recurrent_bytes;
-    float *delta;      /* [linear layers][lin_v_heads][dk][dv] */
+    float *delta;      /* [linear layers][lin_v_heads][blocks of KERNELS_DELTA_COLUMNS of dv][dk][columns of the block] */
     float *conv;       /* [linear layers][channel blocks][width - 1][CONV_BLOCK] */
-    uint8_t *kv;       /* [full layers, the draft layer last][2][kv_heads][ctx][head_dim] of kv_type */
+    uint8_t *kv;       /* [full layers, the draft layer last][2][kv_heads][blocks of KERNELS_KEY_BLOCK positions][kernels_kv_bytes] */
     /* with a draft layer only */
     float *marked_delta, *marked_conv; /* shaped as delta and conv: what they were at the mark */
     uint32_t mark, marked_position;    /* tokens of the next step; position of the last mark */
@@ -119,11 +127,18 @@ static inline uint64_t forward_conv_state_floats(const ModelShape *s) {
 static inline uint64_t forward_delta_floats(const ModelShape *s) {
     return (uint64_t)s->lin_v_heads * s->lin_k_dim * s->lin_v_dim;
 }
-/* Bytes of one full layer's keys; its values take as much again and follow. */
-static inline uint64_t forward_keys_bytes(const ForwardConfig *c) {
-    const ModelShape *s = &c->model->shape;
-    return (uint64_t)s->n_kv_heads * c->ctx * s->head_dim * quant_traits(c->kv_type)->block_bytes;
+static inline uint32_t forward_delta_blocks(const ModelShape *s) {
+    return (s->lin_v_dim + KERNELS_DELTA_COLUMNS - 1) / KERNELS_DELTA_COLUMNS;
 }
+/* Blocks of keys that the context takes, and where one stands among a layer's keys, or its values. */
+static inline uint64_t forward_kv_blocks(const ForwardConfig *c) {
+    return ((uint64_t)c->ctx + KERNELS_KEY_BLOCK - 1) / KERNELS_KEY_BLOCK;
+}
+static inline uint64_t forward_kv_block(const ForwardConfig *c, uint32_t kv_head, uint32_t block) {
+    return (kv_head * forward_kv_blocks(c) + block) * kernels_kv_bytes(c->kv_type, c->model->shape.head_dim);
+}
+/* Bytes of one full layer's keys; its values take as much again and follow. */
+static inline uint64_t forward_keys_bytes(const ForwardConfig *c) { return forward_kv_block(c, c->model->shape.n_kv_heads, 0); }
 static inline float *forward_scratch(Forward *f, int worker) { return f->scratch + (uint64_t)worker * f->scratch_floats; }
 
 /* From here on the time belongs to another section: one reading of the clock, a handful per expert. Returns the section before. */
@@ -156,6 +171,10 @@ void forward_add_mix(Forward *f);
 /* The mixers read f->in and write f->mix. index: the layer's place among its kind. */
 void forward_linear(Forward *f, ForwardState *s, const ModelLayer *layer, uint32_t index);
 void forward_attention(Forward *f, ForwardState *s, const ModelLayer *layer, uint32_t index);
+/* attend.c: turned queries of f->wide against a layer's keys and values, into f->att_o; and the memory it takes, per thread and once. */
+void forward_attend(Forward *f, const uint8_t *keys, const uint8_t *values, uint32_t position);
+uint64_t forward_attend_scratch_floats(const ForwardConfig *c);
+uint64_t forward_attend_parts_floats(const ForwardConfig *c);
 /* Fills cosines and sines for the positions of this step. */
 void forward_rope_table(Forward *f, uint32_t position);
 

@@ -3,8 +3,8 @@
  *   beta = sigmoid(W_b x);  g = ssm_a * softplus(W_a x + dt_bias)
  *   per value head:  S = e^g S;  d = beta (v - S^T k);  S += k d^T;  o = S^T q
  *   out = W_out (norm(o) * silu(z))
- * computed by its recurrence, token after token, in prefill too: a head's state stays in the cache, heads are independent,
- * and no way of cutting a prompt can change a bit. */
+ * computed by its recurrence, token after token, in prefill too: heads and columns of the state are independent, a block of columns
+ * stays in the cache, and no way of cutting a prompt can change a bit. */
 #include "forward/inside.h"
 
 #include <math.h>
@@ -14,7 +14,7 @@ typedef struct LinearJob {
     Forward *f;
     const ModelLayer *layer;
     float *conv_state; /* [blocks][width - 1][CONV_BLOCK] */
-    float *delta;      /* [lin_v_heads][dk][dv] */
+    float *delta;      /* [lin_v_heads][blocks of columns][dk][columns of the block] */
     float *marked_conv, *marked_delta; /* what both were after f->mark tokens goes there; NULL without a mark */
 } LinearJob;
 
@@ -56,25 +56,89 @@ static void gates_task(void *arg, int task, int worker) {
     }
 }
 
-/* One value head through all tokens of the step, in time order, each followed by its gated norm. */
-static void head_task(void *arg, int task, int worker) {
-    const LinearJob *j = arg;
+static void run_columns(const LinearJob *j, float *state, uint32_t h, uint32_t column, uint32_t n_columns, uint32_t first, uint32_t last) {
     Forward *f = j->f;
     const ModelShape *s = f->s;
-    uint32_t h = (uint32_t)task, dk = s->lin_k_dim, dv = s->lin_v_dim;
-    float *state = j->delta + (uint64_t)h * dk * dv;
-    for (uint32_t t = 0; t < f->n; t++) {
-        const float *qkv = f->conv + (uint64_t)t * forward_conv_channels(s);
-        const float *q = qkv + (uint64_t)model_k_head(s, h) * dk, *k = q + forward_k_width(s);
-        const float *v = qkv + 2 * (uint64_t)forward_k_width(s) + (uint64_t)h * dv;
-        const float *z = f->z + (uint64_t)t * forward_v_width(s) + (uint64_t)h * dv;
+    uint32_t dk = s->lin_k_dim, dv = s->lin_v_dim;
+    uint64_t gate = (uint64_t)first * s->lin_v_heads + h, stride = forward_conv_channels(s);
+    const float *q = f->conv + first * stride + (uint64_t)model_k_head(s, h) * dk;
+    KernelsDelta d = {.q = q,
+                      .k = q + forward_k_width(s),
+                      .v = f->conv + first * stride + 2 * (uint64_t)forward_k_width(s) + (uint64_t)h * dv + column,
+                      .o = f->lin_o.x + (uint64_t)first * f->lin_o.n + (uint64_t)h * dv + column,
+                      .decay = f->decay + gate,
+                      .beta = f->beta + gate,
+                      .stride = stride,
+                      .o_stride = f->lin_o.n,
+                      .gate_stride = s->lin_v_heads,
+                      .n_tokens = last - first,
+                      .dk = dk,
+                      .n_columns = n_columns};
+    f->c.kernels->delta_rule(state, &d);
+}
+
+/* One block of columns of a value head's state through tokens first .. last - 1, in time order; with a halt at the mark. */
+static void delta_columns(const LinearJob *j, uint32_t h, uint32_t column, uint32_t first, uint32_t last) {
+    uint32_t dk = j->f->s->lin_k_dim, dv = j->f->s->lin_v_dim, mark = j->marked_delta ? j->f->mark : 0;
+    uint32_t n_columns = dv - column < KERNELS_DELTA_COLUMNS ? dv - column : KERNELS_DELTA_COLUMNS;
+    uint64_t at = (uint64_t)h * dk * dv + (uint64_t)dk * column;
+    for (uint32_t next; first < last; first = next) {
+        next = first < mark && mark < last ? mark : last;
+        run_columns(j, j->delta + at, h, column, n_columns, first, next);
+        if (next == mark) memcpy(j->marked_delta + at, j->delta + at, (uint64_t)dk * n_columns * sizeof *j->delta);
+    }
+}
+
+/* The gated norm of one value head's outputs, and its part of the rows that the output matrix reads. */
+static void gated_norm(const LinearJob *j, uint32_t h, uint32_t first, uint32_t last) {
+    Forward *f = j->f;
+    uint32_t dv = f->s->lin_v_dim;
+    for (uint32_t t = first; t < last; t++) {
+        const float *z = f->z + (uint64_t)t * forward_v_width(f->s) + (uint64_t)h * dv;
         float *o = f->lin_o.x + (uint64_t)t * f->lin_o.n + (uint64_t)h * dv;
-        uint64_t gate = (uint64_t)t * s->lin_v_heads + h;
-        f->c.kernels->delta_rule(state, q, k, v, f->decay[gate], f->beta[gate], o, forward_scratch(f, worker), dk, dv);
-        if (j->marked_delta && t + 1 == f->mark)
-            memcpy(j->marked_delta + (state - j->delta), state, (uint64_t)dk * dv * sizeof *state);
-        f->c.kernels->rms_norm(o, o, j->layer->lin_norm, s->eps, dv);
+        f->c.kernels->rms_norm(o, o, j->layer->lin_norm, f->s->eps, dv);
         f->c.kernels->silu_mul(o, z, o, dv);
+        if (dv % KERNELS_ACT_BLOCK == 0) forward_part_ready(f, &f->lin_o, t, h * dv, dv);
+    }
+}
+
+/* One value head through all tokens of the step. Some tokens at a time, so that their outputs are in a near cache when all columns
+ * are there; a block of columns through these tokens, so that it is in the first. */
+enum { DELTA_TOKENS = 32 };
+
+static void head_task(void *arg, int task, int worker) {
+    (void)worker;
+    const LinearJob *j = arg;
+    uint32_t h = (uint32_t)task, n = j->f->n;
+    for (uint32_t first = 0; first < n; first += DELTA_TOKENS) {
+        uint32_t last = n - first < DELTA_TOKENS ? n : first + DELTA_TOKENS;
+        for (uint32_t column = 0; column < j->f->s->lin_v_dim; column += KERNELS_DELTA_COLUMNS) delta_columns(j, h, column, first, last);
+        gated_norm(j, h, first, last);
+    }
+}
+
+/* With more threads than heads: columns and norms for themselves. */
+static void columns_task(void *arg, int task, int worker) {
+    (void)worker;
+    const LinearJob *j = arg;
+    uint32_t blocks = forward_delta_blocks(j->f->s);
+    delta_columns(j, (uint32_t)task / blocks, (uint32_t)task % blocks * KERNELS_DELTA_COLUMNS, 0, j->f->n);
+}
+
+static void norm_task(void *arg, int task, int worker) {
+    (void)worker;
+    const LinearJob *j = arg;
+    gated_norm(j, (uint32_t)task, 0, j->f->n);
+}
+
+static void delta_rule(LinearJob *j) {
+    const ModelShape *s = j->f->s;
+    OsPool *pool = j->f->c.pool;
+    if ((uint32_t)os_pool_threads(pool) <= s->lin_v_heads / 2) {
+        os_pool_run(pool, (int)s->lin_v_heads, head_task, j);
+    } else {
+        os_pool_run(pool, (int)(s->lin_v_heads * forward_delta_blocks(s)), columns_task, j);
+        os_pool_run(pool, (int)s->lin_v_heads, norm_task, j);
     }
 }
 
@@ -95,7 +159,7 @@ void forward_linear(Forward *f, ForwardState *state, const ModelLayer *layer, ui
     forward_matmul(f, &layer->lin_a, f->in_f32, f->n, f->decay, s->lin_v_heads);
     os_pool_run(f->c.pool, (int)forward_conv_blocks(s), conv_task, &job);
     os_pool_run(f->c.pool, (int)f->n, gates_task, &job);
-    os_pool_run(f->c.pool, (int)s->lin_v_heads, head_task, &job);
-    os_pool_run(f->c.pool, (int)f->n, ready_task, f);
+    delta_rule(&job);
+    if (s->lin_v_dim % KERNELS_ACT_BLOCK) os_pool_run(f->c.pool, (int)f->n, ready_task, f); /* heads share blocks */
     forward_matmul(f, &layer->lin_out, f->lin_o.acts, f->n, f->mix, s->hidden);
 }

@@ -72,16 +72,17 @@ static uint64_t mtp_bytes(const ForwardState *s) {
     return s->mtp_rows ? sizeof(SavedMtp) + FORWARD_MTP_OPEN * (uint64_t)s->f->s->hidden * sizeof(float) : 0;
 }
 
-/* Keys and values lie [full layers][2][kv_heads][ctx][head_dim]: each head's first `position` rows are copied. */
+/* Keys and values lie [full layers][2][kv_heads][blocks]: each head's blocks up to the position are copied. */
 typedef struct KvRows {
     uint64_t runs, stride, bytes; /* runs of `bytes` bytes, `stride` apart */
 } KvRows;
 
 static KvRows kv_rows(const ForwardState *s, uint32_t position) {
-    const ModelShape *shape = s->f->s;
-    uint64_t row = (uint64_t)shape->head_dim * quant_traits(s->f->c.kv_type)->block_bytes;
-    uint64_t kv_bytes = s->pages_bytes - (uint64_t)(s->kv - (uint8_t *)s->pages), stride = s->f->c.ctx * row;
-    KvRows r = {stride ? kv_bytes / stride : 0, stride, position * row};
+    const ForwardConfig *c = &s->f->c;
+    uint64_t kv_bytes = s->pages_bytes - (uint64_t)(s->kv - (uint8_t *)s->pages);
+    uint64_t block = kernels_kv_bytes(c->kv_type, c->model->shape.head_dim), stride = forward_kv_blocks(c) * block;
+    uint64_t blocks = (position + (uint64_t)KERNELS_KEY_BLOCK - 1) / KERNELS_KEY_BLOCK;
+    KvRows r = {stride ? kv_bytes / stride : 0, stride, blocks * block};
     return r;
 }
 

@@ -1,54 +1,192 @@
-/* AVX2 rung: attention of one head over blocks of keys. Formula and order: kernels.h; the scalar truth: scalar_mix.c. */
+/* AVX2 rung, attention: queries against a block of keys, in tiles of up to four. Formulas and order: kernels.h; the scalar truth:
+ * scalar_attention.c; layout: kv.h. Lanes are keys in the first half and elements of values in the second, so nothing is folded; a
+ * number is converted in registers and used by all queries of the tile. The tiles go together over two groups of keys, then over a
+ * run of values, so that those are in the first cache for all tiles but one. */
 #include "kernels/avx2.h"
+#include "kernels/kv.h"
 
-/* part[i] = sum over keys of p[t] * value (t, i), keys ascending, for columns i .. i + 8 * vectors - 1. */
-ALWAYS_INLINE void weigh_columns(QuantType type, const void *values, size_t stride, const float *p, size_t count, size_t vectors,
-                                 size_t i, float *part) {
-    __m256 sum[8];
-    UNROLL for (size_t c = 0; c < vectors; c++) sum[c] = _mm256_setzero_ps();
-    for (size_t t = 0; t < count; t++) {
-        __m256 weight = _mm256_broadcast_ss(p + t);
-        UNROLL for (size_t c = 0; c < vectors; c++)
-            sum[c] = _mm256_fmadd_ps(weight, avx2_load8(type, values, t * stride + i + 8 * c), sum[c]);
-    }
-    UNROLL for (size_t c = 0; c < vectors; c++) _mm256_storeu_ps(part + i + 8 * c, sum[c]);
+enum { TILE = 4 };
+
+/* Up to TILE queries. */
+typedef struct Tile {
+    const KernelsQuery *queries;
+    float *p; /* [n][KERNELS_KEY_BLOCK] scores, then their exponentials */
+} Tile;
+
+/* Eight numbers as f32; of q8_0 their codes. */
+ALWAYS_INLINE __m256 load_numbers(QuantType type, const char *p) {
+    if (type == QUANT_Q8_0) return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+    return avx2_load8(type, p, 0);
 }
 
-ALWAYS_INLINE void weigh(QuantType type, const void *values, size_t stride, const float *p, size_t count, size_t dim_v, float *part) {
-    size_t i = 0;
-    for (; i + 64 <= dim_v; i += 64) weigh_columns(type, values, stride, p, count, 8, i, part);
-    for (; i + 8 <= dim_v; i += 8) weigh_columns(type, values, stride, p, count, 1, i, part);
-    for (; i < dim_v; i++) {
-        part[i] = 0.0f;
-        for (size_t t = 0; t < count; t++) {
-            size_t at = t * stride + i;
-            float value = type == QUANT_F32 ? ((const float *)values)[at] : _cvtsh_ss(((const uint16_t *)values)[at]);
-            part[i] = fmaf(p[t], value, part[i]);
+/* ---- scores: lanes are keys ---- */
+
+/* acc[q][..] += q[i] * keys, i ascending below n, for n_groups groups of 16 keys, group_bytes apart. */
+ALWAYS_INLINE void add_products(QuantType type, const char *keys, size_t group_bytes, size_t n, const float *const *q, size_t n_q,
+                                size_t n_groups, __m256 acc[TILE][4]) {
+    for (size_t i = 0; i < n; i++) {
+        __m256 key[4];
+        UNROLL for (size_t g = 0; g < 2 * n_groups; g++)
+            key[g] = load_numbers(type, keys + g / 2 * group_bytes + (i * KV_LANES + g % 2 * 8) * kv_bytes(type));
+        UNROLL for (size_t a = 0; a < n_q; a++) {
+            __m256 element = _mm256_broadcast_ss(q[a] + i);
+            UNROLL for (size_t g = 0; g < 2 * n_groups; g++) acc[a][g] = _mm256_fmadd_ps(element, key[g], acc[a][g]);
         }
     }
 }
 
-void kernels_avx2_attention(const float *q, const void *keys, const void *values, QuantType kv_type, size_t stride_k,
-                            size_t stride_v, size_t n_keys, size_t dim, size_t dim_v, float *o, float *scratch) {
-    size_t bytes = kv_type == QUANT_F32 ? 4 : 2;
-    float *scores = scratch, *part = scratch + KERNELS_KEY_BLOCK; /* [dim_v] */
-    float max = -INFINITY, sum = 0.0f;
-    memset(o, 0, dim_v * sizeof *o);
-    for (size_t first = 0; first < n_keys; first += KERNELS_KEY_BLOCK) {
-        size_t count = n_keys - first < KERNELS_KEY_BLOCK ? n_keys - first : KERNELS_KEY_BLOCK;
-        const char *k = (const char *)keys + first * stride_k * bytes, *v = (const char *)values + first * stride_v * bytes;
-        for (size_t t = 0; t < count; t++) kernels_avx2_dots(kv_type, k + t * stride_k * bytes, &q, 1, dim, &scores[t]);
-        float block_max = kernels_avx2_max(scores, count);
-        float block_sum = kernels_avx2_exp_sum(scores, block_max, count);
-        if (kv_type == QUANT_F32) weigh(QUANT_F32, v, stride_v, scores, count, dim_v, part);
-        else weigh(QUANT_F16, v, stride_v, scores, count, dim_v, part);
+ALWAYS_INLINE void no_sums(__m256 acc[TILE][4], size_t n_q, size_t n_vectors) {
+    UNROLL for (size_t a = 0; a < n_q; a++) UNROLL for (size_t g = 0; g < n_vectors; g++) acc[a][g] = _mm256_setzero_ps();
+}
 
-        float new_max = block_max > max ? block_max : max;
-        float keep = poly_exp(max - new_max), take = poly_exp(block_max - new_max);
-        sum = fmaf(block_sum, take, sum * keep);
-        kernels_avx2_scale(o, o, keep, dim_v);
-        kernels_avx2_axpy(o, part, take, dim_v);
-        max = new_max;
+/* Scores of n_groups groups of keys, to p + at of each query. */
+ALWAYS_INLINE void score_groups(QuantType type, const char *keys, size_t dim, const Tile *tile, size_t n_q, size_t n_groups, size_t at) {
+    const size_t group_bytes = kv_key_at(type, dim, KV_LANES, 0);
+    __m256 total[TILE][4], acc[TILE][4];
+    const float *q[TILE];
+    UNROLL for (size_t a = 0; a < n_q; a++) q[a] = tile->queries[a].q;
+    no_sums(total, n_q, 2 * n_groups);
+    if (type != QUANT_Q8_0) add_products(type, keys, group_bytes, dim, q, n_q, n_groups, total);
+    for (size_t i = 0; type == QUANT_Q8_0 && i < dim; i += KV_RUN, keys += KV_KEY_RUN_BYTES) {
+        no_sums(acc, n_q, 2 * n_groups);
+        add_products(type, keys, group_bytes, KV_RUN, q, n_q, n_groups, acc);
+        UNROLL for (size_t g = 0; g < 2 * n_groups; g++) {
+            __m256 scale = avx2_load8(QUANT_F16, keys + g / 2 * group_bytes + kv_key_scale(dim, 0, 0), g % 2 * 8);
+            UNROLL for (size_t a = 0; a < n_q; a++) total[a][g] = _mm256_fmadd_ps(scale, acc[a][g], total[a][g]);
+        }
+        UNROLL for (size_t a = 0; a < n_q; a++) q[a] += KV_RUN;
     }
-    if (n_keys) kernels_avx2_scale(o, o, 1.0f / sum, dim_v);
+    UNROLL for (size_t a = 0; a < n_q; a++)
+        UNROLL for (size_t g = 0; g < 2 * n_groups; g++) _mm256_storeu_ps(tile->p + a * KERNELS_KEY_BLOCK + at + 8 * g, total[a][g]);
+}
+
+/* Keys at .. at + 31. Four queries keep eight sums of one group in registers, fewer take both groups at once. */
+ALWAYS_INLINE void score_keys(QuantType type, const char *keys, size_t dim, const Tile *tile, size_t n_q, size_t at) {
+    const size_t n_groups = n_q == TILE ? 1 : 2;
+    for (size_t t = at; t < at + 2 * (size_t)KV_LANES; t += n_groups * KV_LANES)
+        score_groups(type, keys + kv_key_at(type, dim, t, 0), dim, tile, n_q, n_groups, t);
+}
+
+/* ---- weighted values: lanes are elements ---- */
+
+/* sums[a][..] += p[a][t] * value t, t from first to last, for the 16 elements of each of n_panels panels. */
+ALWAYS_INLINE void weigh_panels(QuantType type, const char *panel, size_t first, size_t last, const float *const *p, size_t n_q,
+                                size_t n_panels, float *const *sums) {
+    const size_t panel_bytes = (size_t)KERNELS_KEY_BLOCK * KV_LANES * kv_bytes(type);
+    __m256 acc[TILE][4];
+    UNROLL for (size_t a = 0; a < n_q; a++)
+        UNROLL for (size_t c = 0; c < 2 * n_panels; c++) acc[a][c] = _mm256_loadu_ps(sums[a] + 8 * c);
+    for (size_t t = first; t < last; t++) {
+        __m256 value[4];
+        UNROLL for (size_t c = 0; c < 2 * n_panels; c++)
+            value[c] = load_numbers(type, panel + c / 2 * panel_bytes + (t * KV_LANES + c % 2 * 8) * kv_bytes(type));
+        UNROLL for (size_t a = 0; a < n_q; a++) {
+            __m256 weight = _mm256_broadcast_ss(p[a] + t);
+            UNROLL for (size_t c = 0; c < 2 * n_panels; c++) acc[a][c] = _mm256_fmadd_ps(weight, value[c], acc[a][c]);
+        }
+    }
+    UNROLL for (size_t a = 0; a < n_q; a++)
+        UNROLL for (size_t c = 0; c < 2 * n_panels; c++) _mm256_storeu_ps(sums[a] + 8 * c, acc[a][c]);
+}
+
+/* Both panels of a run, or the last one alone. */
+ALWAYS_INLINE void weigh_run(QuantType type, const char *run, size_t n_panels, size_t first, size_t last, const float *const *p, size_t n_q,
+                             float (*sums)[KV_RUN]) {
+    const size_t panel_bytes = (size_t)KERNELS_KEY_BLOCK * KV_LANES * kv_bytes(type);
+    float *at[TILE], *next[TILE];
+    UNROLL for (size_t a = 0; a < n_q; a++) at[a] = sums[a], next[a] = sums[a] + KV_LANES;
+    if (n_panels == 2 && n_q < TILE) {
+        weigh_panels(type, run, first, last, p, n_q, 2, at);
+        return;
+    }
+    weigh_panels(type, run, first, last, p, n_q, 1, at);
+    if (n_panels == 2) weigh_panels(type, run + panel_bytes, first, last, p, n_q, 1, next);
+}
+
+/* Weights times the scales of a run of values. */
+static void scale_weights(const char *scales, const float *p, size_t n, float *scaled) {
+    for (size_t t = 0; t < n; t += 8) /* the arrays go on to the end of the block */
+        _mm256_storeu_ps(scaled + t, _mm256_mul_ps(_mm256_loadu_ps(p + t), avx2_load8(QUANT_F16, scales, t)));
+}
+
+/* Elements i .. i + 31. Where queries see different numbers of keys, the last ones are weighed for one query at a time. */
+ALWAYS_INLINE void weigh_elements(QuantType type, const char *values, size_t dim, const Tile *tile, size_t n_q, size_t i) {
+    float sums[TILE][KV_RUN] = {{0}}, scaled[TILE][KERNELS_KEY_BLOCK];
+    const float *p[TILE];
+    const char *run = values + kv_value_at(type, 0, i);
+    size_t n = dim - i < KV_RUN ? dim - i : KV_RUN, n_panels = n > KV_LANES ? 2 : 1, fewest = KERNELS_KEY_BLOCK;
+    UNROLL for (size_t a = 0; a < n_q; a++) {
+        size_t n_keys = tile->queries[a].n_keys;
+        fewest = n_keys < fewest ? n_keys : fewest;
+        p[a] = tile->p + a * KERNELS_KEY_BLOCK;
+        if (type != QUANT_Q8_0) continue;
+        scale_weights(values + kv_value_scale(0, i / KV_RUN), p[a], n_keys, scaled[a]);
+        p[a] = scaled[a];
+    }
+    weigh_run(type, run, n_panels, 0, fewest, p, n_q, sums);
+    for (size_t a = 0; a < n_q; a++) {
+        const KernelsQuery *query = &tile->queries[a];
+        if (query->n_keys > fewest) weigh_run(type, run, n_panels, fewest, query->n_keys, p + a, 1, sums + a);
+        memcpy(query->part + i, sums[a], n * sizeof(float));
+    }
+}
+
+/* ---- a block ---- */
+
+/* Tiles of three or four rather than a tile of one: a loaded number is then used three times at least. */
+static size_t tile_size(size_t left) { return left == TILE || left >= (size_t)2 * TILE ? TILE : left > TILE ? (left + 1) / 2 : left; }
+
+ALWAYS_INLINE void score_all(QuantType type, const char *keys, size_t dim, const KernelsQuery *queries, size_t n, float *p, size_t at) {
+    for (size_t first = 0, size; first < n; first += size) {
+        size = tile_size(n - first);
+        Tile tile = {queries + first, p + first * KERNELS_KEY_BLOCK};
+        if (size == 4) score_keys(type, keys, dim, &tile, 4, at);
+        if (size == 3) score_keys(type, keys, dim, &tile, 3, at);
+        if (size == 2) score_keys(type, keys, dim, &tile, 2, at);
+        if (size == 1) score_keys(type, keys, dim, &tile, 1, at);
+    }
+}
+
+ALWAYS_INLINE void weigh_all(QuantType type, const char *values, size_t dim, const KernelsQuery *queries, size_t n, float *p, size_t i) {
+    for (size_t first = 0, size; first < n; first += size) {
+        size = tile_size(n - first);
+        Tile tile = {queries + first, p + first * KERNELS_KEY_BLOCK};
+        if (size == 4) weigh_elements(type, values, dim, &tile, 4, i);
+        if (size == 3) weigh_elements(type, values, dim, &tile, 3, i);
+        if (size == 2) weigh_elements(type, values, dim, &tile, 2, i);
+        if (size == 1) weigh_elements(type, values, dim, &tile, 1, i);
+    }
+}
+
+ALWAYS_INLINE void attention(QuantType type, const char *keys, const char *values, size_t dim, const KernelsQuery *queries, size_t n,
+                             float *p) {
+    size_t most = 0;
+    for (size_t a = 0; a < n; a++) most = queries[a].n_keys > most ? queries[a].n_keys : most;
+    for (size_t at = 0; at < most; at += (size_t)2 * KV_LANES) score_all(type, keys, dim, queries, n, p, at);
+    for (size_t a = 0; a < n; a++) {
+        float *part = queries[a].part, *scores = p + a * KERNELS_KEY_BLOCK;
+        part[dim] = kernels_avx2_max(scores, queries[a].n_keys);
+        part[dim + 1] = kernels_avx2_exp_sum(scores, part[dim], queries[a].n_keys);
+    }
+    for (size_t i = 0; i < dim; i += KV_RUN) weigh_all(type, values, dim, queries, n, p, i);
+}
+
+void kernels_avx2_attention(QuantType type, const void *keys, const void *values, size_t dim, const KernelsQuery *queries, size_t n,
+                            float *scratch) {
+    if (type == QUANT_F32) attention(QUANT_F32, keys, values, dim, queries, n, scratch);
+    if (type == QUANT_F16) attention(QUANT_F16, keys, values, dim, queries, n, scratch);
+    if (type == QUANT_Q8_0) attention(QUANT_Q8_0, keys, values, dim, queries, n, scratch);
+}
+
+void kernels_avx2_attention_join(float *total, const float *part, size_t dim) {
+    float max = part[dim] > total[dim] ? part[dim] : total[dim];
+    float keep = poly_exp(total[dim] - max), take = poly_exp(part[dim] - max);
+    size_t i = 0;
+    for (; i + 8 <= dim; i += 8) {
+        __m256 before = _mm256_mul_ps(_mm256_loadu_ps(total + i), _mm256_set1_ps(keep));
+        _mm256_storeu_ps(total + i, _mm256_fmadd_ps(_mm256_loadu_ps(part + i), _mm256_set1_ps(take), before));
+    }
+    for (; i < dim; i++) total[i] = fmaf(part[i], take, total[i] * keep);
+    total[dim] = max;
+    total[dim + 1] = fmaf(part[dim + 1], take, total[dim + 1] * keep);
 }

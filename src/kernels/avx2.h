@@ -94,11 +94,12 @@ void kernels_avx2_dots(QuantType type, const void *w, const float *const *x, siz
 
 /* mix_avx2.c */
 void kernels_avx2_conv_silu(float *y, const float *x, float *state, const float *w, size_t n, size_t width);
-void kernels_avx2_delta_rule(float *S, const float *q, const float *k, const float *v, float decay, float beta, float *o, float *tmp,
-                             size_t dk, size_t dv);
+void kernels_avx2_delta_rule(float *S, const KernelsDelta *a);
+
 /* attention_avx2.c */
-void kernels_avx2_attention(const float *q, const void *keys, const void *values, QuantType kv_type, size_t stride_k,
-                            size_t stride_v, size_t n_keys, size_t dim, size_t dim_v, float *o, float *scratch);
+void kernels_avx2_attention(QuantType type, const void *keys, const void *values, size_t dim, const KernelsQuery *queries, size_t n,
+                            float *scratch);
+void kernels_avx2_attention_join(float *total, const float *part, size_t dim);
 
 /* group_avx2.c: as group_unpack; and as quant_decode, for the types with an integer kernel */
 void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g);

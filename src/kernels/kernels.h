@@ -20,7 +20,7 @@
 #include "base/base.h"
 #include "quant/quant.h"
 
-enum { KERNELS_KEY_BLOCK = 64, KERNELS_ACT_BLOCK = 32, KERNELS_ACT_GROUP = 256 };
+enum { KERNELS_ACT_BLOCK = 32, KERNELS_ACT_GROUP = 256 };
 
 typedef enum KernelsRung { KERNELS_SCALAR, KERNELS_AVX2, KERNELS_AVX512, KERNELS_NEON, KERNELS_RUNG_COUNT } KernelsRung;
 
@@ -44,6 +44,27 @@ typedef struct KernelsActs {
     const float *x;                /* [n] */
     const KernelsActGroup *groups; /* [kernels_act_groups(n)], blocks beyond n are zeros; NULL: precise arithmetic, x only */
 } KernelsActs;
+
+/* Attention works on blocks of this many keys; a block's sums do not depend on the blocks before it. */
+enum { KERNELS_KEY_BLOCK = 256 };
+
+/* One query's part of a block. */
+typedef struct KernelsQuery {
+    const float *q; /* [dim], scaled */
+    float *part;    /* [dim + 2]: o', m, l */
+    size_t n_keys;  /* it sees the first so many of the block, 1 to KERNELS_KEY_BLOCK */
+} KernelsQuery;
+
+/* What the delta rule reads of its tokens: the first one's arrays, and how far it is to the next one's. */
+enum { KERNELS_DELTA_COLUMNS = 32 };
+typedef struct KernelsDelta {
+    const float *q, *k; /* [dk], q scaled; stride */
+    const float *v;     /* [n_columns]; stride */
+    float *o;           /* [n_columns]; o_stride. Not over v */
+    const float *decay, *beta; /* exp(g), beta; gate_stride */
+    size_t stride, o_stride, gate_stride;
+    size_t n_tokens, dk, n_columns; /* at most KERNELS_DELTA_COLUMNS */
+} KernelsDelta;
 
 typedef struct Kernels {
     const char *name; /* "scalar", "avx2" */
@@ -94,19 +115,24 @@ typedef struct Kernels {
      * row first), which is then shifted by one. Sum order: j ascending, starting from w*in_0, fused. y may be x. */
     void (*conv_silu)(float *y, const float *x, float *state, const float *w, size_t n, size_t width);
 
-    /* One token of the gated delta rule for one value head. S: [dk][dv] (row = key index). q (already scaled), k: [dk]; v, o: [dv].
-     * decay = exp(g). One pass:  kS = S^T k, qS = S^T q (both summed over the key index ascending, fused);
-     * d = beta * fma(-decay, kS, v); o = fma(k.q, d, decay * qS); S = fma(k, d, decay * S). tmp: [2 * dv]. o may be v. */
-    void (*delta_rule)(float *S, const float *q, const float *k, const float *v, float decay, float beta, float *o, float *tmp,
-                       size_t dk, size_t dv);
+    /* The gated delta rule for neighbouring columns of one value head's state through n_tokens tokens, in time order.
+     * S: [dk][n_columns], read and written once per token (row = key index; 32 columns of 128 rows stay in the first cache).
+     * Columns know nothing of each other, so no cut changes a bit. Of each token, in one pass:
+     * kS = S^T k, qS = S^T q (both summed over the key index ascending, fused);
+     * d = beta * fma(-decay, kS, v); o = fma(k.q, d, decay * qS); S = fma(k, d, decay * S). */
+    void (*delta_rule)(float *S, const KernelsDelta *a);
 
-    /* Attention of one query head over keys [0, n_keys) in fixed blocks of KERNELS_KEY_BLOCK, combined in index order by online
-     * softmax. q: [dim] (scaled). keys, values: element (t, i) at base[t * stride + i], f32 or f16 by kv_type.
-     * A block gives its maximum m', l' = exp_sum(scores - m') and o' = sum of exp(score - m') * value, keys ascending, fused; with
-     * M = max(m, m') it joins what came before: l = fma(l', exp(m' - M), l * exp(m - M)), o the same way. At the end o *= 1 / l.
-     * n_keys 0 gives zeros. o: [dim_v]. scratch: KERNELS_KEY_BLOCK + 2 * max(dim, dim_v) floats. */
-    void (*attention)(const float *q, const void *keys, const void *values, QuantType kv_type, size_t stride_k, size_t stride_v,
-                      size_t n_keys, size_t dim, size_t dim_v, float *o, float *scratch);
+    /* Attention of n queries of one KV head (heads of a group, tokens of a chunk) over one block of keys: each key and value is
+     * loaded once for several of them. keys, values: a block as kernels_store_key and _value write it. scratch: n *
+     * KERNELS_KEY_BLOCK floats.
+     * score = sum of q[i] * key[i], i ascending, fused; part: o' = sum of exp(score - m) * value, keys ascending, fused; m = max of
+     * the scores; l = exp_sum(scores - m). With q8_0 each run of 32 elements of a key is summed by itself, over its codes, and
+     * joins with total = fma(scale, run, total); a value's weight is exp(score - m) * scale, rounded, times its code. */
+    void (*attention)(QuantType kv_type, const void *keys, const void *values, size_t dim, const KernelsQuery *queries, size_t n,
+                      float *scratch);
+    /* Joins a further block to those before it; blocks come in the order of their keys. With M = the larger of both m:
+     * o = fma(o', exp(m' - M), o * exp(m - M)), l the same way. The result of attention is then o * (1 / l). */
+    void (*attention_join)(float *total, const float *part, size_t dim);
 } Kernels;
 
 /* The best rung this CPU has, or a lower one on request; NULL: the CPU or the build lacks it. KERNELS_RUNG_COUNT: the best. */
@@ -115,6 +141,13 @@ bool kernels_rung_from_name(const char *name, KernelsRung *rung); /* "scalar", "
 
 /* Does matmul use quantised activations for this type (all block types but NVFP4)? The others take x in any case. */
 bool kernels_has_integer(QuantType type);
+
+/* Keys and values of one head lie in blocks of KERNELS_KEY_BLOCK positions, the layout is that of attention (kv.h). Types: f32, f16,
+ * and q8_0 (8 bits and an f16 scale per 32 elements; dim a multiple of 32). */
+size_t kernels_kv_bytes(QuantType type, size_t dim); /* of a block of keys; values take the same */
+/* Position t of a block; the same bytes on every rung. */
+void kernels_store_key(QuantType type, void *block, size_t t, const float *key, size_t dim);
+void kernels_store_value(QuantType type, void *block, size_t t, const float *value, size_t dim);
 
 /* Scalar functions that other rooms need for single values; the same polynomials as the table's. */
 float kernels_exp(float x); /* within 1 ulp; 0 below -103.98, infinity from 88.73 on */

@@ -45,56 +45,59 @@ void kernels_avx2_conv_silu(float *y, const float *x, float *state, const float 
     for (; c < n; c++) conv_channel(y + c, x + c, state + c, w + c * width, n, width);
 }
 
-/* The delta rule for columns j .. j + 8 * VECTORS - 1 of the state. These columns of all rows (16 KiB for 128 rows of 32) stay in
- * the first cache between the pass that reads them and the pass that changes them. */
-typedef struct Delta {
-    const float *q, *k;
-    float decay, beta, k_q;
-    size_t dk, dv;
-} Delta;
-
-ALWAYS_INLINE void delta_columns(const Delta *a, size_t vectors, float *S, const float *v, float *o) {
+/* One token of the delta rule for 8 * vectors columns of the state, first of rows that are n_columns apart: a pass that reads them,
+ * and one that changes them, then from the first cache. */
+ALWAYS_INLINE void delta_columns(const KernelsDelta *a, size_t t, float k_q, size_t vectors, size_t n_columns, float *S, size_t j) {
     __m256 k_s[4], q_s[4], d[4];
+    const float *q = a->q + t * a->stride, *k = a->k + t * a->stride, *v = a->v + t * a->stride + j;
+    const __m256 decay = _mm256_set1_ps(a->decay[t * a->gate_stride]), beta = _mm256_set1_ps(a->beta[t * a->gate_stride]);
+    float *o = a->o + t * a->o_stride + j;
     UNROLL for (size_t c = 0; c < vectors; c++) k_s[c] = q_s[c] = _mm256_setzero_ps();
     for (size_t i = 0; i < a->dk; i++) {
-        __m256 k = _mm256_broadcast_ss(a->k + i), q = _mm256_broadcast_ss(a->q + i);
+        __m256 key = _mm256_broadcast_ss(k + i), query = _mm256_broadcast_ss(q + i);
         UNROLL for (size_t c = 0; c < vectors; c++) {
-            __m256 s = _mm256_loadu_ps(S + i * a->dv + 8 * c);
-            k_s[c] = _mm256_fmadd_ps(k, s, k_s[c]);
-            q_s[c] = _mm256_fmadd_ps(q, s, q_s[c]);
+            __m256 s = _mm256_loadu_ps(S + i * n_columns + j + 8 * c);
+            k_s[c] = _mm256_fmadd_ps(key, s, k_s[c]);
+            q_s[c] = _mm256_fmadd_ps(query, s, q_s[c]);
         }
     }
-    const __m256 decay = _mm256_set1_ps(a->decay);
     UNROLL for (size_t c = 0; c < vectors; c++) {
-        d[c] = _mm256_mul_ps(_mm256_set1_ps(a->beta), _mm256_fnmadd_ps(decay, k_s[c], _mm256_loadu_ps(v + 8 * c)));
-        _mm256_storeu_ps(o + 8 * c, _mm256_fmadd_ps(_mm256_set1_ps(a->k_q), d[c], _mm256_mul_ps(decay, q_s[c])));
+        d[c] = _mm256_mul_ps(beta, _mm256_fnmadd_ps(decay, k_s[c], _mm256_loadu_ps(v + 8 * c)));
+        _mm256_storeu_ps(o + 8 * c, _mm256_fmadd_ps(_mm256_set1_ps(k_q), d[c], _mm256_mul_ps(decay, q_s[c])));
     }
     for (size_t i = 0; i < a->dk; i++) {
-        __m256 k = _mm256_broadcast_ss(a->k + i);
+        __m256 key = _mm256_broadcast_ss(k + i);
         UNROLL for (size_t c = 0; c < vectors; c++) {
-            float *s = S + i * a->dv + 8 * c;
-            _mm256_storeu_ps(s, _mm256_fmadd_ps(k, d[c], _mm256_mul_ps(decay, _mm256_loadu_ps(s))));
+            float *s = S + i * n_columns + j + 8 * c;
+            _mm256_storeu_ps(s, _mm256_fmadd_ps(key, d[c], _mm256_mul_ps(decay, _mm256_loadu_ps(s))));
         }
     }
 }
 
-static void delta_column(const Delta *a, float *S, const float *v, float *o) {
-    float k_s = 0.0f, q_s = 0.0f;
+static void delta_column(const KernelsDelta *a, size_t t, float k_q, float *S, size_t j) {
+    const float *q = a->q + t * a->stride, *k = a->k + t * a->stride;
+    float decay = a->decay[t * a->gate_stride], k_s = 0.0f, q_s = 0.0f;
     for (size_t i = 0; i < a->dk; i++) {
-        k_s = fmaf(a->k[i], S[i * a->dv], k_s);
-        q_s = fmaf(a->q[i], S[i * a->dv], q_s);
+        k_s = fmaf(k[i], S[i * a->n_columns + j], k_s);
+        q_s = fmaf(q[i], S[i * a->n_columns + j], q_s);
     }
-    float d = a->beta * fmaf(-a->decay, k_s, *v);
-    *o = fmaf(a->k_q, d, a->decay * q_s);
-    for (size_t i = 0; i < a->dk; i++) S[i * a->dv] = fmaf(a->k[i], d, a->decay * S[i * a->dv]);
+    float d = a->beta[t * a->gate_stride] * fmaf(-decay, k_s, a->v[t * a->stride + j]);
+    a->o[t * a->o_stride + j] = fmaf(k_q, d, decay * q_s);
+    for (size_t i = 0; i < a->dk; i++) {
+        float *s = S + i * a->n_columns + j;
+        *s = fmaf(k[i], d, decay * *s);
+    }
 }
 
-void kernels_avx2_delta_rule(float *S, const float *q, const float *k, const float *v, float decay, float beta, float *o, float *tmp,
-                             size_t dk, size_t dv) {
-    (void)tmp;
-    Delta a = {q, k, decay, beta, kernels_avx2_dot(k, q, dk), dk, dv};
-    size_t j = 0;
-    for (; j + 32 <= dv; j += 32) delta_columns(&a, 4, S + j, v + j, o + j);
-    for (; j + 8 <= dv; j += 8) delta_columns(&a, 1, S + j, v + j, o + j);
-    for (; j < dv; j++) delta_column(&a, S + j, v + j, o + j);
+void kernels_avx2_delta_rule(float *S, const KernelsDelta *a) {
+    for (size_t t = 0; t < a->n_tokens; t++) {
+        float k_q = kernels_avx2_dot(a->k + t * a->stride, a->q + t * a->stride, a->dk);
+        if (a->n_columns == KERNELS_DELTA_COLUMNS) {
+            delta_columns(a, t, k_q, 4, KERNELS_DELTA_COLUMNS, S, 0);
+            continue;
+        }
+        size_t j = 0;
+        for (; j + 8 <= a->n_columns; j += 8) delta_columns(a, t, k_q, 1, a->n_columns, S, j);
+        for (; j < a->n_columns; j++) delta_column(a, t, k_q, S, j);
+    }
 }

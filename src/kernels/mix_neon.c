@@ -29,53 +29,53 @@ void kernels_neon_conv_silu(float *y, const float *x, float *state, const float 
     for (; c < n; c++) conv_channel(y + c, x + c, state + c, w + c * width, n, width);
 }
 
-/* The delta rule for columns j .. j + 4 * VECTORS - 1 of the state. These columns of all rows (16 KiB for 128 rows of 32) stay in
- * the first cache between the pass that reads them and the pass that changes them. */
-typedef struct Delta {
-    const float *q, *k;
-    float decay, beta, k_q;
-    size_t dk, dv;
-} Delta;
-
-ALWAYS_INLINE void delta_columns(const Delta *a, size_t vectors, float *S, const float *v, float *o) {
+/* One token of the delta rule for columns j .. j + 4 * vectors - 1 of the state: a pass that reads them, and one that changes them, then
+ * from the first cache. */
+ALWAYS_INLINE void delta_columns(const KernelsDelta *a, size_t t, float k_q, size_t vectors, float *S, size_t j) {
     float32x4_t k_s[8], q_s[8], d[8];
+    const float *q = a->q + t * a->stride, *k = a->k + t * a->stride, *v = a->v + t * a->stride + j;
+    float decay = a->decay[t * a->gate_stride], beta = a->beta[t * a->gate_stride], *o = a->o + t * a->o_stride + j;
     UNROLL for (size_t c = 0; c < vectors; c++) k_s[c] = q_s[c] = vdupq_n_f32(0.0f);
     for (size_t i = 0; i < a->dk; i++) {
         UNROLL for (size_t c = 0; c < vectors; c++) {
-            float32x4_t s = vld1q_f32(S + i * a->dv + 4 * c);
-            k_s[c] = vfmaq_n_f32(k_s[c], s, a->k[i]);
-            q_s[c] = vfmaq_n_f32(q_s[c], s, a->q[i]);
+            float32x4_t s = vld1q_f32(S + i * a->n_columns + j + 4 * c);
+            k_s[c] = vfmaq_n_f32(k_s[c], s, k[i]);
+            q_s[c] = vfmaq_n_f32(q_s[c], s, q[i]);
         }
     }
     UNROLL for (size_t c = 0; c < vectors; c++) {
-        d[c] = vmulq_n_f32(vfmsq_n_f32(vld1q_f32(v + 4 * c), k_s[c], a->decay), a->beta);
-        vst1q_f32(o + 4 * c, vfmaq_n_f32(vmulq_n_f32(q_s[c], a->decay), d[c], a->k_q));
+        d[c] = vmulq_n_f32(vfmsq_n_f32(vld1q_f32(v + 4 * c), k_s[c], decay), beta);
+        vst1q_f32(o + 4 * c, vfmaq_n_f32(vmulq_n_f32(q_s[c], decay), d[c], k_q));
     }
     for (size_t i = 0; i < a->dk; i++) {
         UNROLL for (size_t c = 0; c < vectors; c++) {
-            float *s = S + i * a->dv + 4 * c;
-            vst1q_f32(s, vfmaq_n_f32(vmulq_n_f32(vld1q_f32(s), a->decay), d[c], a->k[i]));
+            float *s = S + i * a->n_columns + j + 4 * c;
+            vst1q_f32(s, vfmaq_n_f32(vmulq_n_f32(vld1q_f32(s), decay), d[c], k[i]));
         }
     }
 }
 
-static void delta_column(const Delta *a, float *S, const float *v, float *o) {
-    float k_s = 0.0f, q_s = 0.0f;
+static void delta_column(const KernelsDelta *a, size_t t, float k_q, float *S, size_t j) {
+    const float *q = a->q + t * a->stride, *k = a->k + t * a->stride;
+    float decay = a->decay[t * a->gate_stride], k_s = 0.0f, q_s = 0.0f;
     for (size_t i = 0; i < a->dk; i++) {
-        k_s = fmaf(a->k[i], S[i * a->dv], k_s);
-        q_s = fmaf(a->q[i], S[i * a->dv], q_s);
+        k_s = fmaf(k[i], S[i * a->n_columns + j], k_s);
+        q_s = fmaf(q[i], S[i * a->n_columns + j], q_s);
     }
-    float d = a->beta * fmaf(-a->decay, k_s, *v);
-    *o = fmaf(a->k_q, d, a->decay * q_s);
-    for (size_t i = 0; i < a->dk; i++) S[i * a->dv] = fmaf(a->k[i], d, a->decay * S[i * a->dv]);
+    float d = a->beta[t * a->gate_stride] * fmaf(-decay, k_s, a->v[t * a->stride + j]);
+    a->o[t * a->o_stride + j] = fmaf(k_q, d, decay * q_s);
+    for (size_t i = 0; i < a->dk; i++) {
+        float *s = S + i * a->n_columns + j;
+        *s = fmaf(k[i], d, decay * *s);
+    }
 }
 
-void kernels_neon_delta_rule(float *S, const float *q, const float *k, const float *v, float decay, float beta, float *o, float *tmp,
-                             size_t dk, size_t dv) {
-    (void)tmp;
-    Delta a = {q, k, decay, beta, kernels_neon_dot(k, q, dk), dk, dv};
-    size_t j = 0;
-    for (; j + 32 <= dv; j += 32) delta_columns(&a, 8, S + j, v + j, o + j);
-    for (; j + 4 <= dv; j += 4) delta_columns(&a, 1, S + j, v + j, o + j);
-    for (; j < dv; j++) delta_column(&a, S + j, v + j, o + j);
+void kernels_neon_delta_rule(float *S, const KernelsDelta *a) {
+    for (size_t t = 0; t < a->n_tokens; t++) {
+        float k_q = kernels_neon_dot(a->k + t * a->stride, a->q + t * a->stride, a->dk);
+        size_t j = 0;
+        for (; j + 32 <= a->n_columns; j += 32) delta_columns(a, t, k_q, 8, S, j);
+        for (; j + 4 <= a->n_columns; j += 4) delta_columns(a, t, k_q, 1, S, j);
+        for (; j < a->n_columns; j++) delta_column(a, t, k_q, S, j);
+    }
 }

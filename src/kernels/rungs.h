@@ -24,10 +24,12 @@ void kernels_scalar_rope(float *head, const float *cos, const float *sin, size_t
 
 /* scalar_mix.c: mixing over tokens */
 void kernels_scalar_conv_silu(float *y, const float *x, float *state, const float *w, size_t n, size_t width);
-void kernels_scalar_delta_rule(float *S, const float *q, const float *k, const float *v, float decay, float beta, float *o,
-                               float *tmp, size_t dk, size_t dv);
-void kernels_scalar_attention(const float *q, const void *keys, const void *values, QuantType kv_type, size_t stride_k,
-                              size_t stride_v, size_t n_keys, size_t dim, size_t dim_v, float *o, float *scratch);
+void kernels_scalar_delta_rule(float *S, const KernelsDelta *a);
+
+/* scalar_attention.c */
+void kernels_scalar_attention(QuantType type, const void *keys, const void *values, size_t dim, const KernelsQuery *queries, size_t n,
+                              float *scratch);
+void kernels_scalar_attention_join(float *total, const float *part, size_t dim);
 
 /* scalar_matmul.c */
 void kernels_scalar_quantize(const float *x, KernelsActGroup *groups, size_t first, size_t n);

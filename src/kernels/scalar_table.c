@@ -21,6 +21,7 @@ const Kernels *kernels_scalar_table(void) {
         .conv_silu = kernels_scalar_conv_silu,
         .delta_rule = kernels_scalar_delta_rule,
         .attention = kernels_scalar_attention,
+        .attention_join = kernels_scalar_attention_join,
     };
     return &table;
 }

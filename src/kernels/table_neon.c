@@ -21,6 +21,7 @@ const Kernels *kernels_neon_table(void) {
         .conv_silu = kernels_neon_conv_silu,
         .delta_rule = kernels_neon_delta_rule,
         .attention = kernels_neon_attention,
+        .attention_join = kernels_neon_attention_join,
     };
     return &table;
 }

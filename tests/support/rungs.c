@@ -240,51 +240,81 @@ static bool conv_silu_same(const Kernels *k, const Kernels *r, char *where) {
     return true;
 }
 
+/* A few tokens at strides of their own; columns up to a whole block. */
 static bool delta_rule_same(const Kernels *k, const Kernels *r, char *where) {
-    static const size_t sizes[] = {1, 5, 8, 16, 31, 32, 33, 64, 77, 100, 128};
-    EACH_STYLE(style) for (size_t a = 0; a < COUNT_OF(sizes); a++) for (size_t b = 0; b < COUNT_OF(sizes); b++) {
-        size_t dk = sizes[a], dv = sizes[b];
+    static const size_t sizes[] = {1, 5, 8, 31, 32, 33, 100, 128}, columns[] = {1, 5, 8, 16, 17, 24, 31, 32};
+    EACH_STYLE(style) for (size_t a = 0; a < COUNT_OF(sizes); a++) for (size_t b = 0; b < COUNT_OF(columns); b++) {
+        size_t dk = sizes[a], n = columns[b], tokens = 1 + (a + b) % 3, stride = dk + n + 3, o_stride = n + 1;
         Box box = {.turn = a + b};
-        float *S = box_floats(&box, dk * dv, style), *S2 = box_copy(&box, S, dk * dv), *tmp = box_floats(&box, 2 * dv, ORDINARY);
-        float *q = box_floats(&box, dk, style), *key = box_floats(&box, dk, style), *v = box_floats(&box, dv, style);
-        float *o = box_floats(&box, dv, ORDINARY), *o2 = box_copy(&box, v, dv), decay = fabsf(rung_random());
-        k->delta_rule(S, q, key, v, decay, 0.7f, o, tmp, dk, dv);
-        r->delta_rule(S2, q, key, o2, decay, 0.7f, o2, tmp, dk, dv); /* o in place of v */
-        bool same = same_floats(S, S2, dk * dv) && same_floats(o, o2, dv);
+        float *S = box_floats(&box, dk * n, style), *S2 = box_copy(&box, S, dk * n);
+        float *in = box_floats(&box, 3 * tokens * stride, style);
+        float *gates = box_floats(&box, 4 * tokens, ORDINARY);
+        float *o = box_floats(&box, tokens * o_stride, ORDINARY), *o2 = box_copy(&box, o, tokens * o_stride);
+        KernelsDelta d = {.q = in, .k = in + tokens * stride, .v = in + 2 * tokens * stride, .o = o, .decay = gates, .beta = gates + 1,
+                          .stride = stride, .o_stride = o_stride, .gate_stride = 2, .n_tokens = tokens, .dk = dk, .n_columns = n};
+        k->delta_rule(S, &d);
+        d.o = o2;
+        r->delta_rule(S2, &d);
+        bool same = same_floats(S, S2, dk * n) && same_floats(o, o2, tokens * o_stride);
         box_empty(&box);
         if (same) continue;
-        snprintf(where, 160, "dk = %zu, dv = %zu, style %d", dk, dv, (int)style);
+        snprintf(where, 160, "dk = %zu, %zu columns, %zu tokens, style %d", dk, n, tokens, (int)style);
         return false;
     }
     return true;
 }
 
-static uint16_t *box_halves(Box *box, const float *x, size_t n) {
-    uint16_t *h = box_take(box, n * sizeof *h, sizeof *h);
-    for (size_t i = 0; i < n; i++) h[i] = quant_f32_to_f16(x[i]);
-    return h;
+/* Keys and values in two blocks, every number of queries up to two tiles and one more, each with its own number of keys, joined and
+ * divided: with NaN among the scores all of the result is NaN, and only that is promised. */
+enum { MOST_QUERIES = 9, MOST_DIM = 128 };
+
+static void attend(const Kernels *k, QuantType type, uint8_t *const blocks[4], size_t dim, const float *q, const size_t *n_keys, size_t n,
+                   float *out) {
+    static float parts[2][MOST_QUERIES][MOST_DIM + 2], scratch[MOST_QUERIES * KERNELS_KEY_BLOCK];
+    KernelsQuery queries[MOST_QUERIES];
+    for (size_t b = 0; b < 2; b++) {
+        for (size_t a = 0; a < n; a++) queries[a] = (KernelsQuery){q + a * dim, parts[b][a], n_keys[a]};
+        k->attention(type, blocks[2 * b], blocks[2 * b + 1], dim, queries, n, scratch);
+    }
+    for (size_t a = 0; a < n; a++) {
+        k->attention_join(parts[0][a], parts[1][a], dim);
+        k->scale(out + a * dim, parts[0][a], 1.0f / parts[0][a][dim + 1], dim);
+    }
+}
+
+static bool attention_case(const Kernels *k, const Kernels *r, QuantType type, size_t dim, size_t n, size_t keys, Style style) {
+    Box box = {.turn = dim + n};
+    uint8_t *blocks[4]; /* keys, values, keys, values */
+    for (size_t b = 0; b < 4; b++) {
+        blocks[b] = box_take(&box, kernels_kv_bytes(type, dim), 2);
+        memset(blocks[b], 0xFF, kernels_kv_bytes(type, dim)); /* NaN where nothing was stored: it must not be used */
+        for (size_t t = 0; t < keys; t++) {
+            float *row = box_floats(&box, dim, style == SPECIAL && random_bits() % 64 ? WIDE : style);
+            (b % 2 ? kernels_store_value : kernels_store_key)(type, blocks[b], t, row, dim);
+            free(box.blocks[--box.count]);
+        }
+    }
+    size_t n_keys[MOST_QUERIES];
+    for (size_t a = 0; a < n; a++) n_keys[a] = n % 2 ? keys : 1 + random_bits() % keys;
+    float *q = box_floats(&box, n * dim, style == SPECIAL ? WIDE : style);
+    float *want = box_floats(&box, n * dim, ORDINARY), *got = box_floats(&box, n * dim, ORDINARY);
+    attend(k, type, blocks, dim, q, n_keys, n, want);
+    attend(r, type, blocks, dim, q, n_keys, n, got);
+    bool same = same_floats(want, got, n * dim);
+    box_empty(&box);
+    return same;
 }
 
 static bool attention_same(const Kernels *k, const Kernels *r, char *where) {
-    static const size_t sizes[] = {1, 8, 20, 64, 71, 128}, keys_of[] = {0, 1, 2, 7, 63, 64, 65, 130, 333};
-    EACH_STYLE(style) for (size_t a = 0; a < COUNT_OF(sizes); a++) for (size_t b = 0; b < COUNT_OF(keys_of); b++) {
-        size_t dim = sizes[a], dim_v = sizes[(a + b) % COUNT_OF(sizes)], n = keys_of[b], larger = dim > dim_v ? dim : dim_v;
-        Box box = {.turn = a + b};
-        float *q = box_floats(&box, dim, style);
-        float *scratch = box_floats(&box, KERNELS_KEY_BLOCK + 2 * larger, ORDINARY);
-        float *o = box_floats(&box, dim_v, ORDINARY), *o2 = box_floats(&box, dim_v, ORDINARY);
-        size_t stride_k = dim + 3, stride_v = dim_v + 1;
-        float *keys = box_floats(&box, n * stride_k, style), *values = box_floats(&box, n * stride_v, style);
-        uint16_t *hk = box_halves(&box, keys, n * stride_k), *hv = box_halves(&box, values, n * stride_v);
-        k->attention(q, keys, values, QUANT_F32, stride_k, stride_v, n, dim, dim_v, o, scratch);
-        r->attention(q, keys, values, QUANT_F32, stride_k, stride_v, n, dim, dim_v, o2, scratch);
-        bool same = same_floats(o, o2, dim_v);
-        k->attention(q, hk, hv, QUANT_F16, stride_k, stride_v, n, dim, dim_v, o, scratch);
-        r->attention(q, hk, hv, QUANT_F16, stride_k, stride_v, n, dim, dim_v, o2, scratch);
-        same = same && same_floats(o, o2, dim_v);
-        box_empty(&box);
-        if (same) continue;
-        snprintf(where, 160, "dim = %zu, dim_v = %zu, %zu keys, style %d", dim, dim_v, n, (int)style);
+    static const size_t dims[] = {1, 8, 20, 32, 64, 71, MOST_DIM}, keys_of[] = {1, 2, 15, 16, 17, 63, 200, KERNELS_KEY_BLOCK};
+    static const QuantType types[] = {QUANT_F32, QUANT_F16, QUANT_Q8_0};
+    EACH_STYLE(style) for (size_t i = 0; i < COUNT_OF(dims) * COUNT_OF(keys_of) * COUNT_OF(types); i++) {
+        size_t dim = dims[i % COUNT_OF(dims)], keys = keys_of[i / COUNT_OF(dims) % COUNT_OF(keys_of)];
+        size_t n = 1 + random_bits() % MOST_QUERIES;
+        QuantType type = types[i / COUNT_OF(dims) / COUNT_OF(keys_of)];
+        if (type == QUANT_Q8_0 && dim % 32) continue;
+        if (attention_case(k, r, type, dim, n, keys, style)) continue;
+        snprintf(where, 160, "%s, dim = %zu, %zu keys, %zu queries, style %d", quant_traits(type)->name, dim, keys, n, (int)style);
         return false;
     }
     return true;

@@ -208,14 +208,15 @@ static void convolution_sees_the_last_tokens(void **state) {
 static void delta_rule_is_the_recurrence(void **state) {
     (void)state;
     enum { DK = 9, DV = 21 };
-    float S[DK * DV], o[DV], tmp[2 * DV];
+    float S[DK * DV], o[DV];
     double want_s[DK * DV];
     memcpy(S, c, sizeof S);
     for (size_t i = 0; i < DK * DV; i++) want_s[i] = (double)S[i];
     for (size_t t = 0; t < 5; t++) {
         const float *q = a + t * DK, *key = b + t * DK, *v = a + 500 + t * DV;
         float decay = 0.9f, beta = 0.6f;
-        k->delta_rule(S, q, key, v, decay, beta, o, tmp, DK, DV);
+        k->delta_rule(S, &(KernelsDelta){.q = q, .k = key, .v = v, .o = o, .decay = &decay, .beta = &beta, .n_tokens = 1, .dk = DK,
+                                         .n_columns = DV});
         for (size_t j = 0; j < DV; j++) { /* the textbook form: decay, then correct, then read */
             double memory = 0, read = 0;
             for (size_t i = 0; i < DK; i++) memory += (want_s[i * DV + j] *= (double)decay) * (double)key[i];
@@ -227,39 +228,102 @@ static void delta_rule_is_the_recurrence(void **state) {
     for (size_t i = 0; i < DK * DV; i++) assert_near(S[i], want_s[i], 1e-4 * (1 + fabs(want_s[i])));
 }
 
+/* However columns and tokens are cut, the bits are the same. */
+static void delta_rule_can_be_cut_anywhere(void **state) {
+    (void)state;
+    enum { DK = 16, DV = 32, TOKENS = 6, STRIDE = 2 * DK + DV };
+    float S[DK * DV], part[DK * DV], o[TOKENS * DV], cut_o[TOKENS * DV], gates[2 * TOKENS];
+    memcpy(S, c, sizeof S);
+    for (size_t i = 0; i < 2 * TOKENS; i++) gates[i] = 0.5f + 0.4f * a[i];
+    KernelsDelta all = {.q = b, .k = b + DK, .v = b + 2 * DK, .o = o, .decay = gates, .beta = gates + TOKENS, .stride = STRIDE,
+                        .o_stride = DV, .gate_stride = 1, .n_tokens = TOKENS, .dk = DK, .n_columns = DV};
+    k->delta_rule(S, &all);
+    for (size_t first = 0, n = 5; first < DV; first += n, n = DV - first < 11 ? DV - first : 11) {
+        for (size_t i = 0; i < DK; i++) memcpy(part + i * n, c + i * DV + first, n * sizeof *part);
+        for (size_t t = 0; t < TOKENS; t += 2) {
+            KernelsDelta two = all;
+            two.q += t * STRIDE, two.k += t * STRIDE, two.v += t * STRIDE + first, two.o = cut_o + t * DV + first;
+            two.decay += t, two.beta += t, two.n_tokens = 2, two.n_columns = n;
+            k->delta_rule(part, &two);
+        }
+        for (size_t i = 0; i < DK; i++) assert_memory_equal(part + i * n, S + i * DV + first, n * sizeof *part);
+    }
+    assert_memory_equal(o, cut_o, sizeof o);
+}
+
+/* What a number is after it was stored in a run of 32. */
+static double stored(QuantType type, const float *run, size_t i) {
+    if (type == QUANT_F32) return (double)run[i];
+    if (type == QUANT_F16) return (double)quant_f16_to_f32(quant_f32_to_f16(run[i]));
+    double top = 0;
+    for (size_t e = 0; e < 32; e++) top = fmax(top, fabs((double)run[e]));
+    double scale = (double)quant_f16_to_f32(quant_f32_to_f16((float)top / 127.0f));
+    double code = rint((double)run[i] / scale);
+    assert_true(fabs(code * scale - (double)run[i]) < 0.51 * scale + 1e-3 * top); /* the scale was rounded */
+    return scale * fmax(-127, fmin(127, code));
+}
+
 static void attention_is_softmax_of_scores(void **state) {
     (void)state;
-    enum { DIM = 6, DIM_V = 5, KEYS = 200, STRIDE_K = 7, STRIDE_V = 9 };
-    static uint16_t half_k[KEYS * STRIDE_K], half_v[KEYS * STRIDE_V];
-    float q[DIM], o[DIM_V], scratch[KERNELS_KEY_BLOCK + 2 * DIM];
-    fill(q, DIM, 3.0f);
-    for (size_t i = 0; i < KEYS * STRIDE_K; i++) half_k[i] = quant_f32_to_f16(a[i]);
-    for (size_t i = 0; i < KEYS * STRIDE_V; i++) half_v[i] = quant_f32_to_f16(b[i]);
-    for (int f16 = 0; f16 < 2; f16++)
-        for (size_t n = 1; n <= KEYS; n += n < 60 ? 59 : n < 70 ? 1 : 43) {
+    enum { DIM = 64, KEYS = 333, BLOCKS = 2 };
+    static const QuantType types[] = {QUANT_F32, QUANT_F16, QUANT_Q8_0};
+    static float keys[KEYS][DIM], values[KEYS][DIM], scratch[KERNELS_KEY_BLOCK];
+    float q[DIM], parts[BLOCKS][DIM + 2];
+    fill(q, DIM, 1.0f);
+    fill(keys[0], KEYS * DIM, 1.0f);
+    fill(values[0], KEYS * DIM, 2.0f);
+    for (size_t type = 0; type < COUNT_OF(types); type++) {
+        size_t bytes = kernels_kv_bytes(types[type], DIM);
+        uint8_t *k_blocks = malloc(BLOCKS * bytes), *v_blocks = malloc(BLOCKS * bytes);
+        for (size_t t = 0; t < KEYS; t++) {
+            kernels_store_key(types[type], k_blocks + t / KERNELS_KEY_BLOCK * bytes, t % KERNELS_KEY_BLOCK, keys[t], DIM);
+            kernels_store_value(types[type], v_blocks + t / KERNELS_KEY_BLOCK * bytes, t % KERNELS_KEY_BLOCK, values[t], DIM);
+        }
+        for (size_t n = 1; n <= KEYS; n += n < 200 ? 51 : 1) {
             double score[KEYS], largest = -INFINITY, sum = 0;
             for (size_t t = 0; t < n; t++) {
                 score[t] = 0;
-                for (size_t i = 0; i < DIM; i++) {
-                    size_t at = t * STRIDE_K + i;
-                    score[t] += (double)q[i] * (double)(f16 ? quant_f16_to_f32(half_k[at]) : a[at]);
-                }
+                for (size_t i = 0; i < DIM; i++) score[t] += (double)q[i] * stored(types[type], keys[t] + i / 32 * 32, i % 32);
                 largest = fmax(largest, score[t]);
             }
             for (size_t t = 0; t < n; t++) sum += score[t] = exp(score[t] - largest);
-            k->attention(q, f16 ? (void *)half_k : a, f16 ? (void *)half_v : b, f16 ? QUANT_F16 : QUANT_F32, STRIDE_K, STRIDE_V, n,
-                         DIM, DIM_V, o, scratch);
-            for (size_t j = 0; j < DIM_V; j++) {
+            for (size_t first = 0, block = 0; first < n; first += KERNELS_KEY_BLOCK, block++) {
+                KernelsQuery query = {q, parts[block], n - first < KERNELS_KEY_BLOCK ? n - first : KERNELS_KEY_BLOCK};
+                k->attention(types[type], k_blocks + block * bytes, v_blocks + block * bytes, DIM, &query, 1, scratch);
+                if (block) k->attention_join(parts[0], parts[block], DIM);
+            }
+            assert_near(parts[0][DIM], largest, 1e-5);
+            for (size_t j = 0; j < DIM; j++) {
                 double want = 0;
-                for (size_t t = 0; t < n; t++) {
-                    size_t at = t * STRIDE_V + j;
-                    want += score[t] * (double)(f16 ? quant_f16_to_f32(half_v[at]) : b[at]);
-                }
-                assert_near(o[j], want / sum, 3e-6);
+                for (size_t t = 0; t < n; t++) want += score[t] * stored(types[type], values[t] + j / 32 * 32, j % 32);
+                assert_near((double)parts[0][j] / (double)parts[0][DIM + 1], want / sum, 6e-6);
             }
         }
-    k->attention(q, a, b, QUANT_F32, STRIDE_K, STRIDE_V, 0, DIM, DIM_V, o, scratch);
-    for (size_t j = 0; j < DIM_V; j++) assert_true(o[j] == 0.0f);
+        free(k_blocks);
+        free(v_blocks);
+    }
+}
+
+static void what_is_not_finite_stays_so_in_q8_0(void **state) {
+    (void)state;
+    static const float bad[] = {INFINITY, -INFINITY, NAN, 3e38f};
+    static float scratch[KERNELS_KEY_BLOCK];
+    float row[32], q[32], part[34];
+    uint8_t *block = malloc(2 * kernels_kv_bytes(QUANT_Q8_0, 32)), *values = block + kernels_kv_bytes(QUANT_Q8_0, 32);
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        fill(q, 32, 1.0f);
+        fill(row, 32, 1.0f);
+        kernels_store_key(QUANT_Q8_0, block, 0, row, 32);
+        row[3 + i] = bad[i];
+        kernels_store_value(QUANT_Q8_0, values, 0, row, 32);
+        KernelsQuery query = {q, part, 1};
+        k->attention(QUANT_Q8_0, block, values, 32, &query, 1, scratch);
+        assert_true(!isfinite(part[0]));
+        kernels_store_key(QUANT_Q8_0, block, 0, row, 32);
+        k->attention(QUANT_Q8_0, block, values, 32, &query, 1, scratch);
+        assert_true(!isfinite(part[32]));
+    }
+    free(block);
 }
 
 static void quantised_activations_are_within_half_a_step(void **state) {
@@ -372,7 +436,9 @@ int main(void) {
         cmocka_unit_test_setup(rope_turns_pairs, setup),
         cmocka_unit_test_setup(convolution_sees_the_last_tokens, setup),
         cmocka_unit_test_setup(delta_rule_is_the_recurrence, setup),
+        cmocka_unit_test_setup(delta_rule_can_be_cut_anywhere, setup),
         cmocka_unit_test_setup(attention_is_softmax_of_scores, setup),
+        cmocka_unit_test_setup(what_is_not_finite_stays_so_in_q8_0, setup),
         cmocka_unit_test_setup(quantised_activations_are_within_half_a_step, setup),
         cmocka_unit_test_setup(pieces_of_a_row_are_quantised_like_the_whole, setup),
         cmocka_unit_test_setup(matmul_multiplies_what_the_bytes_mean, setup),
