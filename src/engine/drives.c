@@ -49,7 +49,10 @@ ErrCode engine_open_disk(sluice_model *m, Err *err) {
     /* threads that wait for one drive must leave some to another */
     if (m->options.mirror && choice.backend == DISK_THREADS) config.depth = 16;
     m->disk = disk_new(&config, err);
-    return m->disk ? ERR_OK : err->code;
+    if (!m->disk) return err->code;
+    uint32_t id; /* the number that the format gives it */
+    for (uint32_t i = 0; i < m->format->n_files && !code; i++) code = disk_add_file(m->disk, m->format->files[i].path, &id, err);
+    return code;
 }
 
 /* ---- copies -------------------------------------------------------------------------------------------------------- */
@@ -69,7 +72,7 @@ static ErrCode add_mirror(sluice_model *m, const char *place, Err *err) {
         if (code) return err_prefix(err, "--mirror");
         found++;
     }
-    if (found == 0) return err_set(err, ERR_USAGE, "--mirror %s: it has no file of this model with experts in it", place);
+    if (found == 0) return err_set(err, ERR_USAGE, "--mirror %s: it has no file of this model", place);
     if (found < disk_files(m->disk))
         log_note("--mirror %s: copies of %u of %u files; the others are read where they are", place, found, disk_files(m->disk));
     return ERR_OK;

@@ -71,7 +71,7 @@ ErrCode engine_choose_kv(const char *name, QuantType *type, Err *err);
 ErrCode engine_choose_policy(const char *name, CachePolicy *policy, Err *err);
 ErrCode engine_choose_lookahead(const char *name, ForwardLookahead *how, Err *err);
 ErrCode engine_check_io(const sluice_options *o, DiskChoose *wish, Err *err); /* --io and --direct alone */
-ErrCode engine_open_disk(sluice_model *m, Err *err); /* once the model is known: the way of reading may be measured */
+ErrCode engine_open_disk(sluice_model *m, Err *err); /* once the model is known: the way of reading may be measured; with all its files */
 ErrCode engine_add_mirrors(sluice_model *m, Err *err); /* once the files are added */
 ErrCode engine_check_numbers(const sluice_model *m, Err *err);
 

@@ -33,25 +33,17 @@ static uint64_t measured_budget(void) {
 ErrCode engine_describe_records(sluice_model *m, Err *err) {
     const ModelShape *s = &m->model->shape;
     size_t n_records = (size_t)model_expert_layers(m->model) * s->n_experts;
-    uint32_t n_files = m->format->n_files;
     m->parts = MEM_NEW(StorePart, n_records * STORE_PARTS);
-    uint32_t *ids = MEM_NEW(uint32_t, n_files);
-    if (!m->parts || !ids) {
-        mem_free(ids);
-        return err_no_memory(err, n_records * STORE_PARTS * sizeof *m->parts, "the table of experts");
-    }
+    if (!m->parts) return err_no_memory(err, n_records * STORE_PARTS * sizeof *m->parts, "the table of experts");
     ErrCode code = m->pool ? engine_open_disk(m, err) : ERR_OK; /* a draft has neither */
-    for (uint32_t i = 0; i < n_files; i++) ids[i] = UINT32_MAX;
-    for (size_t i = 0; i < n_records * STORE_PARTS && !code; i++) {
-        const ModelPart *p = &m->model->records[i];
-        if (!m->disk) ids[p->file] = p->file;
-        else if (ids[p->file] == UINT32_MAX) code = disk_add_file(m->disk, m->format->files[p->file].path, &ids[p->file], err);
-        m->parts[i] = (StorePart){.file = ids[p->file], .bytes = p->bytes, .offset = p->offset};
-    }
-    mem_free(ids);
     if (!code) code = engine_add_mirrors(m, err);
-    if (!code) m->slot_bytes = store_slot_bytes(m->parts, n_records, m->disk);
-    return code;
+    if (code) return code;
+    for (size_t i = 0; i < n_records * STORE_PARTS; i++) {
+        const ModelPart *p = &m->model->records[i];
+        m->parts[i] = (StorePart){.file = p->file, .bytes = p->bytes, .offset = p->offset};
+    }
+    m->slot_bytes = store_slot_bytes(m->parts, n_records, m->disk);
+    return ERR_OK;
 }
 
 static uint64_t logits_bytes(const sluice_model *m) { return (uint64_t)ENGINE_LOGIT_ROWS * m->model->shape.vocab * sizeof(float); }
@@ -132,13 +124,25 @@ static void warn_of_overcommit(const sluice_model *m) {
                  format_size(planned, a), format_size(memory.budget, b));
 }
 
+/* Pieces on their way to the dense weights lie where slots, state and buffers will be, in half of it at the most. */
+static ErrCode load_dense(sluice_model *m, Err *err) {
+    enum { ENOUGH = 32 << 20 };
+    const sluice_plan *p = &m->plan;
+    uint64_t later = p->cache_bytes + p->state_bytes + p->kv_bytes + p->buffers_bytes + p->free_bytes;
+    ModelLoad how = {.disk = m->disk, .pool = m->pool, .buffer_bytes = later / 2 < ENOUGH ? later / 2 + 1 : ENOUGH,
+                     .progress = load_progress, .user = &m->options};
+    ErrCode code = model_load_dense(m->model, m->dense, &how, err);
+    disk_info(m->disk, &m->disk_before); /* what is counted begins here */
+    return code;
+}
+
 static ErrCode allocate(sluice_model *m, ForwardConfig *forward, Err *err) {
     warn_of_overcommit(m);
     m->dense = os_pages_new(m->plan.dense_bytes, err);
     if (!m->dense) return err->code;
     /* before a byte is read, so that a limit that is too small shows at once */
     if (m->options.mlock && os_pages_lock(m->dense, m->plan.dense_bytes, err)) return err_prefix(err, "--mlock");
-    ErrCode code = model_load_dense(m->model, m->dense, load_progress, &m->options, err);
+    ErrCode code = load_dense(m, err);
     if (code) return code;
     StoreConfig store = store_config(m);
     store.slab_bytes = m->plan.cache_bytes;

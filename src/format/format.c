@@ -182,6 +182,6 @@ ErrCode format_read(const FormatModel *m, const FormatTensor *t, uint64_t from, 
     return code;
 }
 
-void format_drop_cache(const FormatModel *m, const FormatTensor *t) {
-    os_drop_cache(&m->inner->handles[t->file], t->offset, t->bytes);
+void format_drop_cache(const FormatModel *m, uint32_t file, uint64_t offset, uint64_t bytes) {
+    os_drop_cache(&m->inner->handles[file], offset, bytes);
 }

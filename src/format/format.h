@@ -87,8 +87,8 @@ bool format_key_str(const FormatKey *k, uint64_t i, Str *value);
 
 /* Reads bytes of a tensor, [from, from + bytes) relative to its start. Buffered, positional, retried until whole. */
 ErrCode format_read(const FormatModel *m, const FormatTensor *t, uint64_t from, uint64_t bytes, void *dst, Err *err);
-/* Releases the page cache behind a tensor that was copied to memory of our own. */
-void format_drop_cache(const FormatModel *m, const FormatTensor *t);
+/* Releases the page cache behind bytes of a file that were copied to memory of our own. */
+void format_drop_cache(const FormatModel *m, uint32_t file, uint64_t offset, uint64_t bytes);
 
 /* Writes a safetensors file: used for `logits -o` and by tests. Data is borrowed. */
 typedef struct FormatOut {

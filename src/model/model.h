@@ -16,7 +16,9 @@
 #define MODEL_MODEL_H
 
 #include "base/base.h"
+#include "disk/disk.h"
 #include "format/format.h"
+#include "os/os.h"
 #include "quant/quant.h"
 #include "text/text.h"
 
@@ -129,10 +131,16 @@ bool model_has_mtp(const Model *m);
 /* Adds it to the model, dense weights and records: before model_load_dense, and before the format's metadata are dropped. */
 ErrCode model_bind_mtp(Model *m, Err *err);
 
-/* Fills `pages` (at least dense_bytes, zeroed, page-aligned, owned by the caller) with the dense weights and binds them. Progress
- * may be NULL; returning false from it interrupts. */
 typedef bool ModelProgress(void *user, uint64_t done_bytes, uint64_t total_bytes);
-ErrCode model_load_dense(Model *m, void *pages, ModelProgress *progress, void *user, Err *err);
+typedef struct ModelLoad {
+    Disk *disk;              /* has the files of the format, under the same numbers, and nothing to do */
+    OsPool *pool;            /* NULL: the calling thread alone */
+    uint64_t buffer_bytes;   /* that may be used meanwhile, about; 0: 32 MiB */
+    ModelProgress *progress; /* NULL: none; returning false interrupts */
+    void *user;
+} ModelLoad;
+/* Fills `pages` (at least dense_bytes, zeroed, page-aligned, owned by the caller) with the dense weights and binds them. */
+ErrCode model_load_dense(Model *m, void *pages, const ModelLoad *how, Err *err);
 
 /* Layers with routed experts: the trunk's, and the draft layer where it is bound. */
 static inline uint32_t model_expert_layers(const Model *m) { return m->shape.n_layers + m->mtp.bound; }

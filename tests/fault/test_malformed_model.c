@@ -1,5 +1,6 @@
 /* Files that are well-formed GGUF but no model: a tensor missing, misshaped, of another type or not finite, a number missing or
  * wrong. Each must be refused with a sentence that names the tensor or key. Every tensor and every key is tried in turn. */
+#include "support/load_dense.h"
 #include "support/make_model.h"
 #include "support/malformed.h"
 #include "support/support.h"
@@ -19,7 +20,7 @@ static ErrCode load(const char *path, Err *err) {
     if (!f) return err->code;
     Model *m = model_new(f, err);
     void *pages = m ? os_pages_new(m->dense_bytes, err) : NULL;
-    ErrCode code = m && pages ? model_load_dense(m, pages, NULL, NULL, err) : err->code;
+    ErrCode code = m && pages ? load_dense(m, pages, err) : err->code;
     if (pages) os_pages_free(pages, m->dense_bytes);
     model_free(m);
     format_close(f);

@@ -1,5 +1,6 @@
 /* Building by hand what the engine builds. */
 #include "support/rig.h"
+#include "support/load_dense.h"
 #include "support/support.h"
 
 #include <stdlib.h>
@@ -28,7 +29,7 @@ Rig rig_open(const RigConfig *c) {
                           .hint_slots = c->lookahead == FORWARD_AHEAD_OFF ? 0 : s->n_experts};
     r.store = store_new(&config, &err);
     r.dense = os_pages_new(r.model->dense_bytes, &err);
-    if (!r.store || !r.dense || model_load_dense(r.model, r.dense, NULL, NULL, &err)) fail_msg("%s", err.text);
+    if (!r.store || !r.dense || load_dense(r.model, r.dense, &err)) fail_msg("%s", err.text);
     ForwardConfig forward = {.model = r.model, .kernels = kernels_get(KERNELS_RUNG_COUNT), .pool = r.pool, .store = r.store,
                              .ctx = c->ctx ? c->ctx : 64, .chunk = c->chunk ? c->chunk : 16, .top_k = s->top_k, .kv_type = QUANT_F32,
                              .lookahead = c->lookahead, .mtp = c->mtp, .precise = c->precise};

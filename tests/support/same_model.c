@@ -1,4 +1,5 @@
 #include "support/same_model.h"
+#include "support/load_dense.h"
 #include "support/support.h"
 
 #include <math.h>
@@ -25,7 +26,7 @@ Opened model_try(const char *path, Err *err) {
     o.pages = aligned_alloc(4096, align_up(o.model->dense_bytes + GUARD_BYTES, 4096));
     memset(o.pages, 0, o.model->dense_bytes);
     memset(o.pages + o.model->dense_bytes, GUARD, GUARD_BYTES);
-    ErrCode code = model_load_dense(o.model, o.pages, NULL, NULL, err);
+    ErrCode code = load_dense(o.model, o.pages, err);
     check_guard(&o);
     if (code != ERR_OK) model_close(&o);
     return o;

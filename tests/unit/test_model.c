@@ -1,4 +1,5 @@
 /* The model room on small models made here: every layout gives one description, and what stands around the network is read. */
+#include "support/load_dense.h"
 #include "support/make_model.h"
 #include "support/same_model.h"
 #include "support/support.h"
@@ -433,6 +434,8 @@ static void a_folder_brings_its_words(void **state) {
 
 /* ---- loading ---- */
 
+static const DiskConfig buffered = {.backend = DISK_THREADS, .direct = DISK_DIRECT_OFF, .retries = -1};
+
 static bool count_and_stop(void *user, uint64_t done, uint64_t total) {
     uint64_t *calls = user;
     assert_true(done <= total && done > 0);
@@ -445,7 +448,8 @@ static void loading_can_be_interrupted(void **state) {
     Opened o = tiny_open(t);
     Err err = {0};
     uint64_t calls = 0;
-    assert_int_equal(model_load_dense(o.model, o.pages, count_and_stop, &calls, &err), ERR_INTERRUPTED);
+    ModelLoad how = {.buffer_bytes = 1, .progress = count_and_stop, .user = &calls};
+    assert_int_equal(load_dense_from(o.model, o.pages, &buffered, &how, &err), ERR_INTERRUPTED);
     assert_int_equal(calls, 3);
     model_close(&o);
     tiny_free(t);
@@ -488,10 +492,10 @@ static void every_allocation_may_fail(void **state) {
         assert_non_null(m);
         assert_true(n > 5);
         uint8_t *pages = aligned_alloc(64, align_up(m->dense_bytes, 64));
-        mem_fail_after(1);
-        assert_int_equal(model_load_dense(m, pages, NULL, NULL, &err), ERR_MEMORY);
-        mem_fail_after(0);
-        assert_int_equal(model_load_dense(m, pages, NULL, NULL, &err), ERR_OK);
+        os_pages_fail_after(1);
+        assert_int_equal(load_dense_from(m, pages, &buffered, &(ModelLoad){0}, &err), ERR_MEMORY);
+        os_pages_fail_after(0);
+        assert_int_equal(load_dense(m, pages, &err), ERR_OK);
         free(pages);
         model_free(m);
         format_close(f);
