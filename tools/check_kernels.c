@@ -58,7 +58,9 @@ static void run_exp_sum(Bench *b) {
     b->y[0] = b->k->exp_sum(b->scratch, 1.0f, N);
 }
 static void run_quantize(Bench *b) { b->k->quantize(b->x[0], b->groups[0], 0, N); }
-static void run_conv_silu(Bench *b) { b->k->conv_silu(b->scratch, b->x[0], b->x[1], b->keys, N, 4); }
+static void run_conv_silu(Bench *b) { /* in blocks, as the engine does */
+    for (size_t c = 0; c < N; c += 256) b->k->conv_silu(b->scratch + c, b->x[0] + c, b->x[1] + 3 * c, b->x[4] + 4 * c, 256, 4);
+}
 static void run_delta_rule(Bench *b) {
     KernelsDelta d = {.q = b->x[0], .k = b->x[1], .v = b->x[2], .o = b->scratch, .decay = &b->decay, .beta = &b->beta, .n_tokens = 1,
                       .dk = HEAD, .n_columns = KERNELS_DELTA_COLUMNS};

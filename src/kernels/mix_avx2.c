@@ -4,7 +4,7 @@
 /* Taps of one channel are neighbours in w: eight channels by four taps, transposed to one vector per tap. */
 ALWAYS_INLINE void four_taps(const float *w, __m256 taps[4]) {
     __m256 v[4], a[4];
-    for (size_t i = 0; i < 4; i++) v[i] = _mm256_loadu_ps(w + 8 * i); /* channels 2i and 2i + 1 */
+    UNROLL for (size_t i = 0; i < 4; i++) v[i] = _mm256_loadu_ps(w + 8 * i); /* channels 2i and 2i + 1 */
     a[0] = _mm256_permute2f128_ps(v[0], v[2], 0x20);                  /* channels i and i + 4 */
     a[1] = _mm256_permute2f128_ps(v[0], v[2], 0x31);
     a[2] = _mm256_permute2f128_ps(v[1], v[3], 0x20);
@@ -33,10 +33,10 @@ void kernels_avx2_conv_silu(float *y, const float *x, float *state, const float 
     for (; width == 4 && c + 8 <= n; c += 8) { /* the width of every model so far */
         __m256 taps[4], in[4], sum;
         four_taps(w + 4 * c, taps);
-        for (size_t j = 0; j < 3; j++) in[j] = _mm256_loadu_ps(state + j * n + c);
+        UNROLL for (size_t j = 0; j < 3; j++) in[j] = _mm256_loadu_ps(state + j * n + c);
         in[3] = _mm256_loadu_ps(x + c);
         sum = _mm256_mul_ps(taps[0], in[0]);
-        for (size_t j = 1; j < 4; j++) {
+        UNROLL for (size_t j = 1; j < 4; j++) {
             sum = _mm256_fmadd_ps(taps[j], in[j], sum);
             _mm256_storeu_ps(state + (j - 1) * n + c, in[j]);
         }

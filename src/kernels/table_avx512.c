@@ -21,6 +21,7 @@ const Kernels *kernels_avx512_table(void) {
         .conv_silu = kernels_avx512_conv_silu,
         .delta_rule = kernels_avx2_delta_rule,
         .attention = kernels_avx2_attention,
+        .attention_join = kernels_avx2_attention_join,
     };
     return &table;
 }
