@@ -26,7 +26,7 @@ PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 
 CLI_SRC  := $(sort $(wildcard src/cli/*.c))
 ROOMS    := *
-OTHERS   := $(if $(X86),,%_avx2.c %_avx512.c) $(if $(ARM),,%_neon.c)
+OTHERS   := $(if $(X86),,%_avx2.c %_avx512.c) $(if $(ARM),,%_neon.c %_i8mm.c)
 LIB_SRC  := $(sort $(filter-out $(CLI_SRC) $(OTHERS),$(wildcard $(ROOMS:%=src/%/*.c))))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(BUILD)/obj/%.o)
@@ -66,6 +66,7 @@ help:
 $(BUILD)/obj/src/kernels/%_avx2.o $(BUILD)/obj/src/kernels/%_avx2.checked: ISA := -mavx2 -mfma -mf16c
 $(BUILD)/obj/src/kernels/%_avx512.o $(BUILD)/obj/src/kernels/%_avx512.checked: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
 $(BUILD)/obj/src/kernels/%_neon.o $(BUILD)/obj/src/kernels/%_neon.checked: ISA := -march=armv8.2-a+dotprod
+$(BUILD)/obj/src/kernels/%_i8mm.o $(BUILD)/obj/src/kernels/%_i8mm.checked: ISA := -march=armv8.2-a+dotprod+i8mm
 
 $(BUILD)/obj/%.o: %.c Makefile | deps
 	@mkdir -p $(@D)

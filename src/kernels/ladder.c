@@ -23,7 +23,8 @@ static const Kernels *avx512_or_null(void) {
 
 static const Kernels *neon_or_null(void) {
 #ifdef KERNELS_HAVE_NEON
-    if (os_cpu_flags() & OS_CPU_NEON) return kernels_neon_table();
+    unsigned flags = os_cpu_flags();
+    if (flags & OS_CPU_NEON) return kernels_neon_table((flags & OS_CPU_I8MM) != 0);
 #endif
     return NULL;
 }

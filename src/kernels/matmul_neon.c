@@ -4,7 +4,7 @@
 
 enum {
     TILE = KERNELS_NEON_TILE, /* tokens at a time: their activations stay in the second cache while all rows pass by */
-    FEW = 3,                  /* tokens for which a row is multiplied as it lies; for more, see tile_neon.c */
+    FEW = 3,                  /* tokens for which a row is multiplied as it lies; for more, see tile_neon.c and tile_i8mm.c */
 };
 
 /* ---- quantised activations ------------------------------------------------------------------------------------------ */
@@ -83,9 +83,12 @@ static void float_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n
     }
 }
 
+typedef void IntegerTile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
+                         size_t y_stride);
+
 /* Tokens are taken in tiles of neighbours that want the same arithmetic. */
-void kernels_neon_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
-                         size_t y_stride, float *scratch) {
+static void matmul(IntegerTile *integer_tile, QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts,
+                   size_t n_tokens, float *y, size_t y_stride, float *scratch) {
     bool has_integer = kernels_has_integer(type);
     for (size_t first = 0, count; first < n_tokens; first += count) {
         bool integer = has_integer && acts[first].groups;
@@ -93,7 +96,17 @@ void kernels_neon_matmul(QuantType type, const void *w, size_t n_rows, size_t n,
             if (integer != (has_integer && acts[first + count].groups)) break;
         float *out = y + first * y_stride;
         if (!integer) float_tile(type, w, n_rows, n, acts + first, count, out, y_stride, scratch);
-        else if (count > FEW) kernels_neon_integer_tile(type, w, n_rows, n, acts + first, count, out, y_stride);
+        else if (count > FEW) integer_tile(type, w, n_rows, n, acts + first, count, out, y_stride);
         else integer_few(type, w, n_rows, n, acts + first, count, out, y_stride);
     }
+}
+
+void kernels_neon_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
+                         size_t y_stride, float *scratch) {
+    matmul(kernels_neon_integer_tile, type, w, n_rows, n, acts, n_tokens, y, y_stride, scratch);
+}
+
+void kernels_i8mm_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
+                         size_t y_stride, float *scratch) {
+    matmul(kernels_i8mm_integer_tile, type, w, n_rows, n, acts, n_tokens, y, y_stride, scratch);
 }

@@ -113,9 +113,14 @@ void kernels_neon_decode(QuantType type, const uint8_t *src, float *dst, size_t 
 enum { KERNELS_NEON_TILE = 32 };
 void kernels_neon_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                                float *y, size_t y_stride);
+/* tile_i8mm.c: the same on CPUs that have i8mm */
+void kernels_i8mm_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
+                               float *y, size_t y_stride);
 
-/* matmul_neon.c */
+/* matmul_neon.c: with either tile */
 void kernels_neon_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
+                         size_t y_stride, float *scratch);
+void kernels_i8mm_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
                          size_t y_stride, float *scratch);
 
 #endif

@@ -7,7 +7,7 @@
 const Kernels *kernels_scalar_table(void);
 const Kernels *kernels_avx2_table(void); /* x86-64 builds only */
 const Kernels *kernels_avx512_table(void); /* likewise */
-const Kernels *kernels_neon_table(void); /* AArch64 builds only */
+const Kernels *kernels_neon_table(bool has_i8mm); /* AArch64 builds only */
 
 /* scalar_vector.c: along one vector */
 float kernels_scalar_dot(const float *a, const float *b, size_t n);

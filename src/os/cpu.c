@@ -23,6 +23,7 @@ unsigned os_cpu_flags(void) {
         flags |= OS_CPU_AVX512;
 #elif defined(__aarch64__)
     if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) flags |= OS_CPU_NEON;
+    if (getauxval(AT_HWCAP2) & HWCAP2_I8MM) flags |= OS_CPU_I8MM;
 #endif
     return flags;
 }

@@ -139,6 +139,7 @@ typedef enum OsCpuFlag {
     OS_CPU_AVX2 = 1 << 0,   /* AVX2 + FMA + F16C */
     OS_CPU_AVX512 = 1 << 1, /* F, BW, VL, DQ, VNNI */
     OS_CPU_NEON = 1 << 2,   /* with the dot product of bytes */
+    OS_CPU_I8MM = 1 << 3,   /* the matrix product of bytes, for NEON */
 } OsCpuFlag;
 unsigned os_cpu_flags(void); /* what this CPU and this kernel can run */
 
