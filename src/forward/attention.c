@@ -61,9 +61,10 @@ void forward_attention(Forward *f, ForwardState *state, const ModelLayer *layer,
     uint64_t bytes = forward_keys_bytes(&f->c);
     uint8_t *keys = state->kv + 2 * (uint64_t)index * bytes;
     PlaceJob job = {f, layer, keys, keys + bytes, state->position};
-    forward_matmul(f, &layer->q, f->in.acts, f->n, f->wide, (uint64_t)s->n_heads * s->head_dim * (s->attn_gate ? 2 : 1));
-    forward_matmul(f, &layer->k, f->in.acts, f->n, f->k, (uint64_t)s->n_kv_heads * s->head_dim);
-    forward_matmul(f, &layer->v, f->in.acts, f->n, f->v, (uint64_t)s->n_kv_heads * s->head_dim);
+    const MatPart in[] = {{&layer->q, f->in.acts, f->wide, (uint64_t)s->n_heads * s->head_dim * (s->attn_gate ? 2 : 1)},
+                          {&layer->k, f->in.acts, f->k, (uint64_t)s->n_kv_heads * s->head_dim},
+                          {&layer->v, f->in.acts, f->v, (uint64_t)s->n_kv_heads * s->head_dim}};
+    forward_matmuls(f, in, COUNT_OF(in), f->n);
     uint32_t runs = (state->position % PLACE_RUN + f->n + PLACE_RUN - 1) / PLACE_RUN;
     os_pool_run(f->c.pool, (int)runs, place_task, &job);
     forward_attend(f, keys, keys + bytes, state->position);

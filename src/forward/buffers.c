@@ -64,9 +64,10 @@ static void lay_out_experts(Forward *f, Layout *l) {
     f->pick_at = take(l, s->n_experts + 1, sizeof *f->pick_at);
     f->wanted = take(l, s->n_experts, sizeof *f->wanted);
     f->uses = take(l, s->n_experts, sizeof *f->uses);
-    f->open = take(l, k, sizeof *f->open);
-    f->gathered = take(l, chunk, sizeof *f->gathered);
-    f->up = floats(l, chunk * max_u64(s->expert_inner, s->shared_inner));
+    f->open = take(l, max_u64(k, EXPERT_BATCH), sizeof *f->open);
+    f->jobs = take(l, max_u64(k, EXPERT_BATCH), sizeof *f->jobs);
+    f->gathered = take(l, max_u64(chunk, k), sizeof *f->gathered);
+    f->up = floats(l, max_u64(chunk, k) * max_u64(s->expert_inner, s->shared_inner));
     take_rows(l, &f->inner, &f->c, max_u64(chunk, k), s->expert_inner);
     take_rows(l, &f->shared_inner, &f->c, chunk, s->shared_inner);
     f->out = floats(l, max_u64(chunk, k) * s->hidden);

@@ -9,18 +9,18 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The shared expert, left in out and shared_w: it is added after the routed ones. */
-static void run_shared(Forward *f, const ModelLayer *layer, float *out) {
-    ExpertJob job = {.f = f, .acts = f->in.acts, .n = f->n, .inner = &f->shared_inner, .out = out};
+enum { TOKENS_PER_THREAD = 8 }; /* of some experts together, that keep a pool busy */
+
+/* The shared expert, left in shared_out: it is added after the routed ones. Its gate was computed with the router. */
+static void run_shared(Forward *f, const ModelLayer *layer) {
+    ExpertJob job = {.acts = f->in.acts, .n = f->n, .inner = &f->shared_inner, .out = f->shared_out};
     const ModelMat *mats[3] = {&layer->shared_gate, &layer->shared_up, &layer->shared_down};
     for (int i = 0; i < 3; i++) {
         job.mat[i] = mats[i];
         job.data[i] = mats[i]->data;
     }
-    forward_gate_up(&job);
-    forward_down(&job);
-    forward_matmul(f, &layer->shared_router, f->in_f32, f->n, f->shared_w, 1);
-    for (uint32_t t = 0; t < f->n; t++) f->shared_w[t] = kernels_sigmoid(f->shared_w[t]);
+    forward_gate_up(f, &job, 1);
+    forward_down(f, &job, 1);
 }
 
 static ErrCode not_finite(Err *err, const char *who) {
@@ -29,18 +29,22 @@ static ErrCode not_finite(Err *err, const char *who) {
 
 /* ---- the routed experts of a layer --------------------------------------------------------------------------------- */
 
-static ErrCode check_finite(Forward *f, int32_t expert, Err *err) {
+static ErrCode check_finite(Forward *f, const ExpertJob *jobs, uint32_t n_jobs, Err *err) {
     if (!atomic_load(&f->not_finite)) return ERR_OK;
-    char who[32];
-    snprintf(who, sizeof who, "expert %d", expert);
+    char who[32] = "an expert";
+    for (uint32_t i = n_jobs; i-- > 0;)
+        if (!forward_finite(jobs[i].out + (uint64_t)jobs[i].row * f->s->hidden, jobs[i].n * f->s->hidden))
+            snprintf(who, sizeof who, "expert %d", jobs[i].expert);
     return not_finite(err, who);
 }
 
-/* An expert whose gate and up are multiplied or can be. */
-static ExpertJob routed_job(Forward *f, const ModelLayer *layer, const StoreLease *lease, uint32_t row, float *out) {
-    uint32_t first = f->pick_at[lease->expert], n = f->pick_at[lease->expert + 1] - first;
-    ExpertJob job = {.f = f, .acts = f->gathered, .n = n, .inner = &f->inner, .row = row, .out = out};
-    for (uint32_t i = 0; i < n; i++) f->gathered[i] = f->in.acts[f->picks[first + i].token];
+static uint32_t tokens_of(const Forward *f, int32_t expert) { return f->pick_at[expert + 1] - f->pick_at[expert]; }
+
+/* An expert whose gate and up are multiplied or can be. row: where its tokens' rows begin in the buffers between. */
+static ExpertJob routed_job(Forward *f, const ModelLayer *layer, const StoreLease *lease, uint32_t row) {
+    uint32_t first = f->pick_at[lease->expert], n = tokens_of(f, lease->expert);
+    ExpertJob job = {.expert = lease->expert, .acts = f->gathered + row, .n = n, .inner = &f->inner, .row = row, .out = f->out};
+    for (uint32_t i = 0; i < n; i++) f->gathered[row + i] = f->in.acts[f->picks[first + i].token];
     for (int i = 0; i < 3; i++) {
         job.mat[i] = &layer->expert[i];
         job.data[i] = lease->part[i];
@@ -48,29 +52,49 @@ static ExpertJob routed_job(Forward *f, const ModelLayer *layer, const StoreLeas
     return job;
 }
 
+static void put_all(Forward *f, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) store_put(f->c.store, &f->open[i]);
+}
+
+/* The next experts in ascending order: one is waited for, more are taken if they are there and there is too little to do for the
+ * pool. A share of the slots only, for reads go on in the others. */
+static ErrCode take_batch(Forward *f, const ModelLayer *layer, uint32_t done, uint32_t n_wanted, uint32_t *n, Err *err) {
+    uint32_t most = store_slots(f->c.store) / 4, enough = (uint32_t)os_pool_threads(f->c.pool) * TOKENS_PER_THREAD, row = 0;
+    if (most > EXPERT_BATCH) most = EXPERT_BATCH;
+    *n = 0;
+    do {
+        ErrCode code = store_next(f->c.store, &f->open[*n], err);
+        if (code) return code;
+        f->jobs[*n] = routed_job(f, layer, &f->open[*n], row);
+        f->jobs[*n].add_to = f->picks + f->pick_at[f->open[*n].expert];
+        row += f->jobs[*n].n;
+        ++*n;
+    } while (*n < most && row < enough && done + *n < n_wanted && row + tokens_of(f, f->wanted[done + *n]) <= f->c.chunk &&
+             store_next_ready(f->c.store));
+    return ERR_OK;
+}
+
 /* Several tokens: in ascending id, each added as it comes. Reads run far ahead, for the store starts as many as there are slots. */
 static ErrCode run_in_order(Forward *f, const ModelLayer *layer, uint32_t layer_index, uint32_t n_wanted, Err *err) {
-    Store *store = f->c.store;
-    for (uint32_t i = 0; i < n_wanted; i++) {
-        StoreLease lease;
+    for (uint32_t done = 0, n; done < n_wanted;) {
         forward_enter(f, SECTION_STORE);
-        ErrCode code = store_next(store, &lease, err);
-        if (code) return code;
-        forward_enter(f, SECTION_EXPERT);
-        ExpertJob job = routed_job(f, layer, &lease, 0, f->out);
-        job.add_to = f->picks + f->pick_at[lease.expert];
-        forward_gate_up(&job);
-        if (!lease.whole) {
-            forward_enter(f, SECTION_STORE);
-            code = store_finish(store, &lease, err);
+        ErrCode code = take_batch(f, layer, done, n_wanted, &n, err);
+        if (!code) {
             forward_enter(f, SECTION_EXPERT);
+            forward_gate_up(f, f->jobs, n);
+            forward_enter(f, SECTION_STORE);
         }
-        if (!code) forward_down(&job);
-        if (!code) code = check_finite(f, lease.expert, err);
-        forward_enter(f, SECTION_STORE);
-        store_put(store, &lease);
+        for (uint32_t i = 0; !code && i < n; i++)
+            if (!f->open[i].whole) code = store_finish(f->c.store, &f->open[i], err);
+        if (!code) {
+            forward_enter(f, SECTION_EXPERT);
+            forward_down(f, f->jobs, n);
+            code = check_finite(f, f->jobs, n, err);
+            forward_enter(f, SECTION_STORE);
+        }
+        put_all(f, n);
         if (code) return code;
-        forward_ahead_sweep(f, layer_index, i + 1, n_wanted);
+        for (uint32_t i = 0; i < n; i++) forward_ahead_sweep(f, layer_index, ++done, n_wanted);
     }
     return ERR_OK;
 }
@@ -82,58 +106,62 @@ static uint32_t rank_of(const Forward *f, uint32_t n_wanted, int32_t expert) {
     return i;
 }
 
-/* Gate and up of the next ready expert; it stays open until its down is there. */
-static ErrCode begin_expert(Forward *f, const ModelLayer *layer, uint32_t n_wanted, StoreLease *lease, Err *err) {
-    ErrCode code = store_next(f->c.store, lease, err);
-    if (code) return code;
+/* Gate and up of all experts that are ready; they stay open until their down is there. */
+static ErrCode begin_experts(Forward *f, const ModelLayer *layer, uint32_t n_wanted, uint32_t *taken, uint32_t *n_open, Err *err) {
+    ErrCode code = ERR_OK;
+    uint32_t n = 0;
+    while (!code && *taken < n_wanted && store_next_ready(f->c.store)) {
+        StoreLease *lease = &f->open[*n_open];
+        code = store_next(f->c.store, lease, err);
+        if (code) break;
+        f->jobs[n++] = routed_job(f, layer, lease, rank_of(f, n_wanted, lease->expert));
+        ++*n_open;
+        ++*taken;
+    }
+    if (code || n == 0) return code;
     forward_enter(f, SECTION_EXPERT);
-    ExpertJob job = routed_job(f, layer, lease, rank_of(f, n_wanted, lease->expert), NULL);
-    forward_gate_up(&job);
+    forward_gate_up(f, f->jobs, n);
     forward_enter(f, SECTION_STORE);
     return ERR_OK;
 }
 
-/* Down of an expert that is whole, or the error of its read; the lease is given back in any case. */
-static ErrCode end_expert(Forward *f, const ModelLayer *layer, uint32_t n_wanted, StoreLease *lease, Err *err) {
-    ErrCode code = store_finish(f->c.store, lease, err);
-    if (!code) {
-        uint32_t rank = rank_of(f, n_wanted, lease->expert);
-        forward_enter(f, SECTION_EXPERT);
-        ExpertJob job = routed_job(f, layer, lease, rank, f->out + (uint64_t)rank * f->s->hidden);
-        forward_down(&job);
-        code = check_finite(f, lease->expert, err);
-        forward_enter(f, SECTION_STORE);
+/* Down of all open experts that are whole, which gives their slots back. */
+static ErrCode end_experts(Forward *f, const ModelLayer *layer, uint32_t n_wanted, uint32_t *n_open, Err *err) {
+    ErrCode code = ERR_OK;
+    uint32_t n = 0, kept = 0;
+    for (uint32_t i = 0; i < *n_open && !code; i++) {
+        if (!store_finish_ready(f->c.store, &f->open[i])) continue;
+        code = store_finish(f->c.store, &f->open[i], err);
+        StoreLease lease = f->open[i]; /* the whole ones come first */
+        f->open[i] = f->open[n];
+        f->open[n] = lease;
+        f->jobs[n++] = routed_job(f, layer, &lease, rank_of(f, n_wanted, lease.expert));
     }
-    store_put(f->c.store, lease);
+    if (code || n == 0) return code;
+    forward_enter(f, SECTION_EXPERT);
+    forward_down(f, f->jobs, n);
+    code = check_finite(f, f->jobs, n, err);
+    forward_enter(f, SECTION_STORE);
+    put_all(f, n);
+    for (uint32_t i = n; i < *n_open; i++) f->open[kept++] = f->open[i];
+    *n_open = kept;
     return code;
 }
 
-/* The open lease whose down can be multiplied; n_open: none. */
-static uint32_t whole_one(Forward *f, uint32_t n_open) {
-    uint32_t i = 0;
-    while (i < n_open && !store_finish_ready(f->c.store, &f->open[i])) i++;
-    return i;
-}
-
 /* One token: whatever can be computed is, and only when nothing can does the step wait. While the down of one expert is on its way,
- * gate and up of the next are multiplied. A down comes first, because it gives a slot back. */
+ * gate and up of others are multiplied. Downs come first, because they give slots back. */
 static ErrCode run_as_they_land(Forward *f, const ModelLayer *layer, uint32_t n_wanted, Err *err) {
     ErrCode code = ERR_OK;
     uint32_t taken = 0, n_open = 0;
     forward_enter(f, SECTION_STORE);
     while (!code && (taken < n_wanted || n_open > 0)) {
-        uint32_t i = whole_one(f, n_open);
-        if (i < n_open) {
-            code = end_expert(f, layer, n_wanted, &f->open[i], err);
-            f->open[i] = f->open[--n_open];
-        } else if (taken < n_wanted && store_next_ready(f->c.store)) {
-            code = begin_expert(f, layer, n_wanted, &f->open[n_open], err);
-            if (!code) taken++, n_open++;
-        } else {
-            store_wait(f->c.store);
-        }
+        uint32_t before = n_open + taken;
+        code = end_experts(f, layer, n_wanted, &n_open, err);
+        if (code || n_open + taken != before) continue;
+        code = begin_experts(f, layer, n_wanted, &taken, &n_open, err);
+        if (!code && n_open + taken == before) store_wait(f->c.store);
     }
-    for (uint32_t i = 0; i < n_open; i++) store_put(f->c.store, &f->open[i]);
+    put_all(f, n_open);
     return code;
 }
 
@@ -147,7 +175,7 @@ ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_inde
     if (code) return code;
     forward_enter(f, SECTION_DENSE);
     memset(f->mix, 0, (uint64_t)f->n * hidden * sizeof *f->mix);
-    if (f->s->shared_inner) run_shared(f, layer, f->shared_out);
+    if (f->s->shared_inner) run_shared(f, layer);
     if (atomic_load(&f->not_finite)) code = not_finite(err, "the shared expert");
     if (!code) forward_ahead_guess(f, layer_index);
     if (!code) code = single ? run_as_they_land(f, layer, n_wanted, err) : run_in_order(f, layer, layer_index, n_wanted, err);

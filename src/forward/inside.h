@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 
+enum { EXPERT_BATCH = 16 }; /* most experts that several tokens multiply at a time */
 enum { CONV_BLOCK = 256 }; /* channels whose convolution state lies together: the unit of work of one task */
 
 /* How attention is cut into tasks; no bit depends on it. */
@@ -45,6 +46,18 @@ typedef struct Ahead {
     char text[64];
 } Ahead;
 
+/* One expert, routed or shared, over some tokens of the step. */
+typedef struct ExpertJob {
+    int32_t expert;
+    const ModelMat *mat[3];     /* gate, up [inner, hidden], down [hidden, inner] */
+    const uint8_t *data[3];
+    const KernelsActs *acts;    /* [n] inputs */
+    uint32_t n, row;            /* tokens; the first of their rows in inner and out */
+    Rows *inner;                /* [.. row + n][inner] what is between the halves */
+    float *out;                 /* [.. row + n][hidden] */
+    const Pick *add_to;         /* [n] add weight * out to mix of these tokens; NULL: leave it in out */
+} ExpertJob;
+
 /* What the calling thread is doing; the time goes to one of these. */
 typedef enum Section { SECTION_OUTSIDE, SECTION_DENSE, SECTION_EXPERT, SECTION_STORE, SECTIONS } Section;
 
@@ -78,12 +91,13 @@ struct Forward {
     uint32_t *pick_at;   /* [n_experts + 1] where each expert's picks begin */
     int32_t *wanted;     /* [n_experts] experts that this step needs of this layer, ascending */
     uint32_t *uses;      /* [n_experts] how many tokens want each of them */
-    KernelsActs *gathered; /* [chunk] inputs of one expert's tokens */
-    float *up;           /* [chunk][larger of the inner sizes] */
-    Rows inner;          /* [max(chunk, k)][expert_inner] silu(gate) * up; with one token, of each of its experts */
-    StoreLease *open;    /* [k] one token's experts whose down is still on its way */
+    KernelsActs *gathered; /* [rows] inputs of some experts' tokens; rows = max(chunk, k) */
+    float *up;           /* [rows][larger of the inner sizes] */
+    Rows inner;          /* [rows][expert_inner] silu(gate) * up */
+    StoreLease *open;    /* [max(k, EXPERT_BATCH)] experts that were taken from the store and not yet given back */
+    ExpertJob *jobs;     /* [max(k, EXPERT_BATCH)] what is multiplied in one run */
     Rows shared_inner;   /* [chunk][shared_inner] the same of the shared expert */
-    float *out;          /* [max(chunk, k)][hidden] outputs of one expert; with one token, of each of its experts */
+    float *out;          /* [rows][hidden] outputs of some experts; with one token, of each of its experts */
     float *shared_out;   /* [chunk][hidden] output of the shared expert, added last */
     float *shared_w;     /* [chunk] sigmoid of its gate */
     float *scratch;      /* [threads][scratch_floats] */
@@ -157,7 +171,15 @@ static inline uint64_t forward_spent(Forward *f) {
     return f->section_ns[SECTION_DENSE] + f->section_ns[SECTION_EXPERT] + f->section_ns[SECTION_STORE];
 }
 
-/* y[t][r] = row r of w . acts[t], for n tokens; rows are spread over the pool. */
+/* y[t][r] = row r of w . acts[t], for n tokens. Matrices that read the same input, or inputs that are there at the same time, are one
+ * run of the pool, and their rows are spread over it. */
+typedef struct MatPart {
+    const ModelMat *w;
+    const KernelsActs *acts; /* [n] */
+    float *y;                /* [n][y_stride] */
+    uint64_t y_stride;
+} MatPart;
+void forward_matmuls(Forward *f, const MatPart *parts, uint32_t n_parts, uint32_t n);
 void forward_matmul(Forward *f, const ModelMat *w, const KernelsActs *acts, uint32_t n, float *y, uint64_t y_stride);
 /* Brings one row, or n elements of it from `first` on, into the form of the kernels after its x was written. first and n: multiples
  * of a block of 32, but where the row ends. */
@@ -180,20 +202,10 @@ void forward_rope_table(Forward *f, uint32_t position);
 
 /* Fills top_ids, top_w, picks, pick_at and wanted from f->in; *n_wanted is the number of experts that this step needs. */
 ErrCode forward_route(Forward *f, const ModelLayer *layer, uint32_t *n_wanted, Err *err);
-/* One expert, routed or shared, over some tokens of the step. */
-typedef struct ExpertJob {
-    Forward *f;
-    const ModelMat *mat[3];     /* gate, up [inner, hidden], down [hidden, inner] */
-    const uint8_t *data[3];
-    const KernelsActs *acts;    /* [n] inputs */
-    uint32_t n, row;            /* tokens; the first of their rows in inner */
-    Rows *inner;                /* [.. row + n][inner] what is between the halves */
-    float *out;                 /* [n][hidden] */
-    const Pick *add_to;         /* [n] add weight * out to mix of these tokens; NULL: leave it in out */
-    uint32_t rows_per_task;
-} ExpertJob;
-void forward_gate_up(ExpertJob *j); /* acts to inner */
-void forward_down(ExpertJob *j);    /* inner to out */
+/* The halves of several experts at a time: of one shape, in ascending order of id, all with add_to or none. */
+void forward_gate_up(Forward *f, const ExpertJob *jobs, uint32_t n_jobs); /* acts to inner */
+void forward_down(Forward *f, const ExpertJob *jobs, uint32_t n_jobs);    /* inner to out */
+bool forward_finite(const float *x, uint32_t n);
 
 /* Reads f->in, writes f->mix. */
 ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_index, uint32_t n_wanted, Err *err);

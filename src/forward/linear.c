@@ -153,10 +153,11 @@ void forward_linear(Forward *f, ForwardState *state, const ModelLayer *layer, ui
     uint64_t conv_at = index * forward_conv_state_floats(s), delta_at = index * forward_delta_floats(s);
     LinearJob job = {.f = f, .layer = layer, .conv_state = state->conv + conv_at, .delta = state->delta + delta_at};
     if (f->mark) job.marked_conv = state->marked_conv + conv_at, job.marked_delta = state->marked_delta + delta_at;
-    forward_matmul(f, &layer->lin_qkv, f->in.acts, f->n, f->wide, forward_conv_channels(s));
-    forward_matmul(f, &layer->lin_z, f->in.acts, f->n, f->z, forward_v_width(s));
-    forward_matmul(f, &layer->lin_b, f->in_f32, f->n, f->beta, s->lin_v_heads);
-    forward_matmul(f, &layer->lin_a, f->in_f32, f->n, f->decay, s->lin_v_heads);
+    const MatPart in[] = {{&layer->lin_qkv, f->in.acts, f->wide, forward_conv_channels(s)},
+                          {&layer->lin_z, f->in.acts, f->z, forward_v_width(s)},
+                          {&layer->lin_b, f->in_f32, f->beta, s->lin_v_heads},
+                          {&layer->lin_a, f->in_f32, f->decay, s->lin_v_heads}};
+    forward_matmuls(f, in, COUNT_OF(in), f->n);
     os_pool_run(f->c.pool, (int)forward_conv_blocks(s), conv_task, &job);
     os_pool_run(f->c.pool, (int)f->n, gates_task, &job);
     delta_rule(&job);

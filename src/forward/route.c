@@ -62,7 +62,10 @@ static uint32_t sort_picks(Forward *f) {
 
 ErrCode forward_route(Forward *f, const ModelLayer *layer, uint32_t *n_wanted, Err *err) {
     atomic_store(&f->not_finite, 0);
-    forward_matmul(f, &layer->router, f->in_f32, f->n, f->router, f->s->n_experts);
+    /* the gate of the shared expert reads the same input */
+    const MatPart in[] = {{&layer->router, f->in_f32, f->router, f->s->n_experts}, {&layer->shared_router, f->in_f32, f->shared_w, 1}};
+    forward_matmuls(f, in, f->s->shared_inner ? 2 : 1, f->n);
+    for (uint32_t t = 0; f->s->shared_inner && t < f->n; t++) f->shared_w[t] = kernels_sigmoid(f->shared_w[t]);
     os_pool_run(f->c.pool, (int)f->n, pick_task, f);
     if (atomic_load(&f->not_finite))
         return err_set(err, ERR_RANGE, "the router's output is not a finite number; the model file is damaged or its numbers overflow");
