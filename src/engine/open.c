@@ -10,7 +10,7 @@ SAME_CODE(SLUICE_MEMORY, ERR_MEMORY);
 SAME_CODE(SLUICE_STATE, ERR_STATE);
 SAME_CODE(SLUICE_INTERRUPTED, ERR_INTERRUPTED);
 
-enum { DEFAULT_CTX = 4096, DEFAULT_CHUNK = 512, LEAST_CHUNK = 16 };
+enum { DEFAULT_CTX = 4096, DEFAULT_CHUNK = 4096, LEAST_CHUNK = 16 };
 
 int engine_fail(sluice_error *out, const Err *err) {
     if (out) {
@@ -89,7 +89,8 @@ ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
     if (in.slots_wanted > in.experts_total) in.slots_wanted = in.experts_total;
     if (in.slots_wanted == 1) in.slots_wanted = ENGINE_MIN_SLOTS;
     in.base_bytes += store_tables(m, &in);
-    /* a chunk that was not asked for shrinks until its buffers are at most an eighth of the budget, and while nothing else fits */
+    /* Every chunk reads nearly every expert once more, so a long one is worth memory that the cache loses: a chunk that was not asked
+     * for shrinks only until its buffers are at most a sixteenth of the budget, and while nothing else fits. */
     for (;; forward->chunk /= 2) {
         ForwardSizes sizes = forward_sizes(forward, in.threads);
         in.buffers_bytes = sizes.buffers + logits_bytes(m) + sessions * session_bytes(m);
@@ -97,7 +98,7 @@ ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
         in.kv_bytes = sizes.kv * sessions;
         in.position_bytes = (sizes.position + sizeof(int32_t)) * sessions;
         bool fixed = o->chunk || forward->chunk <= LEAST_CHUNK;
-        if (!fixed && in.buffers_bytes > in.ram_bytes / 8) continue;
+        if (!fixed && in.buffers_bytes > in.ram_bytes / 16) continue;
         code = engine_plan(&in, &m->plan, err);
         if (!code || fixed) break;
     }

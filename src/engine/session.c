@@ -79,14 +79,21 @@ void sluice_set_probe(sluice_session *s, const sluice_probe *probe) {
 typedef struct Feeding {
     sluice_session *session;
     const char *stage;
-    uint64_t done, total;
+    uint64_t done, total;      /* tokens of whole chunks; of all */
+    uint64_t chunk, layers;    /* tokens of the chunk under way, and how many of its layers were begun */
 } Feeding;
 
-static bool keep_going(void *user) {
-    const Feeding *f = user;
-    engine_watch_memory(f->session->model);
+static bool tell_progress(const Feeding *f, uint64_t done) {
     const sluice_options *o = &f->session->model->options;
-    return !o->progress || o->progress(o->user, f->stage, f->done, f->total);
+    return !o->progress || o->progress(o->user, f->stage, done, f->total);
+}
+
+/* Before every layer. A chunk may take a minute, so each of its layers counts as a share of its tokens. */
+static bool keep_going(void *user) {
+    Feeding *f = user;
+    engine_watch_memory(f->session->model);
+    uint64_t n_layers = f->session->model->model->shape.n_layers, begun = f->layers < n_layers ? f->layers++ : n_layers;
+    return tell_progress(f, f->done + f->chunk * begun / n_layers);
 }
 
 static void on_hidden(void *user, uint32_t layer, uint32_t position, uint32_t n, const float *x) {
@@ -145,7 +152,7 @@ int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *e
         return engine_fail(error, &err);
     }
     uint64_t start = os_now_ns();
-    Feeding feeding = {s, n > 1 ? "prefill" : "decode", 0, n};
+    Feeding feeding = {.session = s, .stage = n > 1 ? "prefill" : "decode", .total = n};
     ForwardProbe probe = {.user = &feeding, .keep_going = keep_going, .hidden = s->probe.hidden ? on_hidden : NULL,
                           .routing = s->probe.routing ? on_routing : NULL, .fetch = s->probe.fetch ? on_fetch : NULL};
     s->has_logits = false;
@@ -156,6 +163,8 @@ int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *e
     }
     while (at < n) {
         uint32_t chunk = n - at < m->chunk ? (uint32_t)(n - at) : m->chunk;
+        feeding.chunk = chunk;
+        feeding.layers = 0;
         ErrCode code = chunk == 1 && engine_trial_wanted(s) ? engine_trial_step(s, ids[at], &probe, &err)
                                                             : feed_chunk(s, ids + at, chunk, at + chunk == n, &probe, &err);
         if (code) return engine_fail(error, &err);
@@ -170,7 +179,7 @@ int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *e
         return engine_fail(error, &err);
     }
     s->has_logits = true;
-    (void)keep_going(&feeding); /* the last report: all done */
+    (void)tell_progress(&feeding, n); /* the last report: all done */
     uint64_t took = os_now_ns() - start;
     *(n > 1 ? &m->stats.prefill_tokens : &m->stats.decode_tokens) += n;
     *(n > 1 ? &m->stats.prefill_ns : &m->stats.decode_ns) += took;
