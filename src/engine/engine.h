@@ -42,16 +42,21 @@ uint64_t engine_default_budget(uint64_t left_bytes);
 typedef struct EnginePressure {
     uint64_t slot_bytes;
     uint32_t planned, now, least;    /* slots: of the plan, to be used now, never fewer */
+    uint32_t slots_min;              /* without which nothing can be computed */
     double stalled, stalled_before;  /* share of the time, smoothed; when the cache last shrank because of it */
     bool stalls_are_not_ours;        /* shrinking did not help against them */
+    uint64_t fixed_bytes;            /* of the plan, all but the cache: what of it is not resident yet will be */
     uint64_t swapped;                /* bytes in swap that are no news */
     uint64_t read_ns, shrunk_ns, grown_ns; /* last reading, last step down, last step up */
     uint64_t calm_since_ns;          /* since then there has been room for a step up */
     uint64_t patience_ns;            /* how long that must last; doubles when a step up came too soon */
     OsPressureReading last;
 } EnginePressure;
-void engine_pressure_init(EnginePressure *p, uint64_t slot_bytes, uint32_t slots, uint32_t slots_min);
-/* A pure function of what it remembers and one more reading, a few per second: the slots to use from now on. used: how many of them
+void engine_pressure_init(EnginePressure *p, uint64_t fixed_bytes, uint64_t slot_bytes, uint32_t slots, uint32_t slots_min);
+/* While a model is being opened: how many of the planned slots there is room for beside `fixed_bytes` that are still to be taken and
+ * must be there. 0: not even for those and slots_min. */
+uint32_t engine_pressure_begin(EnginePressure *p, const OsPressureReading *reading, uint64_t fixed_bytes);
+/* A pure function of what it remembers and one more reading, a few per second, or more: the slots to use from now on. used: how many of them
  * hold memory already. */
 uint32_t engine_pressure_step(EnginePressure *p, const OsPressureReading *reading, uint32_t used, uint64_t now_ns);
 

@@ -93,8 +93,13 @@ ErrCode engine_trial_step(sluice_session *s, int32_t id, const ForwardProbe *pro
 ErrCode engine_trial_before_chunk(sluice_session *s, int32_t first_id, Err *err);
 ErrCode engine_trial_after_chunk(sluice_session *s, const int32_t *ids, uint32_t n, Err *err);
 
-/* Memory pressure, watched while a model is open; engine_watch_memory is cheap and called between layers. */
+/* Memory pressure, watched from the plan on; engine_watch_memory is cheap and called between layers, engine_watch_filling by the store
+ * when the cache has taken some more. */
 void engine_watch_start(sluice_model *m);
+/* Before the store is there: refuses where what is still to be taken, so much of it dense weights, has no room any more. */
+ErrCode engine_watch_opening(sluice_model *m, uint64_t dense_left, Err *err);
+void engine_watch_opened(sluice_model *m); /* the store is there: it begins with what the last reading left for it */
+void engine_watch_filling(void *model);
 void engine_watch_memory(sluice_model *m);
 void engine_watch_stop(sluice_model *m);
 

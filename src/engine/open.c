@@ -109,19 +109,34 @@ ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
 
 /* ---- opening ---- */
 
+/* Loading as it is watched: by the caller, and by the engine whether there is still memory for the rest. */
+typedef struct Loading {
+    sluice_model *m;
+    uint64_t looked_at; /* bytes that were loaded when memory was last read */
+    bool short_of_memory;
+    Err *err;
+} Loading;
+
 static bool load_progress(void *user, uint64_t done, uint64_t total) {
-    const sluice_options *o = user;
-    return !o->progress || o->progress(o->user, "load", done, total);
+    enum { OFTEN = 16 << 20 };
+    Loading *l = user;
+    const sluice_options *o = &l->m->options;
+    uint64_t every = total / 8 < OFTEN ? total / 8 : OFTEN;
+    if (done - l->looked_at >= every && !o->mlock) { /* locked pages are there already */
+        l->looked_at = done;
+        l->short_of_memory = engine_watch_opening(l->m, total - done, l->err) != ERR_OK;
+    }
+    return !l->short_of_memory && (!o->progress || o->progress(o->user, "load", done, total));
 }
 
-/* Memory is promised lazily: what a budget promises beyond the machine would end the process in the middle of an answer. */
+/* Memory is promised lazily: what a budget promises beyond the machine is not there when it is wanted. */
 static void warn_of_overcommit(const sluice_model *m) {
     OsMemory memory;
     os_memory(&memory);
     uint64_t planned = m->plan.ram_bytes - m->plan.free_bytes;
     char a[32], b[32];
     if (planned > memory.budget)
-        log_warn("the plan takes %s, but only %s are left now: the system may swap or end this process; lower --ram",
+        log_warn("the plan takes %s, but only %s are left now: the expert cache gets what is there; lower --ram",
                  format_size(planned, a), format_size(memory.budget, b));
 }
 
@@ -129,34 +144,42 @@ static void warn_of_overcommit(const sluice_model *m) {
 static ErrCode load_dense(sluice_model *m, Err *err) {
     enum { ENOUGH = 32 << 20 };
     const sluice_plan *p = &m->plan;
+    Loading loading = {.m = m, .err = err};
     uint64_t later = p->cache_bytes + p->state_bytes + p->kv_bytes + p->buffers_bytes + p->free_bytes;
     ModelLoad how = {.disk = m->disk, .pool = m->pool, .buffer_bytes = later / 2 < ENOUGH ? later / 2 + 1 : ENOUGH,
-                     .progress = load_progress, .user = &m->options};
-    ErrCode code = model_load_dense(m->model, m->dense, &how, err);
+                     .progress = load_progress, .user = &loading};
+    Err stopped = {0};
+    ErrCode code = model_load_dense(m->model, m->dense, &how, &stopped);
+    if (code && !loading.short_of_memory) *err = stopped;
     disk_info(m->disk, &m->disk_before); /* what is counted begins here */
-    return code;
+    return code ? err->code : ERR_OK;
 }
 
 static ErrCode allocate(sluice_model *m, ForwardConfig *forward, Err *err) {
     warn_of_overcommit(m);
+    engine_watch_start(m);
+    ErrCode code = engine_watch_opening(m, m->plan.dense_bytes, err);
+    if (code) return code;
     m->dense = os_pages_new(m->plan.dense_bytes, err);
     if (!m->dense) return err->code;
     /* before a byte is read, so that a limit that is too small shows at once */
     if (m->options.mlock && os_pages_lock(m->dense, m->plan.dense_bytes, err)) return err_prefix(err, "--mlock");
-    ErrCode code = load_dense(m, err);
+    code = load_dense(m, err);
+    if (!code) code = engine_watch_opening(m, 0, err);
     if (code) return code;
     StoreConfig store = store_config(m);
     store.slab_bytes = m->plan.cache_bytes;
+    store.filling = engine_watch_filling;
+    store.user = m;
     m->store = store_new(&store, err);
     if (!m->store) return err->code;
+    engine_watch_opened(m);
     forward->store = m->store;
     m->forward = forward_new(forward, err);
     if (!m->forward) return err->code;
     m->logits_bytes = logits_bytes(m);
     m->logits = os_pages_new(m->logits_bytes, err);
-    if (!m->logits) return err->code;
-    engine_watch_start(m);
-    return ERR_OK;
+    return m->logits ? ERR_OK : err->code;
 }
 
 /* Headers and choices: all that a plan needs. A draft has neither disk nor threads. */

@@ -10,10 +10,11 @@ static const uint64_t settle_ns = SECOND;          /* what a step has freed show
 static const uint64_t calm_ns = 30 * SECOND;       /* so long nothing may be short before the cache grows */
 static const uint64_t longest_calm_ns = 480 * SECOND;
 
-void engine_pressure_init(EnginePressure *p, uint64_t slot_bytes, uint32_t slots, uint32_t slots_min) {
+void engine_pressure_init(EnginePressure *p, uint64_t fixed_bytes, uint64_t slot_bytes, uint32_t slots, uint32_t slots_min) {
     uint32_t least = slots / 16;
     if (least < slots_min) least = slots_min;
-    *p = (EnginePressure){.slot_bytes = slot_bytes, .planned = slots, .now = slots, .least = least < slots ? least : slots,
+    *p = (EnginePressure){.fixed_bytes = fixed_bytes, .slot_bytes = slot_bytes, .planned = slots, .now = slots, .least = least < slots ? least : slots,
+                          .slots_min = slots_min < slots ? slots_min : slots,
                           .patience_ns = calm_ns};
 }
 
@@ -23,13 +24,23 @@ static uint64_t low_mark(uint64_t of) {
     return low < 256 * MIB ? low : 256 * MIB;
 }
 
+uint32_t engine_pressure_begin(EnginePressure *p, const OsPressureReading *r, uint64_t fixed_bytes) {
+    uint64_t least = fixed_bytes + p->slots_min * p->slot_bytes, all = fixed_bytes + p->planned * p->slot_bytes, low = low_mark(r->of);
+    if (r->room < least && r->room + r->swap_left < least) return 0;
+    p->now = p->planned;
+    if (r->room >= all) return p->now;
+    uint64_t slots = r->room > fixed_bytes + low ? (r->room - fixed_bytes - low) / p->slot_bytes : 0; /* so much that it is not short at once */
+    return p->now = slots > p->slots_min ? (uint32_t)slots : p->slots_min;
+}
+
 static uint32_t share_of(uint32_t slots, uint32_t part) { return slots / part ? slots / part : 1; }
 
 /* The share of the time since the last reading in which something waited for memory, smoothed over about a second. */
 static void follow_stalls(EnginePressure *p, const OsPressureReading *r, uint64_t took_ns) {
     uint64_t stalled_ns = (r->stalled_us - p->last.stalled_us) * 1000;
     double share = r->stalled_us > p->last.stalled_us && took_ns ? (double)stalled_ns / (double)took_ns : 0;
-    p->stalled = 0.75 * p->stalled + 0.25 * (share < 1 ? share : 1);
+    double weight = took_ns < SECOND ? (double)took_ns / (double)SECOND : 1;
+    p->stalled += weight * ((share < 1 ? share : 1) - p->stalled);
     if (p->stalled < 0.01) p->stalls_are_not_ours = false;
 }
 
@@ -56,6 +67,20 @@ static void judge_last_step(EnginePressure *p) {
     p->stalled_before = 0;
 }
 
+/* What of our own is planned, beside the cache, and not touched yet: nobody else sees that it will be taken. */
+static uint64_t owed(const EnginePressure *p, const OsPressureReading *r, uint32_t used) {
+    uint64_t cache = used * p->slot_bytes, fixed = r->resident > cache ? r->resident - cache : 0;
+    return p->fixed_bytes > fixed ? p->fixed_bytes - fixed : 0;
+}
+
+/* Fills no more slots before it is short: what others have planned and not touched yet shows as little as what we have. */
+static void stop_filling(EnginePressure *p, const OsPressureReading *r, uint32_t used, uint64_t now_ns) {
+    uint32_t to = used > p->least ? used : p->least;
+    if (to >= p->now || r->room >= 3 * low_mark(r->of) + owed(p, r, used)) return;
+    p->now = to;
+    p->calm_since_ns = now_ns;
+}
+
 static void shrink(EnginePressure *p, uint32_t by, uint32_t used, uint64_t now_ns) {
     uint32_t from = used < p->now ? used : p->now; /* slots that were never filled hold no memory */
     uint32_t to = from > by + p->least ? from - by : p->least;
@@ -75,7 +100,8 @@ static void grow(EnginePressure *p, const OsPressureReading *r, uint32_t used, u
     uint32_t by = share_of(p->planned, 16);
     if (by > p->planned - p->now) by = p->planned - p->now;
     uint64_t unfilled = used < p->now ? (p->now - used) * p->slot_bytes : 0;
-    if (p->stalled >= 0.01 || r->room < 4 * low_mark(r->of) + unfilled + by * p->slot_bytes) p->calm_since_ns = now_ns;
+    uint64_t needed = 4 * low_mark(r->of) + owed(p, r, used) + unfilled + by * p->slot_bytes;
+    if (p->stalled >= 0.01 || r->room < needed) p->calm_since_ns = now_ns;
     if (by == 0 || now_ns - p->calm_since_ns < p->patience_ns) return;
     p->now += by;
     p->grown_ns = now_ns;
@@ -94,6 +120,7 @@ uint32_t engine_pressure_step(EnginePressure *p, const OsPressureReading *r, uin
             if (by) shrink(p, by, used, now_ns);
             else grow(p, r, used, now_ns);
         }
+        stop_filling(p, r, used, now_ns);
     }
     p->read_ns = now_ns;
     p->last = *r;

@@ -110,7 +110,9 @@ typedef struct OsPressureReading {
                             tightest control group leaves */
     uint64_t of;         /* of how much: the machine's memory, or that group's limit */
     uint64_t stalled_us; /* how long some task of our group (none: of the machine) has waited for memory; only grows */
-    uint64_t swapped;    /* bytes of this process in swap */
+    uint64_t resident;   /* bytes of this process in memory, like os_rss_now */
+    uint64_t swapped;    /* and in swap */
+    uint64_t swap_left;  /* free swap of the machine, which room does not count */
     uint64_t limit_hits; /* how often a group came to its limit; only grows, also where dropping page cache was the cure */
 } OsPressureReading;
 OsPressure *os_pressure_new(const char *prefix, Err *err); /* prefix as of os_memory_of */

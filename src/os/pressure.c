@@ -126,9 +126,12 @@ void os_pressure_read(OsPressure *p, OsPressureReading *r) {
     uint64_t total = 0, available;
     const char *text = text_of(p, p->meminfo);
     (void)proc_number_in_text(text, "MemTotal:", &total);
+    if (proc_number_in_text(text, "SwapFree:", &r->swap_left)) r->swap_left *= 1024;
     if (proc_number_in_text(text, "MemAvailable:", &available)) narrow(r, available * 1024, total * 1024);
     for (int i = 0; i < p->n_groups; i++) read_group(p, &p->groups[i], r);
-    r->swapped = number_of(p, p->status, "VmSwap:", 0) * 1024;
+    const char *status = text_of(p, p->status);
+    if (proc_number_in_text(status, "VmRSS:", &r->resident)) r->resident *= 1024;
+    if (proc_number_in_text(status, "VmSwap:", &r->swapped)) r->swapped *= 1024;
     const char *some = strstr(text_of(p, p->stall), "total="); /* the first line is "some", the second "full" */
     if (some) (void)proc_number_in_text(some, "total=", &r->stalled_us);
 }

@@ -32,7 +32,7 @@ typedef struct Want {
     Err err;
 } Want;
 
-enum { REAP = 16, READS_MAX = 1024, HINT_RECORDS = 32 };
+enum { REAP = 16, READS_MAX = 1024, HINT_RECORDS = 32, FILLING_BYTES = 16 << 20 };
 
 struct Store {
     StoreConfig config;

@@ -6,7 +6,7 @@
 /* Its record is forgotten and nothing reads into it; the next one to be read into it gets new pages. */
 static void given_up(void *user, int32_t slot) {
     Store *s = user;
-    slots_unhint(&s->slots, slot);
+    slots_given_back(&s->slots, slot);
     disk_unregister(s->config.disk, slot_memory(s, slot)); /* or the kernel would go on reading into the pages that it kept */
     os_pages_drop(slot_memory(s, slot), s->slot_bytes);
 }
@@ -22,8 +22,4 @@ void store_limit(Store *s, uint32_t n) {
     cache_limit(s->slots.cache, n, &told);
 }
 
-uint32_t store_slots_filled(const Store *s) {
-    uint32_t filled = 0;
-    for (uint32_t i = 0; i < s->slots.n; i++) filled += cache_record(s->slots.cache, (int32_t)i) != SLOT_NONE;
-    return filled;
-}
+uint32_t store_slots_filled(const Store *s) { return s->slots.n_resident; }

@@ -149,6 +149,14 @@ static bool give_slot(Store *s, int entry) {
     return true;
 }
 
+/* Tells whoever wants to know that slots have taken memory, before more of them do. */
+static void tell_filling(Store *s) {
+    uint64_t some = s->slab_bytes / 256 < FILLING_BYTES ? s->slab_bytes / 256 : FILLING_BYTES;
+    if (s->slots.n_fresh == 0 || s->slots.n_fresh * s->slot_bytes < some) return;
+    s->slots.n_fresh = 0;
+    if (s->config.filling) s->config.filling(s->config.user);
+}
+
 void store_start_reads(Store *s) {
     Want *w = &s->want;
     if (w->next_start >= w->n) return;
@@ -156,6 +164,7 @@ void store_start_reads(Store *s) {
     DiskRead down[STORE_PARTS];
     for (; w->next_start < w->n && !w->code; w->next_start++) {
         if (w->entries[w->next_start].state != ENTRY_WAITING) continue;
+        tell_filling(s); /* may give slots up, but none that is held */
         if (records == records_max || disk_room(s->config.disk) < (records + 1) * STORE_PARTS || !give_slot(s, w->next_start)) break;
         records++;
         n_down = 0;

@@ -28,8 +28,15 @@ int32_t slots_take(Slots *s, int32_t record, uint32_t uses, int32_t *evicted) {
     if (i == SLOT_NONE) return i;
     assert(s->slots[i].holds == 0 && s->slots[i].flying == 0);
     slots_unhint(s, i); /* what was in it */
-    s->slots[i] = (Slot){.entry = SLOT_NONE, .holds = 1, .all = 1, .hint_at = SLOT_NONE};
+    if (!s->slots[i].resident) s->n_resident++, s->n_fresh++;
+    s->slots[i] = (Slot){.entry = SLOT_NONE, .holds = 1, .all = 1, .resident = true, .hint_at = SLOT_NONE};
     return i;
+}
+
+void slots_given_back(Slots *s, int32_t i) {
+    slots_unhint(s, i);
+    s->n_resident -= s->slots[i].resident;
+    s->slots[i].resident = false;
 }
 
 void slots_hold(Slots *s, int32_t i) {

@@ -18,6 +18,7 @@ typedef struct Slot {
     uint8_t brings[STORE_PARTS]; /* parts that each read brings */
     bool failed;        /* a read failed since the last were started */
     bool quiet;         /* its reads began for nobody: when one fails, what lacks is read again for whoever wants it */
+    bool resident;      /* it has held a record since its memory was last given back */
     int32_t hint_at;    /* its place among the hints that nobody has wanted yet; SLOT_NONE: it is none */
 } Slot;
 
@@ -26,6 +27,7 @@ typedef struct Slots {
     Slot *slots; /* [n] */
     Cache *cache;
     uint32_t n;
+    uint32_t n_resident, n_fresh; /* slots that hold memory; of them those that came since somebody looked */
     int32_t *hints; /* [n_hints of hints_max] slots whose records were read ahead and that nobody has wanted yet */
     uint32_t n_hints, hints_max;
 } Slots;
@@ -40,6 +42,7 @@ uint64_t slots_bytes(const CacheConfig *config, uint32_t hints_max); /* of the t
 /* A slot for a record that has none, held once; *evicted is what was in it. SLOT_NONE when there is none to be had. uses: tokens that
  * want it; 0: a guess. */
 int32_t slots_take(Slots *s, int32_t record, uint32_t uses, int32_t *evicted);
+void slots_given_back(Slots *s, int32_t i); /* its memory is gone */
 void slots_hold(Slots *s, int32_t i);
 /* Gives back one hold. The last one leaves the slot to the cache, or, where the record did not arrive whole, frees it. */
 void slots_release(Slots *s, int32_t i);

@@ -39,6 +39,10 @@ typedef struct StoreConfig {
                                 * otherwise hit nothing. Lowered so far that twice as many stay common to all, or the reads of a
                                 * want would queue for the few slots of its layer */
     uint32_t hint_slots;       /* most experts that are read ahead and not yet wanted; never more than half of the slots */
+    /* Called when some more slots hold memory, 16 MiB of them or a 256th of all: more are taken when it returns. It may call
+     * store_limit. NULL: nobody wants to know. */
+    void (*filling)(void *user);
+    void *user;
     bool poison;               /* tests: fill a slot with STORE_POISON before it is read into, so that stale bytes are noticed */
 } StoreConfig;
 
@@ -56,7 +60,7 @@ uint32_t store_slots(const Store *s);
 /* From now on at most n of the slots (at least 1) are used, and the memory of the others is given back as soon as nobody holds them;
  * a larger n takes slots back in use. Also in the middle of a want. */
 void store_limit(Store *s, uint32_t n);
-uint32_t store_slots_filled(const Store *s); /* those that hold memory now: looks at every slot */
+uint32_t store_slots_filled(const Store *s); /* those that hold memory now */
 
 typedef struct StoreLease {
     int32_t expert;

@@ -16,6 +16,7 @@
 
 #define MIB (UINT64_C(1) << 20)
 #define BUDGET (240 * MIB)
+enum { REFUSED = 40 }; /* a child's exit code */
 
 static char model[512], group[256];
 
@@ -51,13 +52,35 @@ static uint64_t hash_of(uint64_t h, const float *x, int n) {
     return h;
 }
 
+/* A neighbour in the same process: takes so many bytes at the first sign of loading; or all but 2 MiB of what there is. */
+enum { NEARLY_ALL = 1 };
+static bool grab(void *user, const char *stage, uint64_t done, uint64_t total) {
+    (void)done, (void)total;
+    uint64_t *bytes = user;
+    if (strcmp(stage, "load") != 0 || *bytes == 0) return true;
+    OsPressure *p = *bytes == NEARLY_ALL ? os_pressure_new("", NULL) : NULL;
+    if (p) {
+        OsPressureReading r;
+        os_pressure_read(p, &r);
+        os_pressure_free(p);
+        *bytes = r.room - 2 * MIB;
+    }
+    char *pages = mmap(NULL, *bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) return false;
+    memset(pages, 1, *bytes);
+    *bytes = 0;
+    return true;
+}
+
 /* Decodes for so many seconds in windows of 40 tokens, all alike; the hash must be the same in each. */
-static int decode(Shared *shared, int seconds, const char *io) {
+static int decode(Shared *shared, int seconds, const char *io, uint64_t taken) {
     sluice_options o = check_options(model);
     o.ram_bytes = BUDGET;
     o.ctx = 64;
     o.io = io;
     o.direct = "off"; /* so that page cache of our own fills the group */
+    o.progress = grab;
+    o.user = &taken;
     sluice_error err = {0};
     sluice_model *m = sluice_open(&o, &err);
     if (!m && strstr(err.message, "io_uring")) { /* refused here */
@@ -65,6 +88,7 @@ static int decode(Shared *shared, int seconds, const char *io) {
         m = sluice_open(&o, &err);
     }
     sluice_session *s = m ? sluice_session_new(m, &err) : NULL;
+    if (!s && err.code == SLUICE_MEMORY && strstr(err.message, "something else may have taken it")) return REFUSED;
     if (!s) return fprintf(stderr, "%s\n", err.message), 1;
     sluice_info info;
     sluice_stats stats;
@@ -91,12 +115,16 @@ static int decode(Shared *shared, int seconds, const char *io) {
     return 0;
 }
 
-static pid_t start_decoding(Shared *shared, int seconds, const char *io, bool in_group) {
+static pid_t start_beside(Shared *shared, int seconds, const char *io, bool in_group, uint64_t taken) {
     fflush(NULL);
     pid_t pid = fork();
     if (pid != 0) return pid;
     if (in_group && !put_number("cgroup.procs", (uint64_t)getpid())) _exit(9);
-    _exit(decode(shared, seconds, io));
+    _exit(decode(shared, seconds, io, taken));
+}
+
+static pid_t start_decoding(Shared *shared, int seconds, const char *io, bool in_group) {
+    return start_beside(shared, seconds, io, in_group, 0);
 }
 
 /* Once the model runs, takes a mebibyte whenever the group has more than 2 left, up to `most`. */
@@ -175,6 +203,40 @@ static void a_neighbour_gets_memory_and_the_answer_stays(void **state) {
     assert_true(s->steps >= 1 && s->slots < s->planned);
 }
 
+/* What is taken while the model is being opened is missing from the cache, and where it was too much nothing is opened. */
+static void memory_that_goes_while_a_model_is_opened_is_noticed(void **state) {
+    (void)state;
+    uint64_t expected = truth();
+    if (!make_group(BUDGET)) skip();
+    Shared *s = new_shared();
+    int code = result_of(start_beside(s, 1, "uring", true, 100 * MIB));
+    printf("100 MiB less: %llu steps, %llu of %llu slots\n", (unsigned long long)s->steps, (unsigned long long)s->slots,
+           (unsigned long long)s->planned);
+    assert_int_equal(code, 0);
+    assert_true(s->hash == expected && s->steps >= 1);
+    assert_in_range(s->slots * 100 / s->planned, 20, 70);
+    code = result_of(start_beside(s, 1, "uring", true, NEARLY_ALL));
+    rmdir(group);
+    assert_int_equal(code, REFUSED);
+}
+
+/* Two that were opened at the same moment, each planning for everything: both answer, and nobody is ended. */
+static void two_that_are_opened_at_once_share_what_there_is(void **state) {
+    (void)state;
+    uint64_t expected = truth();
+    if (!make_group(BUDGET + 16 * MIB)) skip();
+    Shared *a = new_shared(), *b = new_shared();
+    pid_t first = start_decoding(a, 3, "uring", true), second = start_decoding(b, 3, "uring", true);
+    int code_a = result_of(first), code_b = result_of(second);
+    rmdir(group);
+    printf("%llu and %llu of %llu slots at the end, after %llu and %llu steps\n", (unsigned long long)a->slots, (unsigned long long)b->slots,
+           (unsigned long long)a->planned, (unsigned long long)a->steps, (unsigned long long)b->steps);
+    assert_int_equal(code_a, 0);
+    assert_int_equal(code_b, 0);
+    assert_true(a->hash == expected && b->hash == expected);
+    assert_true(a->slots < a->planned || b->slots < b->planned);
+}
+
 /* In the group: how much of what was given back, in pieces that are no huge pages, its usage shows; in percent, or above 200. */
 static int give_back(void) {
     const uint64_t bytes = 96 * MIB, piece = 1781760;
@@ -219,6 +281,8 @@ int main(void) {
         cmocka_unit_test(parts_of_huge_pages_are_given_back),
         cmocka_unit_test(a_limit_equal_to_the_budget_is_stable),
         cmocka_unit_test(a_neighbour_gets_memory_and_the_answer_stays),
+        cmocka_unit_test(memory_that_goes_while_a_model_is_opened_is_noticed),
+        cmocka_unit_test(two_that_are_opened_at_once_share_what_there_is),
     };
     if (under_sanitizer()) return printf("SKIP: a sanitizer's memory is not ours to plan\n"), 77;
     return cmocka_run_group_tests_name("control groups", tests, make, NULL);

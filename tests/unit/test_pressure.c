@@ -26,7 +26,7 @@ typedef struct World {
 
 static World new_world(uint64_t of) {
     World w = {.r = {.of = of}, .fixed = GIB, .now_ns = UINT64_C(1000000000)};
-    engine_pressure_init(&w.p, slot_bytes, SLOTS, 2);
+    engine_pressure_init(&w.p, GIB, slot_bytes, SLOTS, 2);
     return w;
 }
 
@@ -36,6 +36,7 @@ static void run(World *w, int seconds) {
         uint32_t before = w->p.now;
         uint64_t held = w->others + w->fixed + w->used * slot_bytes;
         w->r.room = w->r.of > held ? w->r.of - held : 0;
+        w->r.resident = w->fixed + w->used * slot_bytes;
         w->r.stalled_us += (uint64_t)(250000 * w->stalled);
         w->now_ns += 250000000;
         uint32_t now = engine_pressure_step(&w->p, &w->r, w->used, w->now_ns);
@@ -151,6 +152,65 @@ static void time_that_passes_unread_is_no_calm_and_no_stall(void **state) {
     assert_true(w.p.now <= now + SLOTS / 16 + 1);
 }
 
+/* ---- opening ---- */
+
+static void what_there_is_room_for_is_what_the_cache_begins_with(void **state) {
+    (void)state;
+    EnginePressure p;
+    engine_pressure_init(&p, 0, slot_bytes, SLOTS, 2);
+    const uint64_t all = SLOTS * slot_bytes;
+    OsPressureReading r = {.room = 20 * GIB, .of = 24 * GIB};
+    assert_int_equal(engine_pressure_begin(&p, &r, 2 * GIB), SLOTS);
+    r.room = 2 * GIB + all; /* exactly enough */
+    assert_int_equal(engine_pressure_begin(&p, &r, 2 * GIB), SLOTS);
+    r.room -= GIB;
+    uint32_t slots = engine_pressure_begin(&p, &r, 2 * GIB);
+    assert_true(slots < SLOTS && 2 * GIB + slots * slot_bytes < r.room);
+    assert_int_equal(engine_pressure_step(&p, &r, 0, UINT64_C(1000000000)), slots); /* and is not short at once */
+    r.room = 2 * GIB + 2 * slot_bytes;
+    assert_int_equal(engine_pressure_begin(&p, &r, 2 * GIB), 2);
+    r.room--;
+    assert_int_equal(engine_pressure_begin(&p, &r, 2 * GIB), 0);
+    r.swap_left = GIB; /* slow, but no reason to refuse */
+    assert_int_equal(engine_pressure_begin(&p, &r, 2 * GIB), 2);
+    r.swap_left = 0;
+    r.room = 20 * GIB; /* it was there again in time */
+    assert_int_equal(engine_pressure_begin(&p, &r, 2 * GIB), SLOTS);
+}
+
+/* Several engines that were opened at the same moment, each planning for all that was left. They fill their caches piece by piece, in
+ * turn, and look whenever they have taken one. What they hold together must never be more than there is. */
+static void engines_that_plan_for_the_same_memory_share_it(void **state) {
+    (void)state;
+    enum { MOST = 3 };
+    const uint64_t piece = 16 * MIB, of = 24 * GIB, fixed = 2 * GIB, owed = 100 * MIB; /* buffers that are touched late */
+    for (int n = 2; n <= MOST; n++) {
+        EnginePressure p[MOST];
+        uint32_t used[MOST] = {0};
+        OsPressureReading r = {.of = of, .room = of - GIB - (uint64_t)n * fixed};
+        uint64_t now_ns = UINT64_C(1000000000), room_least = of;
+        for (int i = 0; i < n; i++) {
+            engine_pressure_init(&p[i], fixed + owed, slot_bytes, (uint32_t)((of - 2 * GIB - fixed) / slot_bytes), 2);
+            assert_true(engine_pressure_begin(&p[i], &r, 0) > 2); /* the fixed parts are there already */
+        }
+        for (int round = 0; round < 20000; round++) {
+            for (int i = 0; i < n; i++) {
+                uint64_t held = GIB + (uint64_t)n * (fixed + (round > 5000 ? owed : 0));
+                for (int k = 0; k < n; k++) held += used[k] * slot_bytes;
+                assert_true(held < of);
+                r.room = of - held;
+                r.resident = fixed + (round > 5000 ? owed : 0) + used[i] * slot_bytes;
+                if (r.room < room_least) room_least = r.room;
+                now_ns += 10000000; /* 1.6 GB/s */
+                uint32_t to = engine_pressure_step(&p[i], &r, used[i], now_ns), more = (uint32_t)(piece / slot_bytes);
+                used[i] = used[i] + more < to ? used[i] + more : to;
+            }
+        }
+        assert_true(room_least > 64 * MIB);
+        for (int i = 0; i < n; i++) assert_true(used[i] > SLOTS / 16);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest pressure[] = {
         cmocka_unit_test(plenty_of_memory_changes_nothing),
@@ -161,6 +221,8 @@ int main(void) {
         cmocka_unit_test(growing_swap_shrinks_the_cache_once_for_each_piece),
         cmocka_unit_test(a_relapse_makes_patient),
         cmocka_unit_test(time_that_passes_unread_is_no_calm_and_no_stall),
+        cmocka_unit_test(what_there_is_room_for_is_what_the_cache_begins_with),
+        cmocka_unit_test(engines_that_plan_for_the_same_memory_share_it),
     };
     return RUN_TESTS(pressure);
 }

@@ -67,6 +67,43 @@ static void memory_is_given_back(void **state) {
     disk_free(d);
 }
 
+typedef struct Watched {
+    Store *store;
+    Random random;
+    uint32_t calls, limit;
+} Watched;
+
+/* As an engine does it whose memory gets short while the cache fills, and comes back. */
+static void limit_as_it_fills(void *user) {
+    Watched *w = user;
+    w->calls++;
+    if (random_below(&w->random, 3) == 0) store_limit(w->store, w->limit = 4 + random_below(&w->random, 57));
+}
+
+static void a_cache_that_fills_asks_and_may_be_limited(void **state) {
+    (void)state;
+    static Records records;
+    records_write(&records, 1500);
+    DiskConfig config = {.backend = DISK_FAKE, .retries = -1,
+                         .faults = {.short_ppm = 50000, .delay_ppm = 100000, .delay_ms = 1, .fail_file = -1, .seed = 3}};
+    Disk *d = records_disk(&records, &config);
+    Watched w = {.random = {5}, .limit = 60};
+    StoreConfig how = records_config(&records, d, 60);
+    how.filling = limit_as_it_fills;
+    how.user = &w;
+    Err err = {0};
+    Store *s = w.store = store_new(&how, &err);
+    if (!s) fail_msg("%s", err.text);
+    for (uint64_t round = 0; round < 40; round++) {
+        wanted(&records, s, round);
+        assert_true(store_slots_filled(s) <= w.limit);
+        store_limit(s, w.limit = 60);
+    }
+    assert_true(w.calls > 40);
+    store_free(s);
+    disk_free(d);
+}
+
 static uint64_t registered(const Disk *d) {
     DiskInfo info;
     disk_info(d, &info);
@@ -103,6 +140,7 @@ int main(void) {
     const struct CMUnitTest limit[] = {
         cmocka_unit_test(limits_come_and_go_and_no_byte_is_wrong),
         cmocka_unit_test(memory_is_given_back),
+        cmocka_unit_test(a_cache_that_fills_asks_and_may_be_limited),
         cmocka_unit_test(registered_memory_is_given_back_too),
     };
     return RUN_TESTS(limit);
