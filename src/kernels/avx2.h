@@ -110,6 +110,11 @@ enum { KERNELS_AVX2_TILE = 32 };
 void kernels_avx2_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                                float *y, size_t y_stride);
 
+/* rows_avx2.c: the same for up to KERNELS_AVX2_FEW tokens */
+enum { KERNELS_AVX2_FEW = 4 };
+void kernels_avx2_integer_rows(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
+                               float *y, size_t y_stride);
+
 /* matmul_avx2.c */
 void kernels_avx2_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
                          size_t y_stride, float *scratch);

@@ -1,0 +1,221 @@
+/* AVX2 rung: integer products of weight rows with a few tokens, the loop of decoding. Every group is read once, unpacked in registers
+ * and multiplied with all tokens; formula and order are those of group.h.
+ *
+ * A block's 32 products lie in one vector, the first run in its lower half. Four blocks are folded into one vector, in 16 bits as
+ * long as they fit there, and only then meet their integer scales. */
+#include "kernels/unpack_avx2.h"
+
+enum {
+    GROUP_BYTES_MAX = GROUP_BLOCKS * 34,
+    PREFETCH = 4096,          /* bytes ahead. Two streams of loads in one loop are more than the prefetchers of some processors follow */
+};
+static const QuantType CODEBOOK = QUANT_IQ2_XXS; /* stands for all types of that kind */
+
+/* Products of 32 weights and activations, in pairs (16 bits) or, signed ones, in fours (32 bits). */
+ALWAYS_INLINE __m256i products(Form form, __m256i w, const int8_t *q) {
+    __m256i x = _mm256_load_si256((const __m256i *)q);
+    if (form.range != RANGE_SIGNED) return _mm256_maddubs_epi16(w, x);
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)), _mm256_set1_epi16(1));
+}
+
+/* In each half, the sums of a's upper and lower quadword, then of b's; 16 bits wide or 32. Horizontal additions would do the same, but
+ * on several processors those are microcode. */
+ALWAYS_INLINE __m256i fold_quads(__m256i a, __m256i b, bool words) {
+    __m256i crossed = _mm256_alignr_epi8(b, a, 8), straight = _mm256_blend_epi32(a, b, 0xCC);
+    return words ? _mm256_add_epi16(crossed, straight) : _mm256_add_epi32(crossed, straight);
+}
+
+/* In each half, the sums of a's neighbouring dwords, then of b's. */
+ALWAYS_INLINE __m256i fold_dwords(__m256i a, __m256i b, bool words) {
+    __m256 x = _mm256_castsi256_ps(a), y = _mm256_castsi256_ps(b);
+    __m256i evens = _mm256_castps_si256(_mm256_shuffle_ps(x, y, _MM_SHUFFLE(2, 0, 2, 0)));
+    __m256i odds = _mm256_castps_si256(_mm256_shuffle_ps(x, y, _MM_SHUFFLE(3, 1, 3, 1)));
+    return words ? _mm256_add_epi16(evens, odds) : _mm256_add_epi32(evens, odds);
+}
+
+/* Four blocks to one vector: in each half, dword j has the products of that run of block j; narrow ones as two words. */
+ALWAYS_INLINE __m256i fold_four(Form form, const __m256i *w, const int8_t *q) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    bool words = form.range != RANGE_SIGNED;
+    __m256i p[4];
+    UNROLL for (size_t j = 0; j < 4; j++) p[j] = products(form, w[j], q + 32 * j);
+    __m256i a = fold_quads(p[0], p[1], words), b = fold_quads(p[2], p[3], words);
+    if (form.range == RANGE_64) return fold_dwords(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones), false);
+    return fold_dwords(a, b, words);
+}
+
+/* Halves of two folded vectors: block b's two runs stand in lane b of both results. Of the lanes 0..3 `straight` has the first runs
+ * and `crossed` the second ones; of the lanes 4..7 it is the other way round. */
+typedef struct Runs {
+    __m256i straight, crossed;
+} Runs;
+
+ALWAYS_INLINE Runs to_lanes(__m256i four0, __m256i four1) {
+    return (Runs){_mm256_blend_epi32(four0, four1, 0xF0), _mm256_permute2x128_si256(four0, four1, 0x21)};
+}
+
+/* The sums of blocks from runs of two words per lane, times the integer scales. */
+ALWAYS_INLINE __m256i scaled_words(Form form, Runs r, __m256i sub) {
+    if (form.sub == SUB_RUN) {
+        const __m256i first = _mm256_setr_epi64x(0x0504050401000100, 0x0D0C0D0C09080908, 0x0706070603020302, 0x0F0E0F0E0B0A0B0A);
+        const __m256i second = _mm256_permute4x64_epi64(first, _MM_SHUFFLE(1, 0, 3, 2));
+        return _mm256_add_epi32(_mm256_madd_epi16(r.straight, _mm256_shuffle_epi8(sub, first)),
+                                _mm256_madd_epi16(r.crossed, _mm256_shuffle_epi8(sub, second)));
+    }
+    if (form.sub == SUB_NONE) sub = _mm256_set1_epi16(1);
+    if (form.range == RANGE_16) return _mm256_madd_epi16(_mm256_add_epi16(r.straight, r.crossed), sub);
+    return _mm256_add_epi32(_mm256_madd_epi16(r.straight, sub), _mm256_madd_epi16(r.crossed, sub));
+}
+
+/* The same from runs of one dword per lane. */
+ALWAYS_INLINE __m256i scaled_dwords(Form form, Runs r, __m256i sub) {
+    __m256i odd = _mm256_srai_epi32(sub, 16), even = _mm256_srai_epi32(_mm256_slli_epi32(sub, 16), 16);
+    if (form.sub == SUB_NONE) return _mm256_add_epi32(r.straight, r.crossed);
+    if (form.sub == SUB_BLOCK) return _mm256_mullo_epi32(_mm256_add_epi32(r.straight, r.crossed), odd);
+    return _mm256_add_epi32(_mm256_mullo_epi32(r.straight, _mm256_blend_epi32(even, odd, 0xF0)),
+                            _mm256_mullo_epi32(r.crossed, _mm256_blend_epi32(odd, even, 0xF0)));
+}
+
+/* Adds a group to the lanes of one token. four: its blocks 0..3 and 4..7, folded. */
+ALWAYS_INLINE __m256 add_group(Form form, const Scales *s, __m256i four0, __m256i four1, const KernelsActGroup *x, __m256 lanes) {
+    bool words = form.range == RANGE_16 || form.range == RANGE_32;
+    Runs r = to_lanes(four0, four1);
+    __m256i sum = words ? scaled_words(form, r, s->sub) : scaled_dwords(form, r, s->sub);
+    __m256i runs = _mm256_load_si256((const __m256i *)x->sums);
+    if (form.offset) {
+        __m256i offset = _mm256_set1_epi16((short)form.offset);
+        if (form.sub != SUB_NONE) offset = _mm256_mullo_epi16(offset, s->sub);
+        sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(offset, runs));
+    }
+    __m256 x_scale = _mm256_load_ps(x->scale);
+    lanes = _mm256_fmadd_ps(_mm256_mul_ps(s->scale, x_scale), _mm256_cvtepi32_ps(sum), lanes);
+    if (!form.has_min) return lanes;
+    __m256 min = _mm256_mul_ps(s->min, x_scale);
+    __m256 min_sum = _mm256_cvtepi32_ps(_mm256_madd_epi16(form.sub == SUB_NONE ? _mm256_set1_epi16(1) : s->min_sub, runs));
+    return form.sub == SUB_NONE ? _mm256_fmadd_ps(min, min_sum, lanes) : _mm256_fnmadd_ps(min, min_sum, lanes);
+}
+
+/* Where a group's weights come from. The codebook types are looked up into memory first; all go the same way from there. */
+typedef struct Source {
+    const uint8_t *src;
+    const Group *looked_up; /* NULL: not a codebook type */
+} Source;
+
+ALWAYS_INLINE void unpack_four(QuantType type, Source from, size_t first, __m256i w[4]) {
+    UNROLL for (size_t j = 0; j < 4; j++)
+        w[j] = from.looked_up ? load32(from.looked_up->w + 32 * (first + j)) : avx2_block(type, from.src, first + j);
+}
+
+ALWAYS_INLINE Scales unpack_scales(QuantType type, Source from) {
+    if (!from.looked_up) return avx2_scales(type, from.src);
+    return (Scales){.scale = _mm256_loadu_ps(from.looked_up->scale), .sub = load32(from.looked_up->sub)};
+}
+
+/* One group of a row for all tokens. */
+ALWAYS_INLINE void add_tokens(QuantType type, Source from, const KernelsActs *acts, size_t n_tokens, size_t i, __m256 *lanes) {
+    const Form form = avx2_form(type);
+    __m256i w[4], four[KERNELS_AVX2_FEW];
+    unpack_four(type, from, 0, w);
+    for (size_t t = 0; t < n_tokens; t++) four[t] = fold_four(form, w, acts[t].groups[i].q);
+    unpack_four(type, from, 4, w);
+    Scales s = unpack_scales(type, from);
+    for (size_t t = 0; t < n_tokens; t++) {
+        const KernelsActGroup *x = &acts[t].groups[i];
+        lanes[t] = add_group(form, &s, four[t], fold_four(form, w, x->q + 128), x, lanes[t]);
+    }
+}
+
+/* The same group of two rows for one token, step by step in turn, so that one's arithmetic fills the waits of the other. */
+ALWAYS_INLINE void add_two_rows(QuantType type, const uint8_t *src, size_t row_bytes, const KernelsActGroup *x, __m256 lanes[2]) {
+    const Form form = avx2_form(type);
+    __m256i w[4], four[2][2];
+    Scales s[2];
+    UNROLL for (size_t half = 0; half < 2; half++) UNROLL for (size_t r = 0; r < 2; r++) {
+        unpack_four(type, (Source){src + r * row_bytes, NULL}, 4 * half, w);
+        four[r][half] = fold_four(form, w, x->q + 128 * half);
+    }
+    UNROLL for (size_t r = 0; r < 2; r++) s[r] = avx2_scales(type, src + r * row_bytes);
+    UNROLL for (size_t r = 0; r < 2; r++) lanes[r] = add_group(form, &s[r], four[r][0], four[r][1], x, lanes[r]);
+}
+
+typedef struct Job {
+    QuantType type;
+    const uint8_t *w;
+    size_t n_rows, n, row_bytes, group_bytes;
+    const KernelsActs *acts;
+    size_t n_tokens;
+    float *y;
+    size_t y_stride;
+} Job;
+
+/* Two rows for one token. type: the job's, as a constant. */
+ALWAYS_INLINE void two_rows(QuantType type, const Job *job, size_t r) {
+    __m256 lanes[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    const uint8_t *src = job->w + r * job->row_bytes, *ahead = src + PREFETCH;
+    for (size_t i = 0; i * GROUP_ELEMS < job->n; i++, src += job->group_bytes, ahead += 2 * job->group_bytes) {
+        for (size_t at = 0; at < 2 * job->group_bytes; at += 64) _mm_prefetch((const char *)ahead + at, _MM_HINT_T0);
+        add_two_rows(type, src, job->row_bytes, &job->acts->groups[i], lanes);
+    }
+    job->y[r] = avx2_fold8(lanes[0]);
+    job->y[r + 1] = avx2_fold8(lanes[1]);
+}
+
+/* A last group that is not full, filled up with blocks of zeros; they meet activations of zero. */
+static const uint8_t *filled_up(const Job *job, const uint8_t *src, uint8_t whole[GROUP_BYTES_MAX]) {
+    size_t bytes = job->group_bytes / GROUP_BLOCKS * (job->n % GROUP_ELEMS / 32);
+    memcpy(whole, src, bytes);
+    memset(whole + bytes, 0, GROUP_BYTES_MAX - bytes);
+    return whole;
+}
+
+/* One row. type: the job's, as a constant, or CODEBOOK. */
+ALWAYS_INLINE void one_row(QuantType type, const Job *job, size_t r, size_t n_tokens) {
+    __m256 lanes[KERNELS_AVX2_FEW];
+    const uint8_t *src = job->w + r * job->row_bytes;
+    for (size_t t = 0; t < n_tokens; t++) lanes[t] = _mm256_setzero_ps();
+    for (size_t i = 0; i * GROUP_ELEMS < job->n; i++, src += job->group_bytes) {
+        uint8_t whole[GROUP_BYTES_MAX];
+        Group g;
+        Source from = {src, NULL};
+        for (size_t at = 0; at < job->group_bytes; at += 64) _mm_prefetch((const char *)src + PREFETCH + at, _MM_HINT_T0);
+        if (job->n - i * GROUP_ELEMS < GROUP_ELEMS) from.src = filled_up(job, src, whole);
+        if (type == CODEBOOK) {
+            kernels_avx2_unpack(job->type, src, GROUP_BLOCKS, &g);
+            from.looked_up = &g;
+        }
+        add_tokens(type, from, job->acts, n_tokens, i, lanes);
+    }
+    for (size_t t = 0; t < n_tokens; t++) job->y[t * job->y_stride + r] = avx2_fold8(lanes[t]);
+}
+
+ALWAYS_INLINE void rows(QuantType type, const Job *job) {
+    size_t r = 0;
+    if (job->n_tokens > 1) {
+        for (; r < job->n_rows; r++) one_row(type, job, r, job->n_tokens);
+        return;
+    }
+    if (type != CODEBOOK && job->n % GROUP_ELEMS == 0)
+        for (; r + 2 <= job->n_rows; r += 2) two_rows(type, job, r);
+    for (; r < job->n_rows; r++) one_row(type, job, r, 1);
+}
+
+void kernels_avx2_integer_rows(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
+                               float *y, size_t y_stride) {
+    const Job job = {type, w, n_rows, n, (size_t)quant_row_bytes(type, n), group_bytes(type), acts, n_tokens, y, y_stride};
+    switch (type) {
+    case QUANT_Q4_0: rows(QUANT_Q4_0, &job); break;
+    case QUANT_Q4_1: rows(QUANT_Q4_1, &job); break;
+    case QUANT_Q5_0: rows(QUANT_Q5_0, &job); break;
+    case QUANT_Q5_1: rows(QUANT_Q5_1, &job); break;
+    case QUANT_Q8_0: rows(QUANT_Q8_0, &job); break;
+    case QUANT_Q2_K: rows(QUANT_Q2_K, &job); break;
+    case QUANT_Q3_K: rows(QUANT_Q3_K, &job); break;
+    case QUANT_Q4_K: rows(QUANT_Q4_K, &job); break;
+    case QUANT_Q5_K: rows(QUANT_Q5_K, &job); break;
+    case QUANT_Q6_K: rows(QUANT_Q6_K, &job); break;
+    case QUANT_IQ4_NL: rows(QUANT_IQ4_NL, &job); break;
+    case QUANT_IQ4_XS: rows(QUANT_IQ4_XS, &job); break;
+    case QUANT_MXFP4: rows(QUANT_MXFP4, &job); break;
+    default: rows(CODEBOOK, &job); break;
+    }
+}
