@@ -82,7 +82,7 @@ typedef struct sluice_options {
     const char *cpu;          /* "auto", "scalar", "avx2", "avx512", "neon" */
     const char *io;           /* "auto" (what was measured to be fastest), "threads", "uring" */
     const char *direct;       /* "auto" (the same), "on", "off" */
-    const char *kv;           /* "f32" (default), "f16" */
+    const char *kv;           /* "f32" (default), "f16", "q8_0" (lossy; heads in blocks of 32) */
     const char *mirror;       /* copies of the model's files on other drives: a folder or a file, several apart by commas; NULL: none */
     const char *policy;       /* which expert leaves memory first: "auto", "lru", "lfu", "hybrid", "clock", "s3fifo" */
     const char *lookahead;    /* read what the next layer will probably want: "auto" (as long as it pays), "on", "off" */

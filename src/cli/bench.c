@@ -25,7 +25,9 @@ static ErrCode read_headers(Bench *b, Err *err) {
     ErrCode code = model ? ERR_OK : err->code;
     if (!code) {
         lab_formats(model, &b->formats);
-        lab_work(model, (uint32_t)opt_int(b->o, OPT_EXPERTS, 0), strcmp(opt_text(b->o, OPT_KV, "f32"), "f16") == 0 ? 2 : 4, &b->work);
+        QuantType kv_type = QUANT_F32;
+        quant_from_name(opt_text(b->o, OPT_KV, "f32"), &kv_type);
+        lab_work(model, (uint32_t)opt_int(b->o, OPT_EXPERTS, 0), kv_type, &b->work);
         b->request_bytes = lab_request_bytes(model);
         code = copy_paths(b, format, err);
     }

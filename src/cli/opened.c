@@ -81,6 +81,8 @@ static void warn_fewer_experts(const Options *o) {
 /* What the user did not choose, and what they chose at a price. */
 static void say_what_was_chosen(const Options *o, const sluice_info *info) {
     char size[32], cache[32];
+    if (strcmp(opt_text(o, OPT_KV, ""), "q8_0") == 0)
+        log_warn("--kv q8_0: lossy. Keys and values have 8 bits; `sluice ppl` with and without it measures the cost on a text of yours");
     if (!opt_given(o, OPT_MODEL)) log_note("no -m: the small story model inside sluice answers");
     if (!opt_given(o, OPT_RAM)) log_note("memory: up to %s (measured; --ram sets it)", format_size(info->plan.ram_bytes, size));
     if (opt_given(o, OPT_EXPERTS)) warn_fewer_experts(o);

@@ -95,7 +95,7 @@ const OptionSpec option_table[] = {
 {OPT_PRECISE, 0, "precise", KIND_FLAG, GROUP_MODEL, CMD_ALL, CMD_ENGINE, true, NULL, 0, 0,
     "f32 activations everywhere: slower, for checks", NULL},
 {OPT_KV, 0, "kv", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "f16|f32|q8_0", 0, 0,
-    "number format of keys and values (default f32); q8_0 is not in this version yet", NULL},
+    "number format of keys and values (default f32); q8_0 is lossy, docs/fidelity.md says how much", NULL},
 {OPT_CPU, 0, "cpu", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "scalar|avx2|avx512|neon|auto", 0, 0,
     "instruction set; changes speed, never the answer", NULL},
 {OPT_IO, 0, "io", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "uring|threads|mmap|auto", 0, 0,

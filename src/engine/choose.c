@@ -20,9 +20,16 @@ ErrCode engine_choose_kernels(sluice_model *m, const char *name, Err *err) {
 ErrCode engine_choose_kv(const char *name, QuantType *type, Err *err) {
     if (!name || strcmp(name, "f32") == 0) *type = QUANT_F32;
     else if (strcmp(name, "f16") == 0) *type = QUANT_F16;
-    else if (strcmp(name, "q8_0") == 0) return err_set(err, ERR_UNSUPPORTED, "--kv q8_0: not in this version; choose f32 or f16");
-    else return err_set(err, ERR_USAGE, "--kv %s: choose f32 or f16", name);
+    else if (strcmp(name, "q8_0") == 0) *type = QUANT_Q8_0;
+    else return err_set(err, ERR_USAGE, "--kv %s: choose f32, f16 or q8_0", name);
     return ERR_OK;
+}
+
+ErrCode engine_check_kv(QuantType type, const ModelShape *s, Err *err) {
+    uint32_t block = quant_traits(type)->block_elems;
+    if (s->head_dim % block == 0) return ERR_OK;
+    return err_set(err, ERR_UNSUPPORTED, "--kv q8_0 needs heads in blocks of %u, and those of this model are %u wide; choose f32 or f16",
+                   block, s->head_dim);
 }
 
 ErrCode engine_choose_policy(const char *name, CachePolicy *policy, Err *err) {

@@ -68,6 +68,7 @@ struct sluice_session {
 /* Options as values. */
 ErrCode engine_choose_kernels(sluice_model *m, const char *name, Err *err);
 ErrCode engine_choose_kv(const char *name, QuantType *type, Err *err);
+ErrCode engine_check_kv(QuantType type, const ModelShape *s, Err *err); /* do the model's heads suit it? */
 ErrCode engine_choose_policy(const char *name, CachePolicy *policy, Err *err);
 ErrCode engine_choose_lookahead(const char *name, ForwardLookahead *how, Err *err);
 ErrCode engine_check_io(const sluice_options *o, DiskChoose *wish, Err *err); /* --io and --direct alone */

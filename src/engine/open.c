@@ -203,6 +203,7 @@ ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool draft,
     if (code) return code;
     format_drop_metadata(m->format); /* tens of megabytes that the plan would have to count */
     code = engine_check_numbers(m, err);
+    if (!code) code = engine_check_kv(forward->kv_type, &m->model->shape, err);
     if (code) return code;
     if (!draft) m->pool = os_pool_new(o->threads, err);
     if (!draft && !m->pool) return err->code;

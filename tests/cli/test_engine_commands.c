@@ -175,7 +175,8 @@ static void the_end_of_the_context(void **state) {
 
 static void what_is_not_there_yet_is_refused(void **state) {
     (void)state;
-    expect_text(shell_expect(1, "$S run -p x --kv q8_0")->err, "--kv q8_0");
+    expect_text(shell_expect(2, "$S run -p x --kv q4_0")->err, "--kv");
+    expect_text(shell_expect(0, "$S run -p x -n 1 --kv q8_0")->err, "--kv q8_0: lossy");
     expect_text(shell_expect(2, "$S run -p x --io mmap --direct on")->err, "mmap");
     expect_text(shell_expect(1, "$S run -p x --ram 1M")->err, "at least --ram");
     expect_text(shell_expect(0, "$S run -p x -n 1 --experts 2")->err, "lossy");

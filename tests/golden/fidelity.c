@@ -151,6 +151,12 @@ static void quality_table(const char *title, const char *model, const char *text
     quality_row("default", &precise, &other, &t, base);
     other.kv = "f16";
     quality_row("`--kv f16`", &precise, &other, &t, base);
+    other.kv = "q8_0";
+    sluice_error err;
+    sluice_model *suits = sluice_open(&other, &err);
+    sluice_close(suits);
+    if (suits) quality_row("`--kv q8_0`", &precise, &other, &t, base);
+    else printf("| `--kv q8_0` | refused: %s |||||\n", err.message);
     other.kv = NULL;
     for (int e = k - 1; e >= 1; e--) {
         char name[32];

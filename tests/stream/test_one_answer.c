@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { N_TOKENS = 70 };
+enum { N_TOKENS = 70, MOST_TOKENS = 300 };
 
 static sluice_options options_for(const char *model, bool precise) {
     sluice_options o = check_options(model);
@@ -33,7 +33,7 @@ static Recording *run(const sluice_options *o, int n_tokens) {
     sluice_model *m = open_or_fail(o);
     sluice_info info;
     sluice_get_info(m, &info);
-    int32_t ids[N_TOKENS];
+    int32_t ids[MOST_TOKENS];
     make_ids(ids, n_tokens, info.vocab);
     sluice_session *s = sluice_session_new(m, NULL);
     assert_non_null(s);
@@ -118,6 +118,64 @@ static void the_story_model_too(void **state) {
         }
         recording_free(truth);
     }
+}
+
+/* Each number format of keys and values is its own arithmetic, and one answer in it; over several blocks of keys. */
+static void every_kv_type_has_one_answer(void **state) {
+    (void)state;
+    const char *model = source_path("data/tiny-tales.gguf");
+    static const char *const types[] = {"f32", "f16", "q8_0"};
+    static const int cuts[] = {3, 64, 4096};
+    REQUIRE_PATH(model);
+    Recording *truths[3];
+    for (int type = 0; type < 3; type++) {
+        sluice_options o = options_for(model, false);
+        o.kv = types[type];
+        o.ctx = MOST_TOKENS;
+        o.cpu = "auto";
+        o.threads = 1;
+        Recording *truth = truths[type] = run(&o, MOST_TOKENS);
+        for (int i = 0; i < 3; i++) {
+            o.threads = threads[(i + type) % 3];
+            o.chunk = cuts[i];
+            o.cpu = cpus[i != type % 2 + 1]; /* one of three on scalar */
+            expect_same(truth, &o);
+        }
+    }
+    for (int type = 0; type < 3; type++) {
+        assert_true(recording_equal(truths[type], truths[(type + 1) % 3]) == false);
+        Difference d = difference(truths[type]->logits, truths[0]->logits, (int64_t)truths[0]->n * truths[0]->vocab);
+        assert_true(d.mean < 0.2);
+    }
+    for (int type = 0; type < 3; type++) recording_free(truths[type]);
+}
+
+/* Attention takes blocks of keys in rounds when few tokens are fed to a long context, and goes through all at once when many are. */
+static void a_long_context_has_one_answer(void **state) {
+    enum { LONG = 8300, LAST = 8 };
+    static int32_t ids[LONG + LAST];
+    make_ids(ids, LONG + LAST, MAKE_VOCAB);
+    float *truth = NULL;
+    for (int i = 0; i < 3; i++) {
+        sluice_options o = options_for(*state, false);
+        o.ctx = LONG + LAST;
+        o.kv = "f16";
+        o.threads = i + 1;
+        o.ram_bytes = UINT64_C(1) << 30;
+        sluice_model *m = open_or_fail(&o);
+        sluice_session *s = sluice_session_new(m, NULL);
+        sluice_error err;
+        if (sluice_feed(s, ids, LONG, &err)) fail_msg("%s", err.message);
+        for (int t = 0; t < LAST; t += i ? i : LAST) {
+            int n = i ? i : LAST; /* eight tokens at once, one at a time, two at a time */
+            assert_int_equal(sluice_feed(s, ids + LONG + t, (size_t)n, &err), 0);
+        }
+        if (truth) assert_memory_equal(truth, sluice_logits(s), MAKE_VOCAB * sizeof *truth);
+        else truth = memcpy(malloc(MAKE_VOCAB * sizeof *truth), sluice_logits(s), MAKE_VOCAB * sizeof *truth);
+        sluice_session_free(s);
+        sluice_close(m);
+    }
+    free(truth);
 }
 
 static void a_snapshot_continues_with_the_same_bits(void **state) {
@@ -246,6 +304,8 @@ int main(void) {
     }
     const struct CMUnitTest one_answer[] = {
         cmocka_unit_test(the_story_model_too),
+        cmocka_unit_test(every_kv_type_has_one_answer),
+        {"qwen3moe, a long context", a_long_context_has_one_answer, NULL, NULL, made[2]},
         cmocka_unit_test(context_ends_with_a_sentence),
         {"qwen35moe in Q8_0", every_setting_gives_the_same_bits, NULL, NULL, made[0]},
         {"qwen3next in F16", every_setting_gives_the_same_bits, NULL, NULL, made[1]},
