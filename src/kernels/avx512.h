@@ -100,4 +100,8 @@ float kernels_avx512_dot(const float *a, const float *b, size_t n);
 void kernels_avx512_dots(QuantType type, const void *w, size_t w_stride, size_t n_rows, const float *const *x, size_t n_x, size_t n,
                          float *out, size_t out_stride);
 
+/* matmul_avx512.c */
+void kernels_avx512_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
+                           size_t y_stride, float *scratch);
+
 #endif

@@ -9,7 +9,7 @@ const Kernels *kernels_avx512_table(void) {
         .axpy = kernels_avx512_axpy,
         .scale = kernels_avx512_scale,
         .add = kernels_avx512_add,
-        .matmul = kernels_avx2_matmul,
+        .matmul = kernels_avx512_matmul,
         .quantize = kernels_avx2_quantize,
         .rms_norm = kernels_avx512_rms_norm,
         .l2_norm = kernels_avx512_l2_norm,
