@@ -92,6 +92,12 @@ void kernels_avx512_rope(float *head, const float *cos, const float *sin, size_t
 
 /* mix_avx512.c */
 void kernels_avx512_conv_silu(float *y, const float *x, float *state, const float *w, size_t n, size_t width);
+void kernels_avx512_delta_rule(float *S, const KernelsDelta *a);
+
+/* attention_avx512.c */
+void kernels_avx512_attention(QuantType type, const void *keys, const void *values, size_t dim, const KernelsQuery *queries, size_t n,
+                              float *scratch);
+void kernels_avx512_attention_join(float *total, const float *part, size_t dim);
 
 /* dot_avx512.c */
 float kernels_avx512_dot(const float *a, const float *b, size_t n);

@@ -1,4 +1,4 @@
-/* AVX-512 rung, mixing over tokens: causal convolution. */
+/* AVX-512 rung, mixing over tokens: causal convolution and the gated delta rule. */
 #include "kernels/avx512.h"
 
 enum { WIDTH = 4 }; /* taps of a channel, of every model so far; other widths are left to the rung below */
@@ -46,4 +46,67 @@ void kernels_avx512_conv_silu(float *y, const float *x, float *state, const floa
     memcpy(rest, w + WIDTH * c, (n - c) * WIDTH * sizeof *w);
     four_taps(rest, taps);
     conv_channels(y + c, x + c, state + c, taps, n, avx512_first(n - c));
+}
+
+/* ---- the gated delta rule ------------------------------------------------------------------------------------------- */
+
+enum { VECTORS = KERNELS_DELTA_COLUMNS / 16 };
+
+/* Of the columns of one token. */
+typedef struct Token {
+    const float *k, *q; /* [dk] */
+    __m512 d[VECTORS], decay;
+    __m512 k_s[VECTORS], q_s[VECTORS]; /* S^T k and S^T q */
+} Token;
+
+/* One pass over the state: changes it by token `now`, and sums what comes out for token `next`. So the sums, which wait for each
+ * other from row to row, run under the change of the state. Either may be NULL. */
+ALWAYS_INLINE void delta_pass(float *S, size_t dk, size_t n_columns, const __mmask16 lanes[VECTORS], bool whole, const Token *now,
+                              Token *next) {
+    if (next) UNROLL for (size_t c = 0; c < VECTORS; c++) next->k_s[c] = next->q_s[c] = _mm512_setzero_ps();
+    for (size_t i = 0; i < dk; i++, S += n_columns)
+        UNROLL for (size_t c = 0; c < VECTORS; c++) {
+            __m512 s = whole ? _mm512_loadu_ps(S + 16 * c) : _mm512_maskz_loadu_ps(lanes[c], S + 16 * c);
+            if (now) {
+                s = _mm512_fmadd_ps(_mm512_set1_ps(now->k[i]), now->d[c], _mm512_mul_ps(now->decay, s));
+                if (whole) _mm512_storeu_ps(S + 16 * c, s);
+                else _mm512_mask_storeu_ps(S + 16 * c, lanes[c], s);
+            }
+            if (!next) continue;
+            next->k_s[c] = _mm512_fmadd_ps(_mm512_set1_ps(next->k[i]), s, next->k_s[c]);
+            next->q_s[c] = _mm512_fmadd_ps(_mm512_set1_ps(next->q[i]), s, next->q_s[c]);
+        }
+}
+
+/* What the sums of token t give: its output, and how it changes the state. */
+ALWAYS_INLINE void delta_output(const KernelsDelta *a, size_t t, const __mmask16 lanes[VECTORS], Token *token) {
+    const __m512 beta = _mm512_set1_ps(a->beta[t * a->gate_stride]), k_q = _mm512_set1_ps(kernels_avx512_dot(token->k, token->q, a->dk));
+    token->decay = _mm512_set1_ps(a->decay[t * a->gate_stride]);
+    UNROLL for (size_t c = 0; c < VECTORS; c++) {
+        __m512 v = avx512_load(a->v + t * a->stride + 16 * c, lanes[c]);
+        token->d[c] = _mm512_mul_ps(beta, _mm512_fnmadd_ps(token->decay, token->k_s[c], v));
+        __m512 o = _mm512_fmadd_ps(k_q, token->d[c], _mm512_mul_ps(token->decay, token->q_s[c]));
+        avx512_store(a->o + t * a->o_stride + 16 * c, lanes[c], o);
+    }
+}
+
+ALWAYS_INLINE void delta_rule(float *S, const KernelsDelta *a, size_t n_columns, bool whole) {
+    const __mmask16 lanes[VECTORS] = {avx512_first(n_columns), avx512_first(n_columns > 16 ? n_columns - 16 : 0)};
+    Token now = {.k = a->k, .q = a->q};
+    delta_pass(S, a->dk, n_columns, lanes, whole, NULL, &now);
+    for (size_t t = 0; t < a->n_tokens; t++) {
+        delta_output(a, t, lanes, &now);
+        if (t + 1 == a->n_tokens) {
+            delta_pass(S, a->dk, n_columns, lanes, whole, &now, NULL);
+            return;
+        }
+        Token next = {.k = now.k + a->stride, .q = now.q + a->stride};
+        delta_pass(S, a->dk, n_columns, lanes, whole, &now, &next);
+        now = next;
+    }
+}
+
+void kernels_avx512_delta_rule(float *S, const KernelsDelta *a) {
+    if (a->n_columns == KERNELS_DELTA_COLUMNS) delta_rule(S, a, KERNELS_DELTA_COLUMNS, true);
+    else delta_rule(S, a, a->n_columns, false);
 }

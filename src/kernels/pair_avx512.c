@@ -41,7 +41,9 @@ ALWAYS_INLINE __m512i with_high_bits(__m512i w, __m512i words, __m512i by, int m
 }
 
 /* Number `at` of the first eight floats in all lanes of the first row, of the last eight in those of the second. */
-ALWAYS_INLINE __m512 spread_halves(__m512 floats, int at) { return _mm512_permutexvar_ps(LANES(at, at, at, at, at, at, at, at, 8), floats); }
+ALWAYS_INLINE __m512 spread_halves(__m512 floats, int at) {
+    return _mm512_permutexvar_ps(LANES(at, at, at, at, at, at, at, at, 8), floats);
+}
 
 /* Q4_K and Q5_K begin with two f16 and then, in 12 bytes s: s[0..3] and s[4..7] hold scales and minima of blocks 0..3 in six bits,
  * and in their upper two bits the upper bits of those of blocks 4..7, whose lower four bits are the nibbles of s[8..11]. */
@@ -102,14 +104,14 @@ static void unpack_q6_k(const uint8_t *first, const uint8_t *second, Pair *p) {
 
 /* ---- 16 bytes a block, elements 0..15 in the low nibbles, 16..31 in the high ones ----------------------------------- */
 
-/* v: of each row the 16 bytes of blocks 0..3 and of 4..7 */
+/* Of each row: the 16 bytes of blocks 0..3 and of 4..7. */
 ALWAYS_INLINE void turn_blocks_of_16(const __m512i first[2], const __m512i second[2], __m512i w[8]) {
     const __m512i by_word = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
-    UNROLL for (int m = 0; m < 2; m++) {
-        const __m512i at = _mm512_add_epi32(by_word, _mm512_set1_epi32(2 * m));
+    UNROLL for (size_t k = 0; k < 4; k += 2) {
+        const __m512i at = _mm512_add_epi32(by_word, _mm512_set1_epi32((int)k));
         __m512i a = _mm512_permutex2var_epi32(first[0], at, first[1]), b = _mm512_permutex2var_epi32(second[0], at, second[1]);
-        w[2 * m] = _mm512_shuffle_i64x2(a, b, 0x44);
-        w[2 * m + 1] = _mm512_shuffle_i64x2(a, b, 0xEE);
+        w[k] = _mm512_shuffle_i64x2(a, b, 0x44);
+        w[k + 1] = _mm512_shuffle_i64x2(a, b, 0xEE);
     }
     UNROLL for (int k = 0; k < 4; k++) {
         w[4 + k] = _mm512_and_si512(_mm512_srli_epi16(w[k], 4), bits(15));

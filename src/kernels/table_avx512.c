@@ -19,9 +19,9 @@ const Kernels *kernels_avx512_table(void) {
         .max = kernels_avx512_max,
         .rope = kernels_avx512_rope,
         .conv_silu = kernels_avx512_conv_silu,
-        .delta_rule = kernels_avx2_delta_rule,
-        .attention = kernels_avx2_attention,
-        .attention_join = kernels_avx2_attention_join,
+        .delta_rule = kernels_avx512_delta_rule,
+        .attention = kernels_avx512_attention,
+        .attention_join = kernels_avx512_attention_join,
     };
     return &table;
 }

@@ -1,6 +1,6 @@
 /* AVX-512 on CPUs without it: included before the sources of the AVX-512 rung (the Makefile's EMULATED), whose intrinsics then
- * become functions of SIMDe, the distribution's libsimde-dev. What its version 0.7.4 lacks or names wrongly stands here, as two halves of eight
- * lanes or one lane after the other. */
+ * become functions of SIMDe, the distribution's libsimde-dev. What its version 0.7.4 lacks or names wrongly stands here, as two
+ * halves of eight lanes or one lane after the other. */
 #ifndef TESTS_EMULATED_AVX512_H
 #define TESTS_EMULATED_AVX512_H
 
@@ -41,6 +41,11 @@ static inline __m512i emulated_cvtepu16_epi32(__m256i v) {
 
 static inline __m512i emulated_cvtepu8_epi32(__m128i v) {
     Emulated a = {.si256 = {_mm256_cvtepu8_epi32(v), _mm256_cvtepu8_epi32(_mm_srli_si128(v, 8))}};
+    return a.si;
+}
+
+static inline __m512i emulated_cvtepi8_epi32(__m128i v) {
+    Emulated a = {.si256 = {_mm256_cvtepi8_epi32(v), _mm256_cvtepi8_epi32(_mm_srli_si128(v, 8))}};
     return a.si;
 }
 
@@ -88,6 +93,8 @@ static inline __m256i emulated_maskz_loadu_epi16(__mmask16 k, const void *p) {
 #define _mm512_cvtepu8_epi32 emulated_cvtepu8_epi32
 #undef _mm512_madd_epi16
 #define _mm512_madd_epi16 simde_mm512_madd_epi16
+#undef _mm512_cvtepi8_epi32
+#define _mm512_cvtepi8_epi32 emulated_cvtepi8_epi32
 #undef _mm512_srai_epi32
 #define _mm512_srai_epi32 emulated_srai_epi32
 #undef _mm512_extractf32x8_ps
