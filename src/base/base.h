@@ -153,6 +153,8 @@ void log_debug(const char *fmt, ...) BASE_PRINTF(1, 2);
 
 /* "512M", "8G", "1.5T", "4096": binary units, optional trailing B or iB. False when it is no size. */
 bool parse_size(const char *s, uint64_t *bytes);
+/* "7GB/s", "500 MB/s", "6.5GiB/s": bytes per second; decimal units unless they say otherwise. A number alone is taken for a slip. */
+bool parse_rate(const char *s, double *bytes_per_s);
 /* Writes "1.50 GiB", "512 MiB", "17 B". Returns out. */
 const char *format_size(uint64_t bytes, char out[32]);
 

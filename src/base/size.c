@@ -1,10 +1,11 @@
-/* Sizes as people write them: binary units. */
+/* Sizes and rates as people write them: binary units, and decimal ones. */
 #include "base/base.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 bool parse_size(const char *s, uint64_t *bytes) {
     if (!isdigit((unsigned char)*s) && *s != '.') return false;
@@ -27,6 +28,23 @@ bool parse_size(const char *s, uint64_t *bytes) {
     if (*end == 'B' || *end == 'b') end++;
     if (*end || !(n >= 0) || n * unit >= 9.2e18) return false;
     *bytes = (uint64_t)(n * unit);
+    return true;
+}
+
+bool parse_rate(const char *s, double *bytes_per_s) {
+    if (!isdigit((unsigned char)*s) && *s != '.') return false;
+    char *end;
+    double n = strtod(s, &end), unit = 1;
+    while (*end == ' ') end++;
+    const char *letters = "KMGT", *at = *end ? strchr(letters, toupper((unsigned char)*end)) : NULL;
+    if (!at) return false;
+    double base = end[1] == 'i' ? 1024 : 1000;
+    for (const char *l = letters; l <= at; l++) unit *= base;
+    end += base > 1000 ? 2 : 1;
+    if (*end == 'B' || *end == 'b') end++;
+    if (strcmp(end, "/s") == 0) end += 2;
+    if (*end || !(n > 0) || n * unit >= 1e15) return false;
+    *bytes_per_s = n * unit;
     return true;
 }
 

@@ -59,6 +59,7 @@ static void put_speed(json_t *o, const Bench *b) {
     put_spread(o, "prefill_bound_tok_s", b, bench_prefill_bound, false);
     put_real(o, "predicted_decode_tok_s", b->predicted.decode_tok_s);
     put_real(o, "predicted_prefill_tok_s", b->predicted.prefill_tok_s);
+    put_real(o, "predicted_prefill_warm_tok_s", b->predicted.prefill_warm_tok_s);
     put_real(o, "predicted_hit_rate_uniform", b->blind.hit_rate);
     put_real(o, "predicted_decode_tok_s_uniform", b->blind.decode_tok_s);
 }

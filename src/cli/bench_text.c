@@ -19,8 +19,10 @@ static void print_speed(const Bench *b) {
     out_printf("  serial     %9.2f, decode is %.0f %% of it (%.2f with the probes' rates of memory and arithmetic)\n",
                median(b, bench_bound_serial), 100 * median(b, bench_of_serial), median(b, bench_bound_serial_probed));
     out_printf("  prefill    %9.2f\n", median(b, bench_prefill_bound));
-    out_printf("  predicted  %9.2f with the hit rate that was measured, %.2f without knowing it (%.1f %%); prefill %.2f\n",
-               b->predicted.decode_tok_s, b->blind.decode_tok_s, 100 * b->blind.hit_rate, b->predicted.prefill_tok_s);
+    out_printf("  predicted  %9.2f with the hit rate that was measured, %.2f without knowing it (%.1f %%)\n", b->predicted.decode_tok_s,
+               b->blind.decode_tok_s, 100 * b->blind.hit_rate);
+    out_printf("             prefill %.2f into an empty cache, as in the first repetition; %.2f when it is full, as in the others\n",
+               b->predicted.prefill_tok_s, b->predicted.prefill_warm_tok_s);
 }
 
 static void print_token(const Bench *b) {

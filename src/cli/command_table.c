@@ -58,10 +58,12 @@ const CommandSpec command_table[] = {
 {CMD_PLAN, "plan", "the memory plan and the speed to expect",
     "Computes, before anything is loaded, what would lie in memory and how fast this machine, or a described one, would run the "
     "model: from the headers of a file, or from a shape and no file at all. What is not described is taken from what doctor "
-    "measured, or measured now. A model that does not fit is an answer, not a failure: it says how much memory would do.",
+    "measured, or measured now. The share of experts found in memory is that of a recorded trace (-f), or of the worst case, every "
+    "expert used equally often. A model that does not fit is an answer, not a failure: it says how much memory would do.",
     {{"this machine", "sluice plan -m model.gguf"},
      {"a model that is not downloaded yet, on another machine",
       "sluice plan --shape qwen3.5-397b-a17b --ram 64G --disk 7GB/s --dram 60GB/s --cores 16"},
+     {"with the hit rate of recorded text", "sluice plan -m model.gguf --ram 8G -f text.slt"},
      {"what 32 GB more would bring, for programs", "sluice plan -m model.gguf --json | jq '.by_ram[]'"}},
     plan_command},
 {CMD_DOCTOR, "doctor", "what this machine can do, and what stands in its way",

@@ -152,6 +152,9 @@ ErrCode option_set(Options *o, const OptionSpec *spec, const char *text, OptionS
         if (!parse_size(text, &v.bytes) || v.bytes == 0)
             return err_set(err, ERR_USAGE, "%s wants a size such as 512M, 8G or 1.5T, not '%s'", where, text);
         break;
+    case KIND_RATE:
+        if (!parse_rate(text, &v.real)) return err_set(err, ERR_USAGE, "%s wants a rate such as 7GB/s or 500MB/s, not '%s'", where, text);
+        break;
     case KIND_INT:
     case KIND_REAL:
         if (set_number(&v, spec, text, where, err)) return ERR_USAGE;

@@ -18,7 +18,7 @@ typedef enum OptionId {
     OPT_PROMPT, OPT_FILE, OPT_RAW, OPT_PREDICT, OPT_SYSTEM, OPT_THINK, OPT_IDS, OPT_TOKENIZER, OPT_LINES, OPT_NO_SPECIAL,
     OPT_TEMPLATE, OPT_TENSORS, OPT_OUT, OPT_LAST, OPT_GREEDY, OPT_HIDDEN, OPT_ROUTING, OPT_WINDOW, OPT_CHUNKS, OPT_SCORE,
     OPT_SHAPE, OPT_QUANT, OPT_DENSE, OPT_LAYERS, OPT_SKEW, OPT_MTP_LAYER, OPT_VOCAB, OPT_DISK, OPT_DRAM, OPT_CORES,
-    OPT_PREFILL, OPT_REPS, OPT_KIND, OPT_FLOOR,
+    OPT_PREFILL, OPT_REPS, OPT_KIND, OPT_FLOOR, OPT_RECORDED,
     OPT_DIR,
     OPT_COUNT
 } OptionId;
@@ -34,7 +34,7 @@ enum {
     CMD_PLANNED = CMD_ENGINE | CMD_PLAN | CMD_DOCTOR,                    /* those that make a memory plan */
 };
 
-typedef enum OptionKind { KIND_FLAG, KIND_TEXT, KIND_CHOICE, KIND_SIZE, KIND_INT, KIND_REAL } OptionKind;
+typedef enum OptionKind { KIND_FLAG, KIND_TEXT, KIND_CHOICE, KIND_SIZE, KIND_RATE, KIND_INT, KIND_REAL } OptionKind;
 typedef enum OptionGroup { GROUP_COMMAND, GROUP_MODEL, GROUP_SAMPLING, GROUP_OUTPUT, GROUP_COUNT } OptionGroup;
 
 typedef struct OptionSpec {
@@ -59,7 +59,7 @@ typedef struct OptionValue {
     const char *text;  /* as written */
     int64_t integer;   /* KIND_INT; KIND_FLAG: 0 or 1 */
     uint64_t bytes;    /* KIND_SIZE */
-    double real;       /* KIND_REAL */
+    double real;       /* KIND_REAL; KIND_RATE: bytes per second */
 } OptionValue;
 
 typedef struct Options {

@@ -17,7 +17,7 @@ static const QuantType file_types[] = {QUANT_Q8_0, QUANT_Q6_K, QUANT_Q5_K, QUANT
 
 /* ---- one row ---- */
 
-static void fill_row(Planner *p, uint64_t ram, PlanRow *row) {
+static ErrCode fill_row(Planner *p, uint64_t ram, PlanRow *row, Err *err) {
     Err why = {0};
     memset(row, 0, sizeof *row);
     row->fits = engine_draft_plan(p->draft, ram, &row->plan, &row->chunk, &why) == ERR_OK;
@@ -25,34 +25,42 @@ static void fill_row(Planner *p, uint64_t ram, PlanRow *row) {
     snprintf(row->why, sizeof row->why, "%s", why.text);
     EngineWork work;
     engine_draft_work(p->draft, &work);
-    engine_predict(&work, &p->machine, &row->plan, row->chunk, p->position, -1, &row->speed);
-    if (!row->fits) row->speed.decode_tok_s = row->speed.prefill_tok_s = row->speed.bound_tok_s = row->speed.bound_serial_tok_s = 0;
+    double hit_rate = -1;
+    ErrCode code = row->fits ? plan_hit_rate(p, &row->plan, &hit_rate, err) : ERR_OK;
+    engine_predict(&work, &p->machine, &row->plan, row->chunk, p->position, hit_rate, &row->speed);
+    EnginePrediction *s = &row->speed;
+    if (!row->fits) s->decode_tok_s = s->prefill_tok_s = s->prefill_warm_tok_s = s->bound_tok_s = s->bound_serial_tok_s = 0;
+    return code;
 }
 
-static void fill_by_ram(Planner *p) {
+static ErrCode fill_by_ram(Planner *p, Err *err) {
     bool own = false;
-    for (size_t i = 0; i < COUNT_OF(ram_gib); i++) {
+    ErrCode code = ERR_OK;
+    for (size_t i = 0; i < COUNT_OF(ram_gib) && !code; i++) {
         uint64_t ram = (uint64_t)ram_gib[i] << 30;
         if (!own && p->own.ram_bytes <= ram) {
             p->by_ram[p->n_ram++] = p->own;
             own = true;
             if (p->own.ram_bytes == ram) continue;
         }
-        fill_row(p, ram, &p->by_ram[p->n_ram++]);
+        code = fill_row(p, ram, &p->by_ram[p->n_ram++], err);
     }
     if (!own) p->by_ram[p->n_ram++] = p->own;
+    return code;
 }
 
 /* Last, for it changes the draft. */
-static void fill_by_type(Planner *p) {
-    for (size_t i = 0; i < COUNT_OF(file_types); i++) {
+static ErrCode fill_by_type(Planner *p, Err *err) {
+    ErrCode code = ERR_OK;
+    for (size_t i = 0; i < COUNT_OF(file_types) && !code; i++) {
         if (!engine_draft_retype(p->draft, file_types[i])) continue;
         EngineWork work;
         engine_draft_work(p->draft, &work);
         p->types[p->n_types] = file_types[i];
         p->type_bytes[p->n_types] = work.record_bytes * work.layers * work.experts;
-        fill_row(p, p->own.ram_bytes, &p->by_type[p->n_types++]);
+        code = fill_row(p, p->own.ram_bytes, &p->by_type[p->n_types++], err);
     }
+    return code;
 }
 
 /* ---- the model ---- */
@@ -108,6 +116,7 @@ static ErrCode open_draft(Planner *p, Err *err) {
 }
 
 static void close_all(Planner *p) {
+    lab_trace_free(p->trace);
     engine_draft_free(p->draft);
     if (p->hollow_fd >= 0) forge_hollow_close(p->hollow_fd);
     forge_free(p->forge);
@@ -117,14 +126,13 @@ ErrCode plan_command(const Options *o, Err *err) {
     static Planner p;
     p = (Planner){.o = o, .hollow_fd = -1};
     ErrCode code = open_draft(&p, err);
+    if (!code) code = plan_trace(&p, err);
     if (!code) code = plan_machine(&p, err);
-    if (!code) {
-        fill_row(&p, opt_given(o, OPT_RAM) ? o->value[OPT_RAM].bytes : 0, &p.own);
-        fill_by_ram(&p);
-        fill_by_type(&p);
-        if (opt_on(o, OPT_JSON)) out_json(plan_json(&p));
-        else plan_print(&p);
-    }
+    if (!code) code = fill_row(&p, opt_given(o, OPT_RAM) ? o->value[OPT_RAM].bytes : 0, &p.own, err);
+    if (!code) code = fill_by_ram(&p, err);
+    if (!code) code = fill_by_type(&p, err);
+    if (!code && opt_on(o, OPT_JSON)) out_json(plan_json(&p));
+    else if (!code) plan_print(&p);
     close_all(&p);
     return code;
 }

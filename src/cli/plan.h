@@ -1,10 +1,12 @@
-/* cli/plan: what `sluice plan` gathers before it prints. plan.c gathers, plan_machine.c finds the machine's rates, plan_print.c prints. */
+/* cli/plan: what `sluice plan` gathers before it prints. plan.c gathers, plan_machine.c finds the machine's rates,
+ * plan_trace.c the hit rate of recorded text, plan_print.c prints. */
 #ifndef CLI_PLAN_H
 #define CLI_PLAN_H
 
 #include "cli/options.h"
 #include "engine/engine.h"
 #include "forge/forge.h"
+#include "lab/lab.h"
 
 #include <jansson.h>
 #include <sluice.h>
@@ -32,6 +34,8 @@ typedef struct Planner {
     EngineWork work;
     int threads;
     uint32_t position;   /* at which the speed is predicted */
+    LabTrace *trace;     /* whose hit rate is used; NULL: every expert equally often */
+    CachePolicy policy;
     /* the machine */
     EngineMachine machine;
     const char *disk_from, *dram_from, *compute_from; /* "given", "measured now", "measured by doctor" */
@@ -47,6 +51,10 @@ typedef struct Planner {
 
 /* --disk, --dram, --cores; then what doctor found; then what is measured now. */
 ErrCode plan_machine(Planner *p, Err *err);
+/* The trace of -f, where there is one: read, and checked against the model. */
+ErrCode plan_trace(Planner *p, Err *err);
+/* What it hits with this plan's cache; -1: what is not known from a trace. */
+ErrCode plan_hit_rate(const Planner *p, const sluice_plan *plan, double *hit_rate, Err *err);
 void plan_print(const Planner *p);
 json_t *plan_json(const Planner *p);
 

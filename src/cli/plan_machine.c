@@ -5,28 +5,7 @@
 #include "cli/state.h"
 #include "lab/lab.h"
 
-#include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* "7GB/s", "500 MB/s", "6.5GiB/s": bytes per second. */
-static ErrCode read_rate(const char *flag, const char *text, double *rate, Err *err) {
-    char *end;
-    double n = strtod(text, &end), unit = 1, base = 1000;
-    const char *letters = "KMGT", *at;
-    while (*end == ' ') end++;
-    if (*end && (at = strchr(letters, toupper((unsigned char)*end)))) {
-        if (end[1] == 'i') base = 1024;
-        for (const char *l = letters; l <= at; l++) unit *= base;
-        end += end[1] == 'i' ? 2 : 1;
-    }
-    if (*end == 'B' || *end == 'b') end++;
-    if (strcmp(end, "/s") == 0) end += 2;
-    if (!isdigit((unsigned char)text[0]) || *end || !(n * unit >= 1e3 && n * unit < 1e15))
-        return err_set(err, ERR_USAGE, "%s wants a rate such as 7GB/s or 500MB/s, not '%s'", flag, text);
-    *rate = n * unit;
-    return ERR_OK;
-}
 
 /* Was it measured on this machine, with these threads, and with the formats of this model? */
 static bool compute_fits(const Planner *p, const LabProfile *profile, const char *rung, int threads) {
@@ -103,12 +82,10 @@ ErrCode plan_machine(Planner *p, Err *err) {
     char state[1024];
     LabProfile profile;
     bool found = false;
-    double disk = 0, dram = 0;
+    double disk = p->o->value[OPT_DISK].real, dram = p->o->value[OPT_DRAM].real; /* 0: not given */
     KernelsRung rung = KERNELS_RUNG_COUNT;
     ErrCode code = ERR_OK;
-    if (opt_given(p->o, OPT_DISK)) code = read_rate("--disk", opt_text(p->o, OPT_DISK, ""), &disk, err);
-    if (!code && opt_given(p->o, OPT_DRAM)) code = read_rate("--dram", opt_text(p->o, OPT_DRAM, ""), &dram, err);
-    if (!code && state_folder(state, sizeof state)) code = lab_profile_load(state, &profile, &found, err);
+    if (state_folder(state, sizeof state)) code = lab_profile_load(state, &profile, &found, err);
     if (code) return code;
     (void)kernels_rung_from_name(opt_text(p->o, OPT_CPU, "auto"), &rung); /* the draft was opened with it */
     const Kernels *kernels = kernels_get(rung);

@@ -3,6 +3,7 @@
 #include "cli/plan.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const char *size_of(uint64_t bytes, char out[32]) { return format_size(bytes, out); }
 
@@ -47,14 +48,19 @@ static void print_machine(const Planner *p) {
 static void print_speed(const Planner *p) {
     const EnginePrediction *s = &p->own.speed;
     if (!p->own.fits) return;
-    out_printf("\nspeed, when every expert is used equally often (the worst case: real text reuses experts)\n");
+    if (p->trace)
+        out_printf("\nspeed, with the hit rate of %s: its %llu tokens replayed through this cache (%s)\n", opt_text(p->o, OPT_RECORDED, ""),
+                   (unsigned long long)p->trace->n_tokens, cache_policy_name(p->policy));
+    else
+        out_puts("\nspeed, when every expert is used equally often (the worst case: real text reuses experts; -f TRACE tells how often)\n");
     out_printf("  decode     %.2f tokens/s expected, at position %u; %.0f %% of the experts from memory, %.2f GB per token from disk\n",
                s->decode_tok_s, p->position, 100 * s->hit_rate, s->bytes_per_token * 1e-9);
     out_printf("             a token needs %.0f ms of disk, %.0f ms of memory, %.0f ms of arithmetic: %s binds\n", s->disk_s * 1e3,
                s->dram_s * 1e3, s->compute_s * 1e3, s->bound_by);
     out_printf("             no engine could exceed %.2f tokens/s, or %.2f where nothing is hidden across layers\n", s->bound_tok_s,
                s->bound_serial_tok_s);
-    out_printf("  prefill    %.1f tokens/s expected, in chunks of %u\n", s->prefill_tok_s, p->own.chunk);
+    out_printf("  prefill    %.1f tokens/s expected of %u tokens (--chunk) with no expert in memory yet, %.1f with a full cache\n",
+               s->prefill_tok_s, p->own.chunk, s->prefill_warm_tok_s);
     out_printf("  wear       reading does not wear an SSD; sluice writes 0 bytes per hour while it answers\n");
 }
 
@@ -106,18 +112,23 @@ static json_t *own_json(const Planner *p) {
                           "kv_bytes", (json_int_t)m->kv_bytes, "buffers_bytes", (json_int_t)m->buffers_bytes, "cache_bytes",
                           (json_int_t)m->cache_bytes, "cache_slots", (json_int_t)m->cache_slots, "experts_total",
                           (json_int_t)m->experts_total, "slot_bytes", (json_int_t)m->slot_bytes, "resident_share", percent(m) / 100);
-    json_t *more = json_pack("{s:f,s:f,s:f,s:f,s:f,s:s,s:f,s:f,s:f,s:f,s:f,s:I,s:I,s:I,s:i,s:i,s:i,s:i,s:s}", "bytes_per_token_cold",
-                             s->bytes_per_token_cold, "bytes_per_token", s->bytes_per_token, "predicted_hit_rate", s->hit_rate,
-                             "predicted_decode_tok_s", s->decode_tok_s, "predicted_prefill_tok_s", s->prefill_tok_s, "bound_by",
-                             s->bound_by, "bound_tok_s", s->bound_tok_s, "bound_serial_tok_s", s->bound_serial_tok_s, "disk_s", s->disk_s,
-                             "dram_s", s->dram_s, "compute_s", s->compute_s, "base_bytes", (json_int_t)m->base_bytes, "reserve_bytes",
+    const char *trace = opt_text(p->o, OPT_RECORDED, "uniform");
+    json_t *more = json_pack("{s:o,s:f,s:f,s:f,s:o,s:f,s:f,s:s,s:f,s:s,s:f,s:f,s:f,s:f,s:f}", "model", json_text(p->name, strlen(p->name)),
+                             "bytes_per_token_cold", s->bytes_per_token_cold, "bytes_per_token", s->bytes_per_token,
+                             "predicted_hit_rate", s->hit_rate, "hit_rate_from", json_text(trace, strlen(trace)),
+                             "predicted_decode_tok_s", s->decode_tok_s, "predicted_prefill_tok_s", s->prefill_tok_s, "prefill_cache",
+                             "empty", "predicted_prefill_warm_tok_s", s->prefill_warm_tok_s, "bound_by", s->bound_by, "bound_tok_s",
+                             s->bound_tok_s, "bound_serial_tok_s", s->bound_serial_tok_s, "disk_s", s->disk_s, "dram_s", s->dram_s,
+                             "compute_s", s->compute_s);
+    json_t *rest = json_pack("{s:I,s:I,s:I,s:i,s:i,s:i,s:i}", "base_bytes", (json_int_t)m->base_bytes, "reserve_bytes",
                              (json_int_t)m->reserve_bytes, "free_bytes", (json_int_t)m->free_bytes, "threads", p->threads, "ctx",
-                             (int)engine_draft_ctx(p->draft), "chunk", (int)r->chunk, "bytes_written_per_hour", 0, "model", p->name);
-    if (json_object_update(o, more) != 0) {
+                             (int)engine_draft_ctx(p->draft), "chunk", (int)r->chunk, "bytes_written_per_hour", 0);
+    if (json_object_update(o, more) != 0 || json_object_update(o, rest) != 0) {
         json_decref(o);
         o = NULL;
     }
     json_decref(more);
+    json_decref(rest);
     return o;
 }
 

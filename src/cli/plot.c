@@ -72,7 +72,7 @@ static ErrCode plot_trace(const Options *o, const char *kind, const char *out, L
     bool reuse = kind && strcmp(kind, "reuse") == 0;
     if (kind && !reuse && strcmp(kind, "heat") != 0)
         return err_set(err, ERR_USAGE, "--kind %s: a trace can be drawn as heat or reuse", kind);
-    LabTrace *t = lab_trace_read(opt_text(o, OPT_FILE, ""), err);
+    LabTrace *t = lab_trace_read(opt_text(o, OPT_RECORDED, ""), err);
     if (!t) return err ? err->code : ERR_FORMAT;
     ErrCode code = reuse ? plot_reuse(t, out, l, err) : plot_heat(t, out, err);
     lab_trace_free(t);
@@ -143,9 +143,9 @@ static ErrCode plot_json(const char *path, const Buf *text, const char *kind, co
 }
 
 ErrCode plot_command(const Options *o, Err *err) {
-    if (!opt_given(o, OPT_FILE)) return err_set(err, ERR_USAGE, "-f is missing: the file to draw; plot takes %s", kinds);
+    if (!opt_given(o, OPT_RECORDED)) return err_set(err, ERR_USAGE, "-f is missing: the file to draw; plot takes %s", kinds);
     if (!opt_given(o, OPT_OUT)) return err_set(err, ERR_USAGE, "-o is missing: the picture to write, .svg or .png");
-    const char *path = opt_text(o, OPT_FILE, ""), *out = opt_text(o, OPT_OUT, ""), *kind = opt_text(o, OPT_KIND, NULL);
+    const char *path = opt_text(o, OPT_RECORDED, ""), *out = opt_text(o, OPT_OUT, ""), *kind = opt_text(o, OPT_KIND, NULL);
     Buf text = {0};
     Lines *l = MEM_NEW(Lines, 1);
     ErrCode code = l ? input_file(path, &text, err) : err_no_memory(err, sizeof *l, "a picture");

@@ -3,7 +3,6 @@
 #include "cli/io.h"
 #include "lab/lab.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { SIZES_MAX = 16, COLUMNS = CACHE_POLICIES + 2, PINNED = CACHE_POLICIES, BELADY = CACHE_POLICIES + 1 };
@@ -21,23 +20,6 @@ typedef struct Simulation {
 
 static const char *column_name(int column) {
     return column == PINNED ? "pinned" : column == BELADY ? "belady" : cache_policy_name((CachePolicy)column);
-}
-
-/* "7GB/s", "500MB/s", "3.2GiB/s"; rates are decimal unless they say otherwise. */
-static bool parse_rate(const char *text, double *rate) {
-    static const struct {
-        const char *unit;
-        double bytes;
-    } units[] = {{"kB/s", 1e3}, {"MB/s", 1e6}, {"GB/s", 1e9}, {"MiB/s", 1048576.0}, {"GiB/s", 1073741824.0}};
-    char *end;
-    double value = strtod(text, &end);
-    if (end == text || !(value > 0) || value > 1e6) return false;
-    for (size_t i = 0; i < COUNT_OF(units); i++)
-        if (strcmp(end, units[i].unit) == 0) {
-            *rate = value * units[i].bytes;
-            return true;
-        }
-    return false;
 }
 
 static double recorded_hit_rate(const LabTrace *t) {
@@ -190,22 +172,19 @@ static void tell(const Simulation *s, const char *path) {
 }
 
 ErrCode simulate_command(const Options *o, Err *err) {
-    if (!opt_given(o, OPT_FILE)) return err_set(err, ERR_USAGE, "-f is missing: the trace to replay; `sluice trace` records one");
-    const char *path = opt_text(o, OPT_FILE, "");
+    if (!opt_given(o, OPT_RECORDED)) return err_set(err, ERR_USAGE, "-f is missing: the trace to replay; `sluice trace` records one");
+    const char *path = opt_text(o, OPT_RECORDED, "");
     Simulation *s = MEM_NEW(Simulation, 1);
     if (!s) return err_no_memory(err, sizeof *s, "a simulation");
-    ErrCode code = ERR_OK;
-    if (opt_given(o, OPT_DISK) && !parse_rate(opt_text(o, OPT_DISK, ""), &s->disk))
-        code = err_set(err, ERR_USAGE, "--disk %s: is no rate; write it as 7GB/s or 500MB/s", opt_text(o, OPT_DISK, ""));
-    LabTrace *t = code ? NULL : lab_trace_read(path, err);
+    s->disk = o->value[OPT_DISK].real;
+    LabTrace *t = lab_trace_read(path, err);
+    ErrCode code = t ? ERR_OK : err->code;
     if (t) {
         s->trace = t;
         s->recorded = recorded_hit_rate(t);
         code = run(o, s, err);
         if (!code && opt_on(o, OPT_JSON)) tell_json(s, path);
         else if (!code) tell(s, path);
-    } else if (!code) {
-        code = err->code;
     }
     lab_trace_free(t);
     mem_free(s);

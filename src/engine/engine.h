@@ -94,7 +94,8 @@ typedef struct EnginePrediction {
     double bound_serial_tok_s;    /* per layer: dense compute, then the slower of miss reads and hit compute. The engine hides the
                                      shared expert under the reads, so it may come a little above */
     double decode_tok_s;          /* what we expect */
-    double prefill_tok_s;
+    double prefill_tok_s;         /* of a prompt of one chunk that finds no expert in memory: the first after a start */
+    double prefill_warm_tok_s;    /* the same when the cache holds its share of them */
     const char *bound_by;         /* "disk", "dram", "compute" */
 } EnginePrediction;
 

@@ -110,7 +110,8 @@ static void decode(const EngineWork *w, const EngineMachine *m, double hits, dou
     out->decode_tok_s = speed(larger(expected_s, bound));
 }
 
-/* A chunk reads every expert that any of its tokens wants once, in ascending order, and computes each as it comes. */
+/* A chunk reads every expert that any of its tokens wants and that is not there once, in ascending order, and computes each as it comes.
+ * share: of the experts, how many are there. */
 static double prefill_tok_s(const EngineWork *w, const EngineMachine *m, double share, double tokens) {
     double layers = w->layers ? w->layers : 1, experts = w->experts, record = (double)w->record_bytes;
     double wanted = experts > 0 ? experts * (1 - pow(1 - w->experts_per_token / experts, tokens)) : 0;
@@ -129,5 +130,6 @@ void engine_predict(const EngineWork *work, const EngineMachine *machine, const 
     double share = plan->experts_total ? (double)plan->cache_slots / plan->experts_total : 1;
     *out = (EnginePrediction){.hit_rate = 0};
     decode(work, machine, hit_rate < 0 ? uniform : hit_rate > 1 ? 1 : hit_rate, position, out);
-    out->prefill_tok_s = prefill_tok_s(work, machine, share > 1 ? 1 : share, chunk ? chunk : 1);
+    out->prefill_tok_s = prefill_tok_s(work, machine, 0, chunk ? chunk : 1);
+    out->prefill_warm_tok_s = prefill_tok_s(work, machine, share > 1 ? 1 : share, chunk ? chunk : 1);
 }

@@ -252,6 +252,7 @@ double lab_median(const double *values, int n); /* of at most 1024 */
 typedef struct LabReplay {
     uint64_t wanted, hits;           /* different experts of each want; those of them that were there */
     uint64_t late_wanted, late_hits; /* the same of the second half of the tokens alone, when the cache is warm */
+    uint64_t decode_wanted, decode_hits; /* of these the steps of one token, as decoding takes them */
 } LabReplay;
 static inline double lab_hit_rate(const LabReplay *r) { return r->wanted ? (double)r->hits / (double)r->wanted : 0; }
 

@@ -58,6 +58,9 @@ ErrCode lab_simulate(const LabTrace *t, CachePolicy policy, uint32_t n_slots, ui
             if (!late) continue;
             out->late_wanted += w->n_wanted;
             out->late_hits += hits;
+            if (step->n_tokens > 1) continue;
+            out->decode_wanted += w->n_wanted;
+            out->decode_hits += hits;
         }
         cache_step(c, step->n_tokens);
         tokens += step->n_tokens;

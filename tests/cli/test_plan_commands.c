@@ -2,6 +2,7 @@
 #include "support/program.h"
 #include "support/support.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +117,43 @@ static void plan_for_a_file_makes_the_plan_that_running_makes(void **state) {
     json_decref(o);
 }
 
+/* A trace replayed through the cache that is planned gives the hit rate that a run with that cache has. */
+static void a_trace_tells_plan_the_hit_rate(void **state) {
+    (void)state;
+    if (under_sanitizer()) printf("SKIP: a sanitizer's memory is not ours to plan\n"), skip();
+    shell_expect(0, "$S synth --quiet --shape tiny-qwen35moe --skew 1 -o $T/skew.gguf");
+#define SKEWED " -m $T/skew.gguf --ram 20M --ctx 512 --threads 2 --json"
+    shell_expect(0, "$S run" SKEWED " --lookahead off --quiet --ids 1,2,3 -n 300 --temp 1 --seed 3 --trace $T/skew.slt");
+    json_t *run = result_json(shell_expect(0, "$S simulate -f $T/skew.slt --json | head -1"));
+    json_t *o = result_json(shell_expect(0, "$S plan" SKEWED " --disk 1GB/s -f $T/skew.slt"));
+    json_t *uniform = result_json(shell_expect(0, "$S plan" SKEWED " --disk 1GB/s"));
+    double h = number(o, "predicted_hit_rate"), recorded = number(run, "recorded_hit_rate");
+    if (fabs(h - recorded) > 0.1) fail_msg("%.3f is expected, the run had %.3f", h, recorded);
+    assert_true(h > number(uniform, "predicted_hit_rate") + 0.05); /* such text reuses experts */
+    assert_true(fabs(number(o, "bytes_per_token") - (1 - h) * number(o, "bytes_per_token_cold")) < 1);
+    expect_text(json_string_value(json_object_get(o, "hit_rate_from")), "skew.slt");
+    assert_string_equal(json_string_value(json_object_get(uniform, "hit_rate_from")), "uniform");
+    json_decref(run);
+    json_decref(o);
+    json_decref(uniform);
+    expect_text(shell_expect(0, "$S plan -m $T/skew.gguf --ram 40M -f $T/skew.slt" MACHINE)->out, "with the hit rate of");
+    /* a trace of another model, one without decoded tokens, and what is no trace */
+    expect_text(shell_expect(2, "$S plan --shape tiny-qwen3moe --experts 2 -f $T/skew.slt" MACHINE)->err, "this model has 4 with 2 of 32");
+    shell_expect(0, "$S trace --quiet -o $T/prompt.slt -p 'Once upon a time there was a little fox'");
+    expect_text(shell_expect(2, "$S plan -f $T/prompt.slt --disk 1GB/s")->err, "--chunk 1");
+    expect_text(shell_expect(1, "$S plan -f README.md --disk 1GB/s")->err, "is no trace");
+}
+
+/* The first prompt after a start finds nothing in memory; later ones find the cache's share. */
+static void prefill_is_predicted_for_an_empty_cache(void **state) {
+    (void)state;
+    json_t *o = result_json(shell_expect(0, "$S plan --shape qwen3.5-35b-a3b --ram 12G --disk 1GB/s --dram 60GB/s --cores 16 --json"));
+    assert_string_equal(json_string_value(json_object_get(o, "prefill_cache")), "empty");
+    assert_true(number(o, "predicted_prefill_warm_tok_s") > 1.1 * number(o, "predicted_prefill_tok_s"));
+    json_decref(o);
+    expect_text(shell_expect(0, "$S plan --shape qwen3.5-35b-a3b --ram 12G" MACHINE)->out, "no expert in memory yet");
+}
+
 static void plan_refuses_what_it_cannot_know(void **state) {
     (void)state;
     expect_text(shell_expect(2, "$S plan --shape tiny-qwen3moe --dram 60GB/s")->err, "--disk RATE");
@@ -135,6 +173,8 @@ int main(void) {
         cmocka_unit_test(plan_needs_no_file_for_a_shape),
         cmocka_unit_test(a_plan_that_says_no_is_an_answer),
         cmocka_unit_test(plan_for_a_file_makes_the_plan_that_running_makes),
+        cmocka_unit_test(a_trace_tells_plan_the_hit_rate),
+        cmocka_unit_test(prefill_is_predicted_for_an_empty_cache),
         cmocka_unit_test(plan_refuses_what_it_cannot_know),
     };
     return RUN_TESTS(tests);

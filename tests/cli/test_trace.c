@@ -62,7 +62,7 @@ static void simulate_says_what_is_wrong(void **state) {
     (void)state;
     assert_non_null(strstr(shell_expect(2, "$S simulate")->err, "-f is missing"));
     assert_non_null(strstr(shell_expect(1, "$S simulate -f data/tiny-tales.gguf")->err, "is no trace"));
-    assert_non_null(strstr(shell_expect(2, "$S simulate -f x --disk 7")->err, "is no rate"));
+    assert_non_null(strstr(shell_expect(2, "$S simulate -f x --disk 7")->err, "wants a rate"));
 }
 
 static void pictures_are_drawn_of_traces_and_replays(void **state) {

@@ -30,6 +30,21 @@ static void sizes_parse_and_print(void **state) {
     assert_string_equal(format_size(1536, out), "1.50 KiB");
 }
 
+static void rates_parse(void **state) {
+    (void)state;
+    double rate = 0;
+    static const struct {
+        const char *text;
+        double rate;
+    } good[] = {{"7GB/s", 7e9}, {"500 MB/s", 5e8}, {"6.5GiB/s", 6.5 * 1073741824.0}, {"7G", 7e9}, {"100kB/s", 1e5}};
+    for (size_t i = 0; i < COUNT_OF(good); i++)
+        if (!parse_rate(good[i].text, &rate) || rate / good[i].rate < 0.999999 || rate / good[i].rate > 1.000001)
+            fail_msg("%s", good[i].text);
+    const char *bad[] = {"", "7", "fast", "-7GB/s", "0GB/s", "7GB/h", "7XB/s", "7GB/s ", "1e30TB/s", "nanGB/s", "GB/s"};
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        if (parse_rate(bad[i], &rate)) fail_msg("%s", bad[i]);
+}
+
 static void utf8_is_strict(void **state) {
     (void)state;
     assert_true(utf8_valid("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", 10));
@@ -76,7 +91,7 @@ static void failing_memory_is_seen(void **state) {
 
 int main(void) {
     const struct CMUnitTest base[] = {
-        cmocka_unit_test(errors_keep_cause_behind_context), cmocka_unit_test(sizes_parse_and_print),
+        cmocka_unit_test(errors_keep_cause_behind_context), cmocka_unit_test(sizes_parse_and_print), cmocka_unit_test(rates_parse),
         cmocka_unit_test(utf8_is_strict), cmocka_unit_test(map_finds_what_was_put), cmocka_unit_test(failing_memory_is_seen),
     };
     return RUN_TESTS(base);
