@@ -5,10 +5,11 @@
 
 enum {
     TOKENS = KERNELS_NEON_TILE,
-    ROWS = 32,        /* lanes of a tile 32 KiB, its activations 12 KiB */
-    PIECES = 32,      /* runs of eight elements in a group */
-    ROW_PAIRS = 2,    /* at a time, with two pairs of tokens: as many multiplications as loads */
+    ROWS = 32,     /* lanes of a tile 32 KiB, its activations 12 KiB */
+    PIECES = 32,   /* runs of eight elements in a group */
+    ROW_PAIRS = 2, /* at a time, with two pairs of tokens: as many multiplications as loads */
     TOKEN_PAIRS = 2,
+    ROWS_AT_A_TIME = 2 * ROW_PAIRS,
 };
 
 /* The current group of two tokens; small vectors hold token 0, 1, 0, 1. */
@@ -122,7 +123,7 @@ void kernels_i8mm_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, 
             size_t n_blocks = at_most((n - at * GROUP_ELEMS) / 32, GROUP_BLOCKS);
             for (size_t t = 0; t < n_pairs; t++)
                 load_tokens(&tokens[t], &acts[2 * t].groups[at], &acts[at_most(2 * t + 1, n_tokens - 1)].groups[at]);
-            for (size_t first = 0; first < count; first += 2 * ROW_PAIRS) {
+            for (size_t first = 0; first < count; first += ROWS_AT_A_TIME) {
                 for (size_t r = 0; r < ROW_PAIRS; r++) {
                     Group g[2];
                     for (size_t i = 0; i < 2; i++) {

@@ -3,6 +3,7 @@
 #include "support/support.h"
 
 #include "format/format.h"
+#include "kernels/kernels.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -171,6 +172,19 @@ static void the_end_of_the_context(void **state) {
     expect_text(shell_expect(2, "$S run --raw -p ''")->err, "the prompt is empty");
     expect_text(shell_expect(2, "$S run")->err, "the prompt is empty");
     expect_text(shell_expect(1, "$S run --ids 1,99999")->err, "99999");
+}
+
+static void kernels_of_another_cpu_are_refused(void **state) {
+    (void)state;
+    static const char *const names[] = {"avx2", "avx512", "neon"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        KernelsRung rung;
+        char line[64];
+        assert_true(kernels_rung_from_name(names[i], &rung));
+        snprintf(line, sizeof line, "$S run -p x -n 1 --cpu %s", names[i]);
+        if (kernels_get(rung)) shell_expect(0, line);
+        else expect_text(shell_expect(1, line)->err, "has no such kernels; --cpu auto takes");
+    }
 }
 
 static void what_is_not_there_yet_is_refused(void **state) {
@@ -392,6 +406,7 @@ int main(void) {
         cmocka_unit_test(a_chat_answer_ends_by_itself),
         cmocka_unit_test(a_prompt_cannot_break_out_of_its_message),
         cmocka_unit_test(the_end_of_the_context),
+        cmocka_unit_test(kernels_of_another_cpu_are_refused),
         cmocka_unit_test(what_is_not_there_yet_is_refused),
         cmocka_unit_test(statistics_go_to_standard_error),
         cmocka_unit_test(control_c_ends_with_130_and_what_there_is),
