@@ -52,7 +52,8 @@ typedef struct EnginePressure {
     uint64_t patience_ns;            /* how long that must last; doubles when a step up came too soon */
     OsPressureReading last;
 } EnginePressure;
-void engine_pressure_init(EnginePressure *p, uint64_t fixed_bytes, uint64_t slot_bytes, uint32_t slots, uint32_t slots_min);
+/* Of this plan: what is in it beside the cache, and the cache. */
+void engine_pressure_init(EnginePressure *p, const sluice_plan *plan, uint32_t slots_min);
 /* While a model is being opened: how many of the planned slots there is room for beside `fixed_bytes` that are still to be taken and
  * must be there. 0: not even for those and slots_min. */
 uint32_t engine_pressure_begin(EnginePressure *p, const OsPressureReading *reading, uint64_t fixed_bytes);

@@ -100,7 +100,7 @@ void engine_watch_start(sluice_model *m);
 /* Before the store is there: refuses where what is still to be taken, so much of it dense weights, has no room any more. */
 ErrCode engine_watch_opening(sluice_model *m, uint64_t dense_left, Err *err);
 void engine_watch_opened(sluice_model *m); /* the store is there: it begins with what the last reading left for it */
-void engine_watch_filling(void *model);
+void engine_watch_filling(void *user); /* the model */
 void engine_watch_memory(sluice_model *m);
 void engine_watch_stop(sluice_model *m);
 

@@ -10,11 +10,12 @@ static const uint64_t settle_ns = SECOND;          /* what a step has freed show
 static const uint64_t calm_ns = 30 * SECOND;       /* so long nothing may be short before the cache grows */
 static const uint64_t longest_calm_ns = 480 * SECOND;
 
-void engine_pressure_init(EnginePressure *p, uint64_t fixed_bytes, uint64_t slot_bytes, uint32_t slots, uint32_t slots_min) {
-    uint32_t least = slots / 16;
+void engine_pressure_init(EnginePressure *p, const sluice_plan *plan, uint32_t slots_min) {
+    uint32_t slots = plan->cache_slots, least = slots / 16;
     if (least < slots_min) least = slots_min;
-    *p = (EnginePressure){.fixed_bytes = fixed_bytes, .slot_bytes = slot_bytes, .planned = slots, .now = slots, .least = least < slots ? least : slots,
-                          .slots_min = slots_min < slots ? slots_min : slots,
+    uint64_t fixed = plan->base_bytes + plan->dense_bytes + plan->state_bytes + plan->kv_bytes + plan->buffers_bytes;
+    *p = (EnginePressure){.fixed_bytes = fixed, .slot_bytes = plan->slot_bytes, .planned = slots, .now = slots,
+                          .least = least < slots ? least : slots, .slots_min = slots_min < slots ? slots_min : slots,
                           .patience_ns = calm_ns};
 }
 
@@ -29,7 +30,8 @@ uint32_t engine_pressure_begin(EnginePressure *p, const OsPressureReading *r, ui
     if (r->room < least && r->room + r->swap_left < least) return 0;
     p->now = p->planned;
     if (r->room >= all) return p->now;
-    uint64_t slots = r->room > fixed_bytes + low ? (r->room - fixed_bytes - low) / p->slot_bytes : 0; /* so much that it is not short at once */
+    /* so many that it is not short at once */
+    uint64_t slots = r->room > fixed_bytes + low ? (r->room - fixed_bytes - low) / p->slot_bytes : 0;
     return p->now = slots > p->slots_min ? (uint32_t)slots : p->slots_min;
 }
 

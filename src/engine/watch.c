@@ -8,8 +8,7 @@ void engine_watch_start(sluice_model *m) {
     Err err = {0};
     m->pressure_reader = os_pressure_new("", &err);
     if (!m->pressure_reader) log_debug("%s", err.text); /* nothing is lost but the watching */
-    const sluice_plan *plan = &m->plan;
-    engine_pressure_init(&m->pressure, plan->base_bytes + plan->dense_bytes + plan->state_bytes + plan->kv_bytes + plan->buffers_bytes, m->plan.slot_bytes, m->plan.cache_slots, ENGINE_MIN_SLOTS);
+    engine_pressure_init(&m->pressure, &m->plan, ENGINE_MIN_SLOTS);
 }
 
 void engine_watch_stop(sluice_model *m) { os_pressure_free(m->pressure_reader); }

@@ -229,8 +229,8 @@ static void two_that_are_opened_at_once_share_what_there_is(void **state) {
     pid_t first = start_decoding(a, 3, "uring", true), second = start_decoding(b, 3, "uring", true);
     int code_a = result_of(first), code_b = result_of(second);
     rmdir(group);
-    printf("%llu and %llu of %llu slots at the end, after %llu and %llu steps\n", (unsigned long long)a->slots, (unsigned long long)b->slots,
-           (unsigned long long)a->planned, (unsigned long long)a->steps, (unsigned long long)b->steps);
+    printf("%llu and %llu of %llu slots at the end, after %llu and %llu steps\n", (unsigned long long)a->slots,
+           (unsigned long long)b->slots, (unsigned long long)a->planned, (unsigned long long)a->steps, (unsigned long long)b->steps);
     assert_int_equal(code_a, 0);
     assert_int_equal(code_b, 0);
     assert_true(a->hash == expected && b->hash == expected);

@@ -12,6 +12,11 @@
 enum { SLOTS = 4000 };
 static const uint64_t slot_bytes = 3 * MIB / 2; /* 6 GB of them */
 
+static void start(EnginePressure *p, uint64_t fixed_bytes, uint32_t slots) {
+    sluice_plan plan = {.dense_bytes = fixed_bytes, .slot_bytes = slot_bytes, .cache_slots = slots, .cache_bytes = slots * slot_bytes};
+    engine_pressure_init(p, &plan, 2);
+}
+
 /* A machine with this engine and others on it. */
 typedef struct World {
     EnginePressure p;
@@ -26,7 +31,7 @@ typedef struct World {
 
 static World new_world(uint64_t of) {
     World w = {.r = {.of = of}, .fixed = GIB, .now_ns = UINT64_C(1000000000)};
-    engine_pressure_init(&w.p, GIB, slot_bytes, SLOTS, 2);
+    start(&w.p, GIB, SLOTS);
     return w;
 }
 
@@ -157,7 +162,7 @@ static void time_that_passes_unread_is_no_calm_and_no_stall(void **state) {
 static void what_there_is_room_for_is_what_the_cache_begins_with(void **state) {
     (void)state;
     EnginePressure p;
-    engine_pressure_init(&p, 0, slot_bytes, SLOTS, 2);
+    start(&p, 0, SLOTS);
     const uint64_t all = SLOTS * slot_bytes;
     OsPressureReading r = {.room = 20 * GIB, .of = 24 * GIB};
     assert_int_equal(engine_pressure_begin(&p, &r, 2 * GIB), SLOTS);
@@ -190,7 +195,7 @@ static void engines_that_plan_for_the_same_memory_share_it(void **state) {
         OsPressureReading r = {.of = of, .room = of - GIB - (uint64_t)n * fixed};
         uint64_t now_ns = UINT64_C(1000000000), room_least = of;
         for (int i = 0; i < n; i++) {
-            engine_pressure_init(&p[i], fixed + owed, slot_bytes, (uint32_t)((of - 2 * GIB - fixed) / slot_bytes), 2);
+            start(&p[i], fixed + owed, (uint32_t)((of - 2 * GIB - fixed) / slot_bytes));
             assert_true(engine_pressure_begin(&p[i], &r, 0) > 2); /* the fixed parts are there already */
         }
         for (int round = 0; round < 20000; round++) {
