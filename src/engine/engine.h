@@ -57,8 +57,8 @@ void engine_pressure_init(EnginePressure *p, const sluice_plan *plan, uint32_t s
 /* While a model is being opened: how many of the planned slots there is room for beside `fixed_bytes` that are still to be taken and
  * must be there. 0: not even for those and slots_min. */
 uint32_t engine_pressure_begin(EnginePressure *p, const OsPressureReading *reading, uint64_t fixed_bytes);
-/* A pure function of what it remembers and one more reading, a few per second, or more: the slots to use from now on. used: how many of them
- * hold memory already. */
+/* A pure function of what it remembers and one more reading, a few per second, or more: the slots to use from now on. used: how many of
+ * them hold memory already. */
 uint32_t engine_pressure_step(EnginePressure *p, const OsPressureReading *reading, uint32_t used, uint64_t now_ns);
 
 /* ---- the prediction ---- */

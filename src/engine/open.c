@@ -121,12 +121,13 @@ static bool load_progress(void *user, uint64_t done, uint64_t total) {
     enum { OFTEN = 16 << 20 };
     Loading *l = user;
     const sluice_options *o = &l->m->options;
+    if (o->progress && !o->progress(o->user, "load", done, total)) return false;
     uint64_t every = total / 8 < OFTEN ? total / 8 : OFTEN;
     if (done - l->looked_at >= every && !o->mlock) { /* locked pages are there already */
         l->looked_at = done;
         l->short_of_memory = engine_watch_opening(l->m, total - done, l->err) != ERR_OK;
     }
-    return !l->short_of_memory && (!o->progress || o->progress(o->user, "load", done, total));
+    return !l->short_of_memory;
 }
 
 /* Memory is promised lazily: what a budget promises beyond the machine is not there when it is wanted. */

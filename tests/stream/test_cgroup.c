@@ -52,7 +52,7 @@ static uint64_t hash_of(uint64_t h, const float *x, int n) {
     return h;
 }
 
-/* A neighbour in the same process: takes so many bytes at the first sign of loading; or all but 2 MiB of what there is. */
+/* A neighbour in the same process: takes so many bytes at the first sign of loading; or all but 12 MiB of what there is. */
 enum { NEARLY_ALL = 1 };
 static bool grab(void *user, const char *stage, uint64_t done, uint64_t total) {
     (void)done, (void)total;
@@ -63,7 +63,7 @@ static bool grab(void *user, const char *stage, uint64_t done, uint64_t total) {
         OsPressureReading r;
         os_pressure_read(p, &r);
         os_pressure_free(p);
-        *bytes = r.room - 2 * MIB;
+        *bytes = r.room - 12 * MIB;
     }
     char *pages = mmap(NULL, *bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED) return false;

@@ -1,4 +1,7 @@
-/* Loading the dense weights: the same bytes however the file is cut into pieces and whoever takes them in; failures end in a sentence. */
+/* Loading the dense weights: the same bytes however the file is cut into pieces and whoever takes them in; failures end in a sentence.
+ *
+ * build/tests/unit/test_model_load FILE measures instead: a model's dense weights loaded three times into the same memory, so that the
+ * first time also has to touch it, between readings of what the disk can do. */
 #include "support/load_dense.h"
 #include "support/make_model.h"
 #include "support/support.h"
@@ -150,7 +153,33 @@ static void no_memory_for_the_pieces_is_an_error(void **state) {
     unload(&l);
 }
 
-int main(void) {
+static int measure(const char *path) {
+    OsPool *pool = os_pool_new(0, NULL);
+    Loaded l = load(path, &buffered, &(ModelLoad){.progress = watch, .user = &(Seen){.stop_after = 1}}); /* opened, and no more */
+    os_pages_free(l.pages, l.model->dense_bytes);
+    l.pages = os_pages_new(l.model->dense_bytes, &l.err);
+    DiskProbeConfig config = {.paths = &path, .n_paths = 1, .backend = DISK_THREADS, .depth = 16, .memory_bytes = 33 << 20};
+    DiskProbe *probe = disk_probe_new(&config, &l.err);
+    if (!l.pages || !probe) fail_msg("%s", l.err.text);
+    for (int i = 0; i < 3; i++) {
+        DiskRate rate;
+        DiskProbeRun run = {.read_bytes = 2 << 20, .depth = 16, .seconds = 2};
+        if (disk_probe_run(probe, &run, &rate, &l.err)) fail_msg("%s", l.err.text);
+        printf("disk, 16 reads of 2 MiB at a time: %.2f GB/s\n", rate.bytes_per_s / 1e9);
+        uint64_t start = os_now_ns();
+        DiskConfig disk = {.backend = DISK_THREADS, .retries = -1};
+        if (load_dense_from(l.model, l.pages, &disk, &(ModelLoad){.pool = pool}, &l.err)) fail_msg("%s", l.err.text);
+        double s = (double)(os_now_ns() - start) / 1e9;
+        printf("dense weights%s: %.2f s, %.2f GB/s\n", i ? ", memory there" : "", s, (double)l.model->dense_bytes / s / 1e9);
+    }
+    disk_probe_free(probe);
+    unload(&l);
+    os_pool_free(pool);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1) return measure(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_cut_gives_the_same_bytes),
         cmocka_unit_test(a_bad_block_is_found_wherever_it_lies),
