@@ -157,7 +157,8 @@ ErrCode option_set(Options *o, const OptionSpec *spec, const char *text, OptionS
         break;
     case KIND_INT:
     case KIND_REAL:
-        if (set_number(&v, spec, text, where, err)) return ERR_USAGE;
+        v.automatic = strstr(spec->arg, "|auto") && strcmp(text, "auto") == 0;
+        if (!v.automatic && set_number(&v, spec, text, where, err)) return ERR_USAGE;
         break;
     case KIND_FLAG: {
         int on = read_switch(text);

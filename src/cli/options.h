@@ -60,6 +60,7 @@ typedef struct OptionValue {
     int64_t integer;   /* KIND_INT; KIND_FLAG: 0 or 1 */
     uint64_t bytes;    /* KIND_SIZE */
     double real;       /* KIND_REAL; KIND_RATE: bytes per second */
+    bool automatic;    /* KIND_INT, "auto": as if nobody had said anything */
 } OptionValue;
 
 typedef struct Options {
@@ -82,7 +83,7 @@ static inline const char *opt_text(const Options *o, OptionId id, const char *ot
     return opt_given(o, id) ? o->value[id].text : otherwise;
 }
 static inline int opt_int(const Options *o, OptionId id, int otherwise) {
-    return opt_given(o, id) ? (int)o->value[id].integer : otherwise;
+    return opt_given(o, id) && !o->value[id].automatic ? (int)o->value[id].integer : otherwise;
 }
 static inline float opt_real(const Options *o, OptionId id, float otherwise) {
     return opt_given(o, id) ? (float)o->value[id].real : otherwise;

@@ -68,6 +68,7 @@ static void print_plan(const Opened *e) {
             p->experts_total ? 100.0 * p->cache_slots / p->experts_total : 0.0, format_size(p->slot_bytes, a));
     fprintf(stderr, "  machine  %s, %d threads, reads by %s%s, chunk %d, context %d\n", e->info.cpu, e->info.threads, e->info.io,
             e->info.direct ? " (direct)" : " (page cache)", e->info.chunk, e->info.ctx);
+    fprintf(stderr, "  threads  %s\n", e->info.threads_why);
     fprintf(stderr, "  reads    %s\n", e->info.io_why);
 }
 

@@ -27,6 +27,7 @@ struct sluice_model {
     OsPool *pool;
     Disk *disk;
     char io_why[256];       /* how its way of reading was chosen */
+    char threads_why[160];  /* how the number of threads was chosen */
     Store *store;
     Forward *forward;
     StorePart *parts;       /* [model_expert_layers][n_experts][3] */
@@ -93,6 +94,8 @@ ErrCode engine_trial_step(sluice_session *s, int32_t id, const ForwardProbe *pro
 /* Around every other step. */
 ErrCode engine_trial_before_chunk(sluice_session *s, int32_t first_id, Err *err);
 ErrCode engine_trial_after_chunk(sluice_session *s, const int32_t *ids, uint32_t n, Err *err);
+
+void engine_choose_threads(sluice_model *m); /* once the dense weights are there */
 
 /* Memory pressure, watched from the plan on; engine_watch_memory is cheap and called between layers, engine_watch_filling by the store
  * when the cache has taken some more. */

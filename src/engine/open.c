@@ -180,7 +180,9 @@ static ErrCode allocate(sluice_model *m, ForwardConfig *forward, Err *err) {
     if (!m->forward) return err->code;
     m->logits_bytes = logits_bytes(m);
     m->logits = os_pages_new(m->logits_bytes, err);
-    return m->logits ? ERR_OK : err->code;
+    if (!m->logits) return err->code;
+    engine_choose_threads(m);
+    return ERR_OK;
 }
 
 /* Headers and choices: all that a plan needs. A draft has neither disk nor threads. */

@@ -54,7 +54,7 @@ void os_memory_of(const char *prefix, OsMemory *m) {
     snprintf(path, sizeof path, "%s/proc/meminfo", prefix);
     if (proc_number(path, "MemTotal:", &kib)) m->total = kib * 1024;
     if (proc_number(path, "MemAvailable:", &kib)) m->available = kib * 1024;
-    proc_groups(prefix, group_room, m);
+    proc_groups(prefix, "memory", group_room, m);
     uint64_t own = status_kib(prefix, "VmRSS:");
     m->budget = m->available + own;
     if (m->cgroup_limit != UINT64_MAX && m->cgroup_limit - m->cgroup_used + own < m->budget)

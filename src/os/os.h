@@ -133,7 +133,34 @@ int os_pool_threads(const OsPool *pool);
  * 0..threads-1 and identifies scratch memory; which worker gets which task is not defined. Must not be nested. */
 typedef void OsTask(void *arg, int task, int worker);
 void os_pool_run(OsPool *pool, int n_tasks, OsTask *fn, void *arg);
+/* From now on only the first n threads work (0: all again); between runs. */
+void os_pool_limit(OsPool *pool, int n_threads);
+/* Binds thread i to cpus[i], for i < n; the calling thread stays free, for it is the caller's. NULL: every thread may run anywhere. */
+void os_pool_pin(OsPool *pool, const int *cpus, int n);
 int os_cpu_count(void); /* usable by this process (affinity and cgroup quota) */
+
+/* ---- which CPUs there are ------------------------------------------------------------------------------------------- */
+
+enum { OS_MOST_CPUS = 1024, OS_THREAD_CHOICES = 4 };
+typedef struct OsCpu {
+    int id, core, node; /* core: id of the first hardware thread of its core */
+    int rank;           /* among those hardware threads of its core that we may use: 0 is the first */
+    bool slow;          /* of a slower kind than the others (an efficiency core) */
+    bool usable;        /* in our affinity mask */
+} OsCpu;
+typedef struct OsTopology {
+    OsCpu cpu[OS_MOST_CPUS]; /* that are online, ascending */
+    int n, n_usable;
+    int quota; /* CPUs whose time the control groups (v1 and v2, the tightest of all ancestors) leave us; 0: no limit */
+} OsTopology;
+void os_topology(OsTopology *t);
+/* The same of a machine whose /proc and /sys begin with a prefix, for a process that may run on `allowed` ("0-2,5"; NULL: ours). */
+void os_topology_of(const char *prefix, const char *allowed, OsTopology *t);
+/* Pure functions of a topology. How many threads can run at a time; which numbers of threads are worth trying (physical
+ * cores first; out: OS_THREAD_CHOICES of them); where n threads should be bound, false where binding cannot help or may hurt. */
+int os_topology_cpus(const OsTopology *t);
+int os_topology_choices(const OsTopology *t, int *out);
+bool os_topology_places(const OsTopology *t, int n_threads, int *cpus);
 
 /* ---- cpu, time, terminal ------------------------------------------------------------------------------------------- */
 

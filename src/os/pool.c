@@ -12,14 +12,13 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 enum { MAX_THREADS = 1024, STACK_BYTES = 512 * 1024, LINE = 64 };
-enum { RELAX_ROUNDS = 32, SPIN_NS = 60000 }; /* much longer, and a neighbour's CPU is spun away; much shorter, and every gap wakes */
+/* How long who waits spins (docs/threads.md): much longer takes a neighbour's CPU away, much shorter makes every gap a system call. */
+enum { RELAX_ROUNDS = 32, SPIN_NS = 60000 };
 enum { WAKE_AT_ONCE = 2 }; /* who is woken wakes as many again: nobody makes 63 calls of the kernel before the work begins */
 
 typedef struct Worker {
@@ -30,8 +29,10 @@ typedef struct Worker {
 
 /* What different threads write at the same time lies on different cache lines. */
 struct OsPool {
-    int n_threads;
+    int n_threads;   /* that there are */
     Worker *workers; /* [n_threads]; entry 0 is the caller and has no thread */
+    _Atomic uint32_t active; /* the first so many of them work, the others sleep on it */
+    cpu_set_t any;   /* where threads may run that are not pinned */
     _Atomic bool stop;
     /* of the job under way: written by the owner before `open`, read only by who holds one of its tasks */
     OsTask *fn;
@@ -92,9 +93,12 @@ static void wake_some(OsPool *p) {
     futex_wake(&p->bell, WAKE_AT_ONCE);
 }
 
+static bool resting(const Worker *w) { return (uint32_t)w->index >= atomic_load(&w->pool->active); }
+
 static bool something_to_do(OsPool *p) { return (uint32_t)atomic_load(&p->open) || atomic_load(&p->stop); }
 
-static void wait_for_job(OsPool *p) {
+static void wait_for_job(const Worker *w) {
+    OsPool *p = w->pool;
     uint64_t start = os_now_ns();
     do {
         for (int i = 0; i < RELAX_ROUNDS; i++) {
@@ -105,18 +109,27 @@ static void wait_for_job(OsPool *p) {
     atomic_fetch_add(&p->sleepers, 1);
     for (;;) {
         uint32_t bell = atomic_load(&p->bell);
-        if (something_to_do(p)) break;
+        if (something_to_do(p) || resting(w)) break;
         futex_wait(&p->bell, bell);
     }
     atomic_fetch_sub(&p->sleepers, 1);
     if (tasks_left(p) > 1) wake_some(p);
 }
 
+static void rest(const Worker *w) {
+    for (;;) {
+        uint32_t active = atomic_load(&w->pool->active);
+        if ((uint32_t)w->index < active || atomic_load(&w->pool->stop)) return;
+        futex_wait(&w->pool->active, active);
+    }
+}
+
 static void *worker_main(void *arg) {
     Worker *w = arg;
     while (!atomic_load(&w->pool->stop)) {
-        wait_for_job(w->pool);
-        run_tasks(w->pool, w->index);
+        rest(w);
+        wait_for_job(w);
+        if (!resting(w)) run_tasks(w->pool, w->index);
     }
     return NULL;
 }
@@ -137,23 +150,6 @@ static void wait_for_end(OsPool *p) {
     atomic_store(&p->owner_sleeps, 0);
 }
 
-int os_cpu_count(void) {
-    cpu_set_t set;
-    int n = 0;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) n = CPU_COUNT(&set);
-    if (n < 1) n = 1;
-    /* a container may own less time than it sees CPUs */
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-    char line[64];
-    if (f && fgets(line, sizeof line, f)) { /* "150000 100000": quota and period in microseconds, or "max 100000" */
-        char *rest;
-        long long quota = strtoll(line, &rest, 10), period = strtoll(rest, NULL, 10);
-        if (quota > 0 && period > 0 && (quota - 1) / period + 1 < n) n = (int)((quota - 1) / period + 1);
-    }
-    if (f) fclose(f);
-    return n;
-}
-
 OsPool *os_pool_new(int n_threads, Err *err) {
     if (n_threads <= 0) n_threads = os_cpu_count();
     if (n_threads > MAX_THREADS) n_threads = MAX_THREADS;
@@ -167,6 +163,8 @@ OsPool *os_pool_new(int n_threads, Err *err) {
     }
     p->workers = workers;
     p->n_threads = 1;
+    atomic_store(&p->active, (uint32_t)n_threads);
+    if (sched_getaffinity(0, sizeof p->any, &p->any) != 0) memset(&p->any, 0xFF, sizeof p->any);
     /* signals go to the main thread: Ctrl-C must not wake a worker out of its arithmetic */
     sigset_t all, before;
     sigfillset(&all);
@@ -197,16 +195,37 @@ void os_pool_free(OsPool *p) {
     atomic_store(&p->stop, true);
     atomic_fetch_add(&p->bell, 1);
     futex_wake(&p->bell, MAX_THREADS);
+    atomic_fetch_add(&p->active, 1); /* who is about to sleep on it sees that it has changed */
+    futex_wake(&p->active, MAX_THREADS);
     for (int i = 1; i < p->n_threads; i++) pthread_join(p->workers[i].thread, NULL);
     mem_free(p->workers);
     mem_free(p);
 }
 
-int os_pool_threads(const OsPool *p) { return p->n_threads; }
+int os_pool_threads(const OsPool *p) { return (int)atomic_load_explicit(&p->active, memory_order_relaxed); }
+
+void os_pool_limit(OsPool *p, int n_threads) {
+    if (n_threads < 1 || n_threads > p->n_threads) n_threads = p->n_threads;
+    atomic_store(&p->active, (uint32_t)n_threads);
+    futex_wake(&p->active, MAX_THREADS);
+    atomic_fetch_add(&p->bell, 1);
+    futex_wake(&p->bell, MAX_THREADS);
+}
+
+void os_pool_pin(OsPool *p, const int *cpus, int n) {
+    for (int i = 1; i < p->n_threads; i++) {
+        cpu_set_t set = p->any;
+        if (cpus && i < n && cpus[i] < CPU_SETSIZE) {
+            CPU_ZERO(&set);
+            CPU_SET((size_t)cpus[i], &set);
+        }
+        (void)pthread_setaffinity_np(p->workers[i].thread, sizeof set, &set); /* a CPU that has gone offline: it stays where it is */
+    }
+}
 
 void os_pool_run(OsPool *p, int n_tasks, OsTask *fn, void *arg) {
     if (n_tasks <= 0) return;
-    if (p->n_threads == 1 || n_tasks == 1) {
+    if (os_pool_threads(p) == 1 || n_tasks == 1) {
         for (int i = 0; i < n_tasks; i++) fn(arg, i, 0);
         return;
     }

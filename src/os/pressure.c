@@ -67,7 +67,7 @@ OsPressure *os_pressure_new(const char *prefix, Err *err) {
     p->meminfo = open_in(proc, "meminfo");
     p->status = open_in(proc, "self/status");
     p->stall = open_in(proc, "pressure/memory");
-    proc_groups(prefix, watch_group, p);
+    proc_groups(prefix, "memory", watch_group, p);
     if (p->meminfo < 0 && p->n_groups == 0) {
         err_set(err, ERR_UNSUPPORTED, "%s/meminfo cannot be read: whether memory gets short is not watched", proc);
         os_pressure_free(p);

@@ -43,7 +43,15 @@ static void walk(const char *root, char *group, bool v2, ProcVisit *visit, void 
     }
 }
 
-void proc_groups(const char *prefix, ProcVisit *visit, void *user) {
+/* Whether a list such as "cpu,cpuacct" names it. */
+static bool names(const char *list, const char *controller) {
+    size_t n = strlen(controller);
+    for (const char *at = list; at; at = strchr(at, ','), at += at != NULL)
+        if (strncmp(at, controller, n) == 0 && (at[n] == 0 || at[n] == ',')) return true;
+    return false;
+}
+
+void proc_groups(const char *prefix, const char *controller, ProcVisit *visit, void *user) {
     char line[1024], root[512];
     snprintf(root, sizeof root, "%s/proc/self/cgroup", prefix);
     FILE *f = fopen(root, "re");
@@ -56,8 +64,8 @@ void proc_groups(const char *prefix, ProcVisit *visit, void *user) {
         *group++ = 0;
         controllers++;
         bool v2 = !*controllers;
-        if (!v2 && !strstr(controllers, "memory")) continue;
-        snprintf(root, sizeof root, "%s/sys/fs/cgroup%s", prefix, v2 ? "" : "/memory");
+        if (!v2 && !names(controllers, controller)) continue;
+        snprintf(root, sizeof root, "%s/sys/fs/cgroup%s%s", prefix, v2 ? "" : "/", v2 ? "" : controller);
         walk(root, group, v2, visit, user);
     }
     fclose(f);

@@ -205,6 +205,9 @@ static void statistics_go_to_standard_error(void **state) {
         assert_null(strstr(r->out, words[i]));
     }
     assert_string_equal(shell_expect(0, "$S run --raw -p 'Once' --temp 0 -n 3 --quiet")->err, "");
+    /* the threads, and why so many; auto is what nobody has asked for, and outdoes the file */
+    expect_text(shell_expect(0, "$S run --ids 1 -n 1 --threads 3 --stats")->err, "as asked for");
+    expect_text(shell_expect(0, "SLUICE_THREADS=3 $S run --ids 1 -n 1 --threads auto --stats")->err, "one per physical core");
 }
 
 /* Starts a command, waits until the model is open (it then says so on standard error), and presses Ctrl-C. */

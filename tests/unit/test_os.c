@@ -112,6 +112,33 @@ static void who_sleeps_in_the_pool_is_woken(void **state) {
     os_pool_free(p); /* while all of them sleep */
 }
 
+static void max_worker_task(void *arg, int task, int worker) {
+    (void)task;
+    _Atomic int *most = arg;
+    int before = atomic_load(most);
+    while (worker > before && !atomic_compare_exchange_weak(most, &before, worker)) continue;
+    usleep(50);
+}
+
+static void a_pool_can_be_made_smaller_and_bound(void **state) {
+    (void)state;
+    OsPool *p = os_pool_new(4, NULL);
+    assert_non_null(p);
+    for (int round = 0; round < 12; round++) {
+        int limit = 1 + round % 4;
+        os_pool_limit(p, limit);
+        os_pool_pin(p, round % 2 ? (const int[]){0, 0, 0, 0} : NULL, 4);
+        assert_int_equal(os_pool_threads(p), limit);
+        _Atomic int most = 0;
+        os_pool_run(p, 40, max_worker_task, (void *)&most);
+        assert_true(limit == 1 ? most == 0 : most < 4); /* who was about to begin may do one more */
+    }
+    os_pool_limit(p, 0);
+    assert_int_equal(os_pool_threads(p), 4);
+    os_pool_limit(p, 2);
+    os_pool_free(p); /* while two rest */
+}
+
 static void memory_is_known(void **state) {
     (void)state;
     OsMemory m;
@@ -134,6 +161,7 @@ int main(void) {
         cmocka_unit_test(a_fifo_does_not_hang),
         cmocka_unit_test(pool_runs_each_task_once),
         cmocka_unit_test(who_sleeps_in_the_pool_is_woken),
+        cmocka_unit_test(a_pool_can_be_made_smaller_and_bound),
         cmocka_unit_test(memory_is_known),
     };
     return RUN_TESTS(os);
