@@ -40,10 +40,11 @@ static ErrCode use_scratch(Doctor *d, Err *err) {
     char state[1024];
     const char *dir = opt_text(d->o, OPT_DIR, state_folder(state, sizeof state));
     if (!dir) return err_set(err, ERR_USAGE, "there is no home folder to measure the disk of; name one with --dir, or a model with -m");
-    ErrCode code = opt_given(d->o, OPT_DIR) ? ERR_OK : os_make_folder(dir, err);
-    if (code) return code;
+    Err why = {0};
+    if (!opt_given(d->o, OPT_DIR) && os_make_folder(dir, &why))
+        return err_set(err, why.code, "%s; name a folder of the disk to be measured with --dir, or a model with -m", why.text);
     OsPlace place;
-    code = os_place(dir, &place, err);
+    ErrCode code = os_place(dir, &place, err);
     if (code) return code;
     char size[32];
     if (place.free_bytes < 4 * (uint64_t)LAB_SCRATCH_BYTES)

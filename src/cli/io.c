@@ -105,6 +105,13 @@ ErrCode input_file(const char *path, Buf *out, Err *err) {
     return code;
 }
 
+LabTrace *input_trace(const char *path, Err *err) {
+    Buf bytes = {0};
+    LabTrace *t = input_file(path, &bytes, err) ? NULL : lab_trace_parse(path, bytes.ptr, bytes.len, err);
+    buf_free(&bytes);
+    return t;
+}
+
 ErrCode input_text(const Options *o, Buf *out, Err *err) {
     if (opt_given(o, OPT_PROMPT) && opt_given(o, OPT_FILE))
         return err_set(err, ERR_USAGE, "-p and -f exclude each other: the text comes from one of them");

@@ -4,6 +4,7 @@
 #define CLI_IO_H
 
 #include "cli/options.h"
+#include "lab/lab.h"
 
 #include <jansson.h>
 
@@ -19,6 +20,7 @@ ErrCode out_finish(Err *err);  /* ERR_OK also when the reader went away */
 /* ---- input ---- */
 /* A whole file, pipe or "-" (standard input) as bytes, at most 1 GiB. */
 ErrCode input_file(const char *path, Buf *out, Err *err);
+LabTrace *input_trace(const char *path, Err *err); /* a recorded trace, the same way */
 /* The text of a command: -p, -f, or standard input. */
 ErrCode input_text(const Options *o, Buf *out, Err *err);
 /* Token ids: "1,2,3" (commas or spaces), or a safetensors file with input_ids i32/i64 [T] or [1,T]. *ids is freed with mem_free. */

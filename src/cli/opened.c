@@ -94,6 +94,19 @@ static void say_what_was_chosen(const Options *o, const sluice_info *info) {
               info->io, info->direct ? " (direct)" : "", info->chunk, info->ctx);
 }
 
+sluice_sampling opened_sampling(const Options *o, const Opened *e) {
+    sluice_sampling s;
+    sluice_sampling_default(e->model, &s);
+    s.temperature = opt_real(o, OPT_TEMP, s.temperature);
+    s.top_k = opt_int(o, OPT_TOP_K, s.top_k);
+    s.top_p = opt_real(o, OPT_TOP_P, s.top_p);
+    s.min_p = opt_real(o, OPT_MIN_P, s.min_p);
+    s.presence = opt_real(o, OPT_PRESENCE, s.presence);
+    s.frequency = opt_real(o, OPT_FREQUENCY, s.frequency);
+    s.repeat = opt_real(o, OPT_REPEAT, s.repeat);
+    return s;
+}
+
 ErrCode opened_open(const Options *o, int ctx_needed, uint64_t text_bytes, Opened *e, Err *err) {
     memset(e, 0, sizeof *e);
     sluice_options options;

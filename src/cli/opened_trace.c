@@ -53,7 +53,6 @@ static uint64_t record_bytes(const Options *o) {
 }
 
 ErrCode opened_start_trace(const Options *o, Opened *e, const char *path, Err *err) {
-    if (strcmp(path, "-") == 0) path = "/dev/stdout";
     LabTraceFacts facts = {.layers = (uint32_t)e->info.layers, .experts = (uint32_t)e->info.experts,
                            .top_k = (uint32_t)e->info.experts_per_token, .slots = e->info.plan.cache_slots,
                            .record_bytes = record_bytes(o)};

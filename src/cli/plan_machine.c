@@ -15,6 +15,17 @@ static bool compute_fits(const Planner *p, const LabProfile *profile, const char
            strstr(profile->dense_types, quant_traits(dense->type)->name);
 }
 
+/* Was the disk measured on which the model lies? A shape lies nowhere yet. */
+static bool disk_fits(const Planner *p, const LabProfile *profile) {
+    const Model *model = engine_draft_model(p->draft);
+    OsPlace measured, here;
+    if (!(profile->machine.disk_bytes_per_s > 0)) return false;
+    if (p->forge) return true;
+    return os_place(profile->disk_path, &measured, NULL) == ERR_OK &&
+           os_place(model->format->files[model->records[0].file].path, &here, NULL) == ERR_OK && measured.major == here.major &&
+           measured.minor == here.minor;
+}
+
 static void take_compute(EngineMachine *m, const EngineMachine *from) {
     m->dense_weights_per_s = from->dense_weights_per_s;
     m->expert_weights_per_s = from->expert_weights_per_s;
@@ -87,6 +98,9 @@ ErrCode plan_machine(Planner *p, Err *err) {
     ErrCode code = ERR_OK;
     if (state_folder(state, sizeof state)) code = lab_profile_load(state, &profile, &found, err);
     if (code) return code;
+    char cpu[128];
+    lab_cpu_name("", cpu, sizeof cpu);
+    found = found && strcmp(profile.cpu, cpu) == 0; /* the home folder may be that of another machine */
     (void)kernels_rung_from_name(opt_text(p->o, OPT_CPU, "auto"), &rung); /* the draft was opened with it */
     const Kernels *kernels = kernels_get(rung);
     int here = opt_int(p->o, OPT_THREADS, os_cpu_count());
@@ -101,7 +115,7 @@ ErrCode plan_machine(Planner *p, Err *err) {
         p->dram_from = "given";
     }
     if (disk > 0) describe_disk(p, disk);
-    else if (!found || !(p->machine.disk_bytes_per_s > 0)) code = measure_disk(p, err);
+    else if (!found || !disk_fits(p, &profile)) code = measure_disk(p, err);
     if (opt_given(p->o, OPT_CORES)) scale_to_cores(p, opt_int(p->o, OPT_CORES, 1));
     return code;
 }

@@ -1,4 +1,5 @@
 /* The hit rate of recorded text: a trace of this model, replayed through the engine's cache in the size that is planned. */
+#include "cli/io.h"
 #include "cli/plan.h"
 
 static ErrCode check(const Planner *p, const char *path, Err *err) {
@@ -18,7 +19,7 @@ ErrCode plan_trace(Planner *p, Err *err) {
     const char *path = opt_text(p->o, OPT_RECORDED, NULL), *policy = opt_text(p->o, OPT_POLICY, "auto");
     if (!path) return ERR_OK;
     if (!cache_policy_from_name(policy, &p->policy)) p->policy = cache_policy_default();
-    p->trace = lab_trace_read(path, err);
+    p->trace = input_trace(path, err);
     return p->trace ? check(p, path, err) : err->code;
 }
 

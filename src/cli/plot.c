@@ -68,11 +68,11 @@ static ErrCode plot_reuse(const LabTrace *t, const char *out, Lines *l, Err *err
     return lab_plot_lines(out, &chart, err);
 }
 
-static ErrCode plot_trace(const Options *o, const char *kind, const char *out, Lines *l, Err *err) {
+static ErrCode plot_trace(const char *path, const Buf *bytes, const char *kind, const char *out, Lines *l, Err *err) {
     bool reuse = kind && strcmp(kind, "reuse") == 0;
     if (kind && !reuse && strcmp(kind, "heat") != 0)
         return err_set(err, ERR_USAGE, "--kind %s: a trace can be drawn as heat or reuse", kind);
-    LabTrace *t = lab_trace_read(opt_text(o, OPT_RECORDED, ""), err);
+    LabTrace *t = lab_trace_parse(path, bytes->ptr, bytes->len, err);
     if (!t) return err ? err->code : ERR_FORMAT;
     ErrCode code = reuse ? plot_reuse(t, out, l, err) : plot_heat(t, out, err);
     lab_trace_free(t);
@@ -149,9 +149,9 @@ ErrCode plot_command(const Options *o, Err *err) {
     Buf text = {0};
     Lines *l = MEM_NEW(Lines, 1);
     ErrCode code = l ? input_file(path, &text, err) : err_no_memory(err, sizeof *l, "a picture");
-    if (!code && text.len >= 8 && memcmp(text.ptr, "SLTRACE1", 8) == 0) code = plot_trace(o, kind, out, l, err);
+    if (!code && text.len >= 8 && memcmp(text.ptr, "SLTRACE1", 8) == 0) code = plot_trace(path, &text, kind, out, l, err);
     else if (!code) code = plot_json(path, &text, kind, out, l, err);
-    if (!code) log_note("written to %s", out);
+    if (!code && strcmp(out, "-") != 0) log_note("written to %s", out);
     buf_free(&text);
     mem_free(l);
     return code;

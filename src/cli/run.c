@@ -139,19 +139,6 @@ static ErrCode decode(Run *r, const sluice_sampling *sampling, Err *err) {
     return code;
 }
 
-static sluice_sampling choose_sampling(const Run *r) {
-    sluice_sampling s;
-    sluice_sampling_default(r->e.model, &s);
-    s.temperature = opt_real(r->o, OPT_TEMP, s.temperature);
-    s.top_k = opt_int(r->o, OPT_TOP_K, s.top_k);
-    s.top_p = opt_real(r->o, OPT_TOP_P, s.top_p);
-    s.min_p = opt_real(r->o, OPT_MIN_P, s.min_p);
-    s.presence = opt_real(r->o, OPT_PRESENCE, s.presence);
-    s.frequency = opt_real(r->o, OPT_FREQUENCY, s.frequency);
-    s.repeat = opt_real(r->o, OPT_REPEAT, s.repeat);
-    return s;
-}
-
 static void print_result(const Run *r) {
     if (!opt_on(r->o, OPT_JSON)) {
         if (os_stdout_is_terminal() && r->text.len && r->text.ptr[r->text.len - 1] != '\n') out_puts("\n");
@@ -186,7 +173,7 @@ ErrCode run_command(const Options *o, Err *err) {
     if (!code) code = opened_open(o, 0, text_bytes, &r.e, err);
     if (!code) code = make_prompt(&r, &text, err);
     if (!code) {
-        sluice_sampling sampling = choose_sampling(&r);
+        sluice_sampling sampling = opened_sampling(r.o, &r.e);
         r.finish_reason = "interrupted";
         code = prefill(&r, err);
         if (!code) code = decode(&r, &sampling, err);

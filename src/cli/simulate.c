@@ -177,7 +177,7 @@ ErrCode simulate_command(const Options *o, Err *err) {
     Simulation *s = MEM_NEW(Simulation, 1);
     if (!s) return err_no_memory(err, sizeof *s, "a simulation");
     s->disk = o->value[OPT_DISK].real;
-    LabTrace *t = lab_trace_read(path, err);
+    LabTrace *t = input_trace(path, err);
     ErrCode code = t ? ERR_OK : err->code;
     if (t) {
         s->trace = t;

@@ -8,23 +8,16 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-/* Something that exists and cannot be replaced by renaming: a device, a pipe. */
-static bool is_special_file(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
-}
-
 static ErrCode open_file(TensorFile *f, Err *err) {
-    if (strcmp(f->path, "-") == 0 || is_special_file(f->path)) {
+    if (os_is_dir(f->path)) return err_set(err, ERR_IO, "%s: is a folder; -o wants a file name", f->path);
+    if (strcmp(f->path, "-") == 0 || !os_replaceable(f->path)) {
         FILE *unnamed = tmpfile();
         f->fd = unnamed ? dup(fileno(unnamed)) : -1;
         if (unnamed) fclose(unnamed);
         return f->fd >= 0 ? ERR_OK : err_set(err, ERR_IO, "cannot make a temporary file: %s", strerror(errno));
     }
-    if (os_is_dir(f->path)) return err_set(err, ERR_IO, "%s: is a folder; -o wants a file name", f->path);
     return os_create_beside(f->path, &f->temporary, &f->fd, err);
 }
 

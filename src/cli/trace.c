@@ -25,8 +25,7 @@ static ErrCode run_text(Opened *e, const int32_t *ids, size_t n, Timings *time, 
 }
 
 static ErrCode run_on(const Options *o, Opened *e, Timings *time, Err *err) {
-    sluice_sampling sampling;
-    sluice_sampling_default(e->model, &sampling);
+    sluice_sampling sampling = opened_sampling(o, e);
     ErrCode code = ERR_OK;
     uint64_t start = os_now_ns();
     for (int i = 0; i < opt_int(o, OPT_PREDICT, 0) && !code; i++) {

@@ -151,7 +151,8 @@ typedef struct LabTraceFacts {
     uint64_t record_bytes; /* of one expert, mean */
 } LabTraceFacts;
 
-/* Writes a trace while a model runs. An error, such as a full disk, ends the recording and not the run; lab_trace_finish tells it. */
+/* Writes a trace while a model runs; path "-" is standard output. An error, such as a full disk, ends the recording and not the run;
+ * lab_trace_finish tells it. */
 typedef struct LabTraceWriter LabTraceWriter;
 LabTraceWriter *lab_trace_new(const char *path, const LabTraceFacts *facts, Err *err);
 /* As members of a sluice_probe with the writer as its user. Every routing of a layer comes before the fetch of that layer. */
@@ -187,7 +188,8 @@ typedef struct LabTrace {
     size_t n_steps, n_wants, n_picks, n_wanted;
     uint64_t n_tokens;
 } LabTrace;
-/* Reads and checks a whole trace. */
+/* Checks a whole trace; name is for the sentences. */
+LabTrace *lab_trace_parse(const char *name, const void *bytes, size_t len, Err *err);
 LabTrace *lab_trace_read(const char *path, Err *err);
 void lab_trace_free(LabTrace *t);
 

@@ -34,7 +34,7 @@ static bool ends_in(const char *path, const char *suffix) { return str_ends(str_
 static ErrCode canvas_open(Canvas *c, const char *path, Err *err) {
     memset(c, 0, sizeof *c);
     c->png = ends_in(path, ".png");
-    if (!c->png && !ends_in(path, ".svg"))
+    if (!c->png && !ends_in(path, ".svg") && strcmp(path, "-") != 0)
         return err_set(err, ERR_USAGE, "%s: pictures are written as .svg or .png; name the file so", path);
     c->surface = c->png ? cairo_image_surface_create(CAIRO_FORMAT_RGB24, WIDTH * PNG_SCALE, HEIGHT * PNG_SCALE)
                         : cairo_svg_surface_create_for_stream(gather, &c->bytes, WIDTH, HEIGHT);

@@ -3,14 +3,12 @@
 #include "lab/trace.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct LabTraceWriter {
     LabTraceFacts facts;
-    char *path, *temporary; /* temporary NULL: a device or a pipe, written in place */
+    char *path, *temporary; /* temporary NULL: written in place */
     int fd;
     Buf step;               /* the wants of the step that runs */
     Buf routing;            /* picks of the layer that runs: [n][k] */
@@ -42,17 +40,6 @@ static void write_out(LabTraceWriter *w, const char *bytes, size_t len) {
     }
 }
 
-static bool is_special_file(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
-}
-
-static ErrCode open_file(LabTraceWriter *w, Err *err) {
-    if (!is_special_file(w->path)) return os_create_beside(w->path, &w->temporary, &w->fd, err);
-    w->fd = open(w->path, O_WRONLY | O_CLOEXEC);
-    return w->fd >= 0 ? ERR_OK : err_set(err, ERR_IO, "%s: cannot open: %s", w->path, strerror(errno));
-}
-
 static void free_writer(LabTraceWriter *w) {
     if (w->fd >= 0) close(w->fd);
     if (w->temporary) unlink(w->temporary);
@@ -78,7 +65,7 @@ LabTraceWriter *lab_trace_new(const char *path, const LabTraceFacts *facts, Err 
         mem_free(w);
         return NULL;
     }
-    if (open_file(w, err)) {
+    if (os_create_beside(w->path, &w->temporary, &w->fd, err)) {
         free_writer(w);
         return NULL;
     }

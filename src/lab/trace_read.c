@@ -169,20 +169,19 @@ static ErrCode read_all(Reader *r) {
     return code;
 }
 
+LabTrace *lab_trace_parse(const char *name, const void *bytes, size_t len, Err *err) {
+    Reader r = {.path = name, .bytes = bytes, .len = len, .t = MEM_NEW(LabTrace, 1), .err = err};
+    ErrCode code = r.t ? read_all(&r) : err_no_memory(err, sizeof *r.t, "a trace");
+    mem_free(r.count);
+    mem_free(r.token);
+    if (!code) return r.t;
+    lab_trace_free(r.t);
+    return NULL;
+}
+
 LabTrace *lab_trace_read(const char *path, Err *err) {
     Buf file = {0};
-    LabTrace *t = NULL;
-    if (os_read_file(path, FILE_BYTES_MAX, &file, err) == ERR_OK) {
-        Reader r = {.path = path, .bytes = (const unsigned char *)file.ptr, .len = file.len, .t = MEM_NEW(LabTrace, 1), .err = err};
-        t = r.t;
-        ErrCode code = t ? read_all(&r) : err_no_memory(err, sizeof *t, "a trace");
-        mem_free(r.count);
-        mem_free(r.token);
-        if (code) {
-            lab_trace_free(t);
-            t = NULL;
-        }
-    }
+    LabTrace *t = os_read_file(path, FILE_BYTES_MAX, &file, err) ? NULL : lab_trace_parse(path, file.ptr, file.len, err);
     buf_free(&file);
     return t;
 }

@@ -104,10 +104,19 @@ static ErrCode write_all(int fd, const char *path, const char *p, size_t len, Er
     return ERR_OK;
 }
 
+bool os_replaceable(const char *path) {
+    struct stat st;
+    return lstat(path, &st) != 0 || S_ISREG(st.st_mode);
+}
+
 ErrCode os_create_beside(const char *path, char **name, int *fd, Err *err) {
     Buf b = {0};
     *name = NULL;
     *fd = -1;
+    if (strcmp(path, "-") == 0 || !os_replaceable(path)) {
+        *fd = path[0] == '-' && !path[1] ? dup(STDOUT_FILENO) : open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+        return *fd >= 0 ? ERR_OK : err_set(err, ERR_IO, "%s: cannot open: %s", path, strerror(errno));
+    }
     for (int i = 0; i < 100; i++) {
         buf_clear(&b);
         buf_printf(&b, "%s.%ld-%d.tmp", path, (long)getpid(), i);
@@ -133,12 +142,13 @@ ErrCode os_write_file(const char *path, const void *bytes, size_t len, Err *err)
     int fd;
     ErrCode code = os_create_beside(path, &name, &fd, err);
     if (code) return code;
-    code = write_all(fd, name, bytes, len, err);
-    if (!code && fsync(fd) != 0) code = err_set(err, ERR_IO, "%s: cannot sync: %s", name, strerror(errno));
-    if (close(fd) != 0 && !code) code = err_set(err, ERR_IO, "%s: cannot close: %s", name, strerror(errno));
-    if (!code && rename(name, path) != 0)
+    const char *shown = name ? name : path;
+    code = write_all(fd, shown, bytes, len, err);
+    if (name && !code && fsync(fd) != 0) code = err_set(err, ERR_IO, "%s: cannot sync: %s", name, strerror(errno));
+    if (close(fd) != 0 && !code) code = err_set(err, ERR_IO, "%s: cannot close: %s", shown, strerror(errno));
+    if (name && !code && rename(name, path) != 0)
         code = err_set(err, ERR_IO, "%s: cannot rename to %s: %s", name, path, strerror(errno));
-    if (code) unlink(name);
+    if (name && code) unlink(name);
     mem_free(name);
     return code;
 }

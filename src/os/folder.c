@@ -13,8 +13,10 @@ ErrCode os_make_folder(const char *path, Err *err) {
     for (size_t i = 1; i <= strlen(path) && !code; i++) {
         if (path[i] != '/' && path[i] != 0) continue;
         part[i] = 0;
-        if (mkdir(part, 0700) != 0 && !os_is_dir(part))
-            code = err_set(err, ERR_IO, "%s: cannot create this folder: %s", part, strerror(errno));
+        if (mkdir(part, 0700) != 0) {
+            int cause = errno; /* the question changes it */
+            if (!os_is_dir(part)) code = err_set(err, ERR_IO, "%s: cannot create this folder: %s", part, strerror(cause));
+        }
         part[i] = path[i];
     }
     mem_free(part);

@@ -32,8 +32,11 @@ bool os_cached(const OsFile *f, uint64_t offset, uint64_t bytes, uint64_t *cache
 double os_cached_share(const OsFile *f);
 /* A whole (small) file as bytes; refuses more than max_bytes. */
 ErrCode os_read_file(const char *path, uint64_t max_bytes, Buf *out, Err *err);
+/* Whether a file can take this place by renaming: there is none yet, or a regular one. A device, a pipe or a link must be written
+ * itself; who renames onto the link /dev/stdout takes it from everybody. */
+bool os_replaceable(const char *path);
 /* Creates a file beside `path` under a name that nothing has yet, to be renamed to path when it is whole. *name: the caller's,
- * freed with mem_free. */
+ * freed with mem_free; NULL: path is not replaceable, or "-" for standard output, and *fd is it itself. */
 ErrCode os_create_beside(const char *path, char **name, int *fd, Err *err);
 /* Writes such a file, syncs, renames: a file that exists is whole. */
 ErrCode os_write_file(const char *path, const void *bytes, size_t len, Err *err);

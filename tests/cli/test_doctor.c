@@ -51,16 +51,34 @@ static void doctor_measures_where_the_model_lies(void **state) {
     assert_string_equal(shell_expect(0, "ls -A $T/other/sluice")->out, "disks.json\nmachine.json\n");
 }
 
+/* What doctor left is believed for the drive and the machine that it measured, and for no other. */
+static void plan_believes_doctor_where_it_was(void **state) {
+    (void)state;
+    shell_expect(0, "cp data/tiny-tales.gguf $T/m.gguf && export XDG_STATE_HOME=$T/believed && $S doctor -m $T/m.gguf --threads 1 --quiet");
+    const Result *r = shell_expect(0, "XDG_STATE_HOME=$T/believed $S plan -m $T/m.gguf --threads 1");
+    assert_null(strstr(r->err, "measuring"));
+    assert_non_null(strstr(r->out, "(measured by doctor)"));
+    r = shell_expect(0, "cd $T/believed/sluice && sed -i 's,\"disk_path\": *\"[^\"]*\",\"disk_path\": \"/proc/version\",' machine.json && "
+                        "cd - > $T/null && XDG_STATE_HOME=$T/believed $S plan -m $T/m.gguf --threads 1");
+    assert_non_null(strstr(r->err, "measuring the disk under the model"));
+    assert_null(strstr(r->err, "arithmetic"));
+    r = shell_expect(0, "cd $T/believed/sluice && sed -i 's,\"cpu\": *\"[^\"]*\",\"cpu\": \"another\",' machine.json && "
+                        "cd - > $T/null && XDG_STATE_HOME=$T/believed $S plan -m $T/m.gguf --threads 1");
+    assert_non_null(strstr(r->err, "measuring this machine's arithmetic and memory"));
+}
+
 static void doctor_refuses_what_it_cannot_do(void **state) {
     (void)state;
     assert_non_null(strstr(shell_expect(2, "$S doctor --dir /tmp -m data/tiny-tales.gguf")->err, "exclude each other"));
     assert_non_null(strstr(shell_expect(1, "$S doctor --dir /nonexistent")->err, "/nonexistent"));
+    assert_non_null(strstr(shell_expect(1, "touch $T/file; XDG_STATE_HOME=$T/file $S doctor")->err, "--dir"));
 }
 
 int main(void) {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(doctor_measures_this_machine),
         cmocka_unit_test(doctor_measures_where_the_model_lies),
+        cmocka_unit_test(plan_believes_doctor_where_it_was),
         cmocka_unit_test(doctor_refuses_what_it_cannot_do),
     };
     return RUN_TESTS(tests);

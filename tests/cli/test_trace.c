@@ -30,6 +30,32 @@ static void a_full_disk_costs_the_trace_and_not_the_answer(void **state) {
     shell_expect(1, "test -e $T/big.slt");
 }
 
+/* "-" is standard input and output, also of traces and pictures. A link is written through: as root, renaming onto /dev/stdout took it
+ * away from the whole machine. */
+static void standard_streams_and_links_stay_what_they_are(void **state) {
+    (void)state;
+    shell_expect(0, "export SLUICE_QUIET=1; R=\"trace -p Once -n 5 --temp 0 --seed 1 --lookahead off\"; $S $R -o $T/file.slt\n"
+                    "for f in - $T/out $T/link; do ln -sfn /proc/self/fd/1 $T/out; touch $T/real; ln -sfn $T/real $T/link\n"
+                    "  $S $R -o $f > $T/std.slt || exit 1; test -s $T/std.slt || cp $T/real $T/std.slt\n"
+                    "  test -L $T/out && test -L $T/link || exit 8\n"
+                    "  test $(stat -c %s $T/std.slt) = $(stat -c %s $T/file.slt) || exit 9; done");
+    shell_expect(0, "$S logits -p Once --quiet -o $T/plain.st && $S logits -p Once --quiet -o $T/out > $T/std.st && test -L $T/out && "
+                    "cmp $T/plain.st $T/std.st");
+    shell_expect(0, "$S simulate -f $T/file.slt > $T/a && $S simulate -f - < $T/file.slt | sed s,^-:,$T/file.slt:, | cmp - $T/a");
+    if (under_sanitizer()) return; /* the font library keeps what it allocates */
+    shell_expect(0, "$S plot -f - --quiet -o - < $T/file.slt | grep -q '</svg>'");
+}
+
+/* The continuation obeys the sampling options, as that of run does. */
+static void a_continuation_is_sampled_as_it_was_asked_for(void **state) {
+    (void)state;
+    const Result *r = shell_expect(0, "for i in 1 2; do $S trace -p Once -n 12 --temp 0 --lookahead off --ram 64M -o $T/greedy$i.slt; "
+                                      "$S simulate -f $T/greedy$i.slt | tail -4; done");
+    assert_null(strstr(r->err, "changes nothing"));
+    size_t half = r->out_len / 2;
+    assert_memory_equal(r->out, r->out + half, half);
+}
+
 static void a_trace_needs_a_place(void **state) {
     (void)state;
     assert_non_null(strstr(shell_expect(2, "$S trace -p Hello")->err, "-o is missing"));
@@ -85,6 +111,8 @@ int main(void) {
     const struct CMUnitTest trace[] = {
         cmocka_unit_test(a_trace_is_recorded_beside_any_answer),
         cmocka_unit_test(a_full_disk_costs_the_trace_and_not_the_answer),
+        cmocka_unit_test(standard_streams_and_links_stay_what_they_are),
+        cmocka_unit_test(a_continuation_is_sampled_as_it_was_asked_for),
         cmocka_unit_test(a_trace_needs_a_place),
         cmocka_unit_test(a_replay_hits_what_the_run_hit),
         cmocka_unit_test(simulate_says_what_is_wrong),

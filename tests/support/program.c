@@ -40,8 +40,8 @@ const Result *shell(const char *line) {
     static Result last;
     static char script[16384];
     const char *path = temp_path("line.sh"), *out = temp_path("stdout"), *err = temp_path("stderr");
-    int n = snprintf(script, sizeof script, "set -o pipefail\nunset ${!SLUICE_*}\nS='%s'\nT='%s'\nexport XDG_CONFIG_HOME=$T\n%s\n",
-                     sluice_bin(), temp_dir(), line);
+    int n = snprintf(script, sizeof script, "set -o pipefail\nunset ${!SLUICE_*}\nS='%s'\nT='%s'\n"
+                     "export XDG_CONFIG_HOME=$T XDG_STATE_HOME=$T/home\n%s\n", sluice_bin(), temp_dir(), line);
     assert_true(n > 0 && (size_t)n < sizeof script);
     write_whole(path, script);
     char command[4096];

@@ -98,6 +98,20 @@ static void slow_task(void *arg, int task, int worker) {
     atomic_fetch_add((_Atomic int *)arg, task);
 }
 
+/* It said "No such file or directory" where the kernel had said something else. */
+static void a_folder_that_cannot_be_made_tells_the_cause(void **state) {
+    (void)state;
+    Err err = {0};
+    char path[300];
+    snprintf(path, sizeof path, "%s/a/b/c", temp_dir());
+    assert_int_equal(os_make_folder(path, &err), ERR_OK);
+    assert_int_equal(os_make_folder(path, &err), ERR_OK);
+    if (!os_is_dir("/sys")) skip();
+    assert_int_equal(os_make_folder("/sys/sluice/state", &err), ERR_IO);
+    assert_non_null(strstr(err.text, "/sys/sluice: "));
+    assert_null(strstr(err.text, "No such file"));
+}
+
 static void who_sleeps_in_the_pool_is_woken(void **state) {
     (void)state;
     OsPool *p = os_pool_new(4, NULL);
@@ -160,6 +174,7 @@ int main(void) {
         cmocka_unit_test(writing_touches_nothing_else),
         cmocka_unit_test(a_fifo_does_not_hang),
         cmocka_unit_test(pool_runs_each_task_once),
+        cmocka_unit_test(a_folder_that_cannot_be_made_tells_the_cause),
         cmocka_unit_test(who_sleeps_in_the_pool_is_woken),
         cmocka_unit_test(a_pool_can_be_made_smaller_and_bound),
         cmocka_unit_test(memory_is_known),
