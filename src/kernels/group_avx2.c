@@ -62,7 +62,32 @@ ALWAYS_INLINE void decode8(const Group *g, size_t e, __m256 scale, bool has_min,
     _mm256_storeu_ps(dst + e, has_min ? _mm256_add_ps(v, min) : v);
 }
 
+/* NVFP4 has no groups: its scales, one per run of 16, are floats. Products of such a scale and a value, which stands doubled in
+ * its table, are exact, so that the half may be taken of either. An unsigned E4M3 is an f32 that lacks 2^120; 0x7F counts as 0. */
+static void decode_nvfp4(const uint8_t *src, float *dst, size_t n) {
+    const __m128i values = load16(group_fp4_values);
+    for (size_t block = 0; block < n / 64; block++, src += 36) {
+        __m128i code = _mm_cvtepu8_epi32(_mm_set1_epi32((int)load_u32(src)));
+        __m128i bits = _mm_slli_epi32(_mm_and_si128(code, _mm_set1_epi32(0x7F)), 20);
+        bits = _mm_andnot_si128(_mm_cmpeq_epi32(code, _mm_set1_epi32(0x7F)), bits);
+        float scale[4];
+        _mm_storeu_ps(scale, _mm_mul_ps(_mm_castsi128_ps(bits), _mm_set1_ps(0x1p119f)));
+        for (size_t run = 0; run < 4; run++, dst += 16) {
+            __m128i q = _mm_loadl_epi64((const __m128i *)(src + 4 + 8 * run));
+            q = _mm_and_si128(_mm_unpacklo_epi64(q, _mm_srli_epi16(q, 4)), _mm_set1_epi8(15));
+            __m128i v = _mm_shuffle_epi8(values, q);
+            __m256 d = _mm256_set1_ps(scale[run]);
+            _mm256_storeu_ps(dst, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v)), d));
+            _mm256_storeu_ps(dst + 8, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(v, 8))), d));
+        }
+    }
+}
+
 void kernels_avx2_decode(QuantType type, const uint8_t *src, float *dst, size_t n) {
+    if (type == QUANT_NVFP4) {
+        decode_nvfp4(src, dst, n);
+        return;
+    }
     bool has_min = group_has_min(type);
     size_t bytes = group_bytes(type);
     for (size_t first = 0; first < n; first += GROUP_ELEMS, src += bytes, dst += GROUP_ELEMS) {

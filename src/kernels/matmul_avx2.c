@@ -19,8 +19,7 @@ static void float_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n
         if (plain) {
             kernels_avx2_dots(type, w, x, n_tokens, n, out);
         } else {
-            if (kernels_has_integer(type)) kernels_avx2_decode(type, w, scratch, n);
-            else quant_decode(type, w, scratch, n);
+            kernels_avx2_decode(type, w, scratch, n);
             kernels_avx2_dots(QUANT_F32, scratch, x, n_tokens, n, out);
         }
         for (size_t t = 0; t < n_tokens; t++) y[t * y_stride] = out[t];
