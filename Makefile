@@ -63,7 +63,7 @@ help:
 # ---- building -----------------------------------------------------------------------------------------------------------
 
 # ISA flags belong to the files of that rung alone: the binary runs on any CPU and chooses at start.
-$(BUILD)/obj/src/kernels/%_avx2.o $(BUILD)/obj/src/kernels/%_avx2.checked: ISA := -mavx2 -mfma -mf16c
+$(BUILD)/obj/src/kernels/%_avx2.o $(BUILD)/obj/src/kernels/%_avx2.checked $(BUILD)/obj/tools/%_avx2.o: ISA := -mavx2 -mfma -mf16c
 $(BUILD)/obj/src/kernels/%_avx512.o $(BUILD)/obj/src/kernels/%_avx512.checked: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
 $(BUILD)/obj/src/kernels/%_neon.o $(BUILD)/obj/src/kernels/%_neon.checked: ISA := -march=armv8.2-a+dotprod
 $(BUILD)/obj/src/kernels/%_i8mm.o $(BUILD)/obj/src/kernels/%_i8mm.checked: ISA := -march=armv8.2-a+dotprod+i8mm
@@ -114,7 +114,10 @@ test: all $(TESTS)
 check-kernels: $(BUILD)/check-kernels
 	@$<
 
-$(BUILD)/check-kernels: $(BUILD)/obj/tools/check_kernels.o $(BUILD)/obj/tests/support/rungs.o $(BUILD)/libsluice.a
+CHECK_SRC := tools/check_kernels.c tools/bench_kernels.c tools/bench_matmul.c tools/peaks.c $(if $(X86),tools/peaks_avx2.c) \
+             tests/support/rungs.c
+CHECK_OBJ := $(CHECK_SRC:%.c=$(BUILD)/obj/%.o)
+$(BUILD)/check-kernels: $(CHECK_OBJ) $(BUILD)/libsluice.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
 # The rooms that need nothing but a C library, for AArch64. xxhash.h, which base/ includes, is the same on every machine.
@@ -187,4 +190,4 @@ experiments: $(BUILD)/sluice
 clean:
 	rm -rf build
 
--include $(BUILD)/obj/tools/check_kernels.d $(BUILD)/obj/bench/threads.d $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(SUP_OBJ:.o=.d) $(TEST_OBJ:.o=.d)
+-include $(CHECK_OBJ:.o=.d) $(BUILD)/obj/bench/threads.d $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(SUP_OBJ:.o=.d) $(TEST_OBJ:.o=.d)
