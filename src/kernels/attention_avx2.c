@@ -1,7 +1,8 @@
 /* AVX2 rung, attention: queries against a block of keys, in tiles of up to four. Formulas and order: kernels.h; the scalar truth:
  * scalar_attention.c; layout: kv.h. Lanes are keys in the first half and elements of values in the second, so nothing is folded; a
  * number is converted in registers and used by all queries of the tile. The tiles go together over two groups of keys, then over a
- * run of values, so that those are in the first cache for all tiles but one. */
+ * run of values, which are in the first cache for all tiles but one; meanwhile the next ones are fetched, for a tile that waits for
+ * memory while the other lets it rest would take half as long again. */
 #include "kernels/avx2.h"
 #include "kernels/kv.h"
 
@@ -10,7 +11,9 @@ enum { TILE = 4 };
 /* Up to TILE queries. */
 typedef struct Tile {
     const KernelsQuery *queries;
-    float *p; /* [n][KERNELS_KEY_BLOCK] scores, then their exponentials */
+    float *p;          /* [n][KERNELS_KEY_BLOCK] scores, then their exponentials */
+    const char *ahead; /* what will be wanted after these keys or values ... */
+    size_t fetch;      /* ... of which so many bytes are fetched with each row of 16 numbers */
 } Tile;
 
 /* Eight numbers as f32; of q8_0 their codes. */
@@ -23,9 +26,10 @@ ALWAYS_INLINE __m256 load_numbers(QuantType type, const char *p) {
 
 /* acc[q][..] += q[i] * keys, i ascending below n, for n_groups groups of 16 keys, group_bytes apart. */
 ALWAYS_INLINE void add_products(QuantType type, const char *keys, size_t group_bytes, size_t n, const float *const *q, size_t n_q,
-                                size_t n_groups, __m256 acc[TILE][4]) {
-    for (size_t i = 0; i < n; i++) {
+                                size_t n_groups, const char *ahead, size_t fetch, __m256 acc[TILE][4]) {
+    for (size_t i = 0; i < n; i++, ahead += fetch) {
         __m256 key[4];
+        _mm_prefetch(ahead, _MM_HINT_T1);
         UNROLL for (size_t g = 0; g < 2 * n_groups; g++)
             key[g] = load_numbers(type, keys + g / 2 * group_bytes + (i * KV_LANES + g % 2 * 8) * kv_bytes(type));
         UNROLL for (size_t a = 0; a < n_q; a++) {
@@ -42,14 +46,16 @@ ALWAYS_INLINE void no_sums(__m256 acc[TILE][4], size_t n_q, size_t n_vectors) {
 /* Scores of n_groups groups of keys, to p + at of each query. */
 ALWAYS_INLINE void score_groups(QuantType type, const char *keys, size_t dim, const Tile *tile, size_t n_q, size_t n_groups, size_t at) {
     const size_t group_bytes = kv_key_at(type, dim, KV_LANES, 0);
+    const char *ahead = tile->ahead + at / KV_LANES % 2 * dim * tile->fetch;
     __m256 total[TILE][4], acc[TILE][4];
     const float *q[TILE];
     UNROLL for (size_t a = 0; a < n_q; a++) q[a] = tile->queries[a].q;
     no_sums(total, n_q, 2 * n_groups);
-    if (type != QUANT_Q8_0) add_products(type, keys, group_bytes, dim, q, n_q, n_groups, total);
+    if (type != QUANT_Q8_0) add_products(type, keys, group_bytes, dim, q, n_q, n_groups, ahead, tile->fetch, total);
     for (size_t i = 0; type == QUANT_Q8_0 && i < dim; i += KV_RUN, keys += KV_KEY_RUN_BYTES) {
         no_sums(acc, n_q, 2 * n_groups);
-        add_products(type, keys, group_bytes, KV_RUN, q, n_q, n_groups, acc);
+        add_products(type, keys, group_bytes, KV_RUN, q, n_q, n_groups, ahead, tile->fetch, acc);
+        ahead += KV_RUN * tile->fetch;
         UNROLL for (size_t g = 0; g < 2 * n_groups; g++) {
             __m256 scale = avx2_load8(QUANT_F16, keys + g / 2 * group_bytes + kv_key_scale(dim, 0, 0), g % 2 * 8);
             UNROLL for (size_t a = 0; a < n_q; a++) total[a][g] = _mm256_fmadd_ps(scale, acc[a][g], total[a][g]);
@@ -71,13 +77,14 @@ ALWAYS_INLINE void score_keys(QuantType type, const char *keys, size_t dim, cons
 
 /* sums[a][..] += p[a][t] * value t, t from first to last, for the 16 elements of each of n_panels panels. */
 ALWAYS_INLINE void weigh_panels(QuantType type, const char *panel, size_t first, size_t last, const float *const *p, size_t n_q,
-                                size_t n_panels, float *const *sums) {
+                                size_t n_panels, const char *ahead, size_t fetch, float *const *sums) {
     const size_t panel_bytes = (size_t)KERNELS_KEY_BLOCK * KV_LANES * kv_bytes(type);
     __m256 acc[TILE][4];
     UNROLL for (size_t a = 0; a < n_q; a++)
         UNROLL for (size_t c = 0; c < 2 * n_panels; c++) acc[a][c] = _mm256_loadu_ps(sums[a] + 8 * c);
-    for (size_t t = first; t < last; t++) {
+    for (size_t t = first; t < last; t++, ahead += fetch) {
         __m256 value[4];
+        _mm_prefetch(ahead, _MM_HINT_T1);
         UNROLL for (size_t c = 0; c < 2 * n_panels; c++)
             value[c] = load_numbers(type, panel + c / 2 * panel_bytes + (t * KV_LANES + c % 2 * 8) * kv_bytes(type));
         UNROLL for (size_t a = 0; a < n_q; a++) {
@@ -91,16 +98,17 @@ ALWAYS_INLINE void weigh_panels(QuantType type, const char *panel, size_t first,
 
 /* Both panels of a run, or the last one alone. */
 ALWAYS_INLINE void weigh_run(QuantType type, const char *run, size_t n_panels, size_t first, size_t last, const float *const *p, size_t n_q,
-                             float (*sums)[KV_RUN]) {
+                             const Tile *tile, float (*sums)[KV_RUN]) {
     const size_t panel_bytes = (size_t)KERNELS_KEY_BLOCK * KV_LANES * kv_bytes(type);
     float *at[TILE], *next[TILE];
     UNROLL for (size_t a = 0; a < n_q; a++) at[a] = sums[a], next[a] = sums[a] + KV_LANES;
     if (n_panels == 2 && n_q < TILE) {
-        weigh_panels(type, run, first, last, p, n_q, 2, at);
+        weigh_panels(type, run, first, last, p, n_q, 2, tile->ahead, tile->fetch, at);
         return;
     }
-    weigh_panels(type, run, first, last, p, n_q, 1, at);
-    if (n_panels == 2) weigh_panels(type, run + panel_bytes, first, last, p, n_q, 1, next);
+    weigh_panels(type, run, first, last, p, n_q, 1, tile->ahead, tile->fetch, at);
+    const char *rest = tile->ahead + (last - first) * tile->fetch;
+    if (n_panels == 2) weigh_panels(type, run + panel_bytes, first, last, p, n_q, 1, rest, tile->fetch, next);
 }
 
 /* Weights times the scales of a run of values. */
@@ -123,10 +131,10 @@ ALWAYS_INLINE void weigh_elements(QuantType type, const char *values, size_t dim
         scale_weights(values + kv_value_scale(0, i / KV_RUN), p[a], n_keys, scaled[a]);
         p[a] = scaled[a];
     }
-    weigh_run(type, run, n_panels, 0, fewest, p, n_q, sums);
+    weigh_run(type, run, n_panels, 0, fewest, p, n_q, tile, sums);
     for (size_t a = 0; a < n_q; a++) {
         const KernelsQuery *query = &tile->queries[a];
-        if (query->n_keys > fewest) weigh_run(type, run, n_panels, fewest, query->n_keys, p + a, 1, sums + a);
+        if (query->n_keys > fewest) weigh_run(type, run, n_panels, fewest, query->n_keys, p + a, 1, tile, sums + a);
         memcpy(query->part + i, sums[a], n * sizeof(float));
     }
 }
@@ -136,10 +144,20 @@ ALWAYS_INLINE void weigh_elements(QuantType type, const char *values, size_t dim
 /* Tiles of three or four rather than a tile of one: a loaded number is then used three times at least. */
 static size_t tile_size(size_t left) { return left == TILE || left >= (size_t)2 * TILE ? TILE : left > TILE ? (left + 1) / 2 : left; }
 
-ALWAYS_INLINE void score_all(QuantType type, const char *keys, size_t dim, const KernelsQuery *queries, size_t n, float *p, size_t at) {
+/* The tile that begins at this query, over so many rows of 16 numbers. The first two tiles share the fetching of what comes next, and
+ * one alone does it all: with more than two, memory has time enough. */
+ALWAYS_INLINE Tile tile_of(QuantType type, const KernelsQuery *queries, size_t n, size_t first, float *p, const char *next, size_t rows) {
+    size_t row_bytes = KV_LANES * kv_bytes(type), half = row_bytes / 2;
+    Tile tile = {queries + first, p + first * KERNELS_KEY_BLOCK, next, n <= TILE ? row_bytes : first < (size_t)2 * TILE ? half : 0};
+    if (first) tile.ahead += rows * half;
+    return tile;
+}
+
+ALWAYS_INLINE void score_all(QuantType type, const char *keys, size_t dim, const KernelsQuery *queries, size_t n, float *p, size_t at,
+                             const char *next) {
     for (size_t first = 0, size; first < n; first += size) {
         size = tile_size(n - first);
-        Tile tile = {queries + first, p + first * KERNELS_KEY_BLOCK};
+        Tile tile = tile_of(type, queries, n, first, p, next, 2 * dim);
         if (size == 4) score_keys(type, keys, dim, &tile, 4, at);
         if (size == 3) score_keys(type, keys, dim, &tile, 3, at);
         if (size == 2) score_keys(type, keys, dim, &tile, 2, at);
@@ -147,10 +165,11 @@ ALWAYS_INLINE void score_all(QuantType type, const char *keys, size_t dim, const
     }
 }
 
-ALWAYS_INLINE void weigh_all(QuantType type, const char *values, size_t dim, const KernelsQuery *queries, size_t n, float *p, size_t i) {
+ALWAYS_INLINE void weigh_all(QuantType type, const char *values, size_t dim, const KernelsQuery *queries, size_t n, float *p, size_t i,
+                             const char *next) {
     for (size_t first = 0, size; first < n; first += size) {
         size = tile_size(n - first);
-        Tile tile = {queries + first, p + first * KERNELS_KEY_BLOCK};
+        Tile tile = tile_of(type, queries, n, first, p, next, (size_t)2 * KERNELS_KEY_BLOCK);
         if (size == 4) weigh_elements(type, values, dim, &tile, 4, i);
         if (size == 3) weigh_elements(type, values, dim, &tile, 3, i);
         if (size == 2) weigh_elements(type, values, dim, &tile, 2, i);
@@ -158,17 +177,22 @@ ALWAYS_INLINE void weigh_all(QuantType type, const char *values, size_t dim, con
     }
 }
 
+/* While keys or values are used, the next ones are fetched: after the last keys the first values, after those the next block's keys,
+ * which follow where blocks lie side by side. */
 ALWAYS_INLINE void attention(QuantType type, const char *keys, const char *values, size_t dim, const KernelsQuery *queries, size_t n,
                              float *p) {
     size_t most = 0;
     for (size_t a = 0; a < n; a++) most = queries[a].n_keys > most ? queries[a].n_keys : most;
-    for (size_t at = 0; at < most; at += (size_t)2 * KV_LANES) score_all(type, keys, dim, queries, n, p, at);
+    for (size_t at = 0, next = 2 * (size_t)KV_LANES; at < most; at = next, next += 2 * (size_t)KV_LANES)
+        score_all(type, keys, dim, queries, n, p, at, next < most ? keys + kv_key_at(type, dim, next, 0) : values);
     for (size_t a = 0; a < n; a++) {
         float *part = queries[a].part, *scores = p + a * KERNELS_KEY_BLOCK;
         part[dim] = kernels_avx2_max(scores, queries[a].n_keys);
         part[dim + 1] = kernels_avx2_exp_sum(scores, part[dim], queries[a].n_keys);
     }
-    for (size_t i = 0; i < dim; i += KV_RUN) weigh_all(type, values, dim, queries, n, p, i);
+    for (size_t i = 0, next = KV_RUN; i < dim; i = next, next += KV_RUN)
+        weigh_all(type, values, dim, queries, n, p, i,
+                  next < dim ? values + kv_value_at(type, 0, next) : keys + kernels_kv_bytes(type, dim));
 }
 
 void kernels_avx2_attention(QuantType type, const void *keys, const void *values, size_t dim, const KernelsQuery *queries, size_t n,
