@@ -91,7 +91,8 @@ typedef struct sluice_options {
     const char *state_dir;    /* folder that remembers what was measured of disks and machine; NULL: nothing is kept */
     uint64_t seed;
     /* Called now and then, at least once per layer; stage is "load" (in bytes), "prefill" or "decode" (in tokens). Returning false
-     * interrupts with SLUICE_INTERRUPTED. */
+     * interrupts with SLUICE_INTERRUPTED; a session then holds the tokens of the chunks that were through (sluice_position) and goes on
+     * from there. */
     bool (*progress)(void *user, const char *stage, uint64_t done, uint64_t total);
     void *user;
 } sluice_options;

@@ -89,6 +89,18 @@ static uint64_t scratch_floats(const ForwardConfig *c) {
     return align_up(max_u64(n, forward_attend_scratch_floats(c)), 64);
 }
 
+static void count_layers(const Model *m, uint64_t *linear, uint64_t *full) {
+    *linear = *full = 0;
+    for (uint32_t l = 0; l < m->shape.n_layers; l++) ++*(m->layers[l].linear ? linear : full);
+}
+
+/* Of one session, without what a draft layer needs. */
+static uint64_t recurrent_floats(const ForwardConfig *c) {
+    uint64_t linear, full;
+    count_layers(c->model, &linear, &full);
+    return linear * (forward_delta_floats(&c->model->shape) + forward_conv_state_floats(&c->model->shape));
+}
+
 static uint64_t lay_out(Forward *f, void *base, int n_threads) {
     const ModelShape *s = f->s;
     Layout layout = {(uintptr_t)base, 0}, *l = &layout;
@@ -99,14 +111,10 @@ static uint64_t lay_out(Forward *f, void *base, int n_threads) {
     f->mix = floats(l, chunk * s->hidden);
     lay_out_mixer(f, l);
     lay_out_experts(f, l);
+    f->kept = chunk > SHORT_STEP ? floats(l, recurrent_floats(&f->c)) : NULL;
     f->scratch_floats = scratch_floats(&f->c);
     f->scratch = floats(l, (uint64_t)n_threads * f->scratch_floats);
     return l->used;
-}
-
-static void count_layers(const Model *m, uint64_t *linear, uint64_t *full) {
-    *linear = *full = 0;
-    for (uint32_t l = 0; l < m->shape.n_layers; l++) ++*(m->layers[l].linear ? linear : full);
 }
 
 ForwardSizes forward_sizes(const ForwardConfig *config, int n_threads) {
@@ -114,7 +122,7 @@ ForwardSizes forward_sizes(const ForwardConfig *config, int n_threads) {
     ForwardSizes sizes = {.buffers = lay_out(&probe, NULL, n_threads)};
     uint64_t linear, full;
     count_layers(config->model, &linear, &full);
-    sizes.state = linear * (forward_delta_floats(probe.s) + forward_conv_state_floats(probe.s)) * sizeof(float);
+    sizes.state = recurrent_floats(config) * sizeof(float);
     sizes.kv = full * 2 * forward_keys_bytes(config);
     if (config->mtp) {
         sizes.state = 2 * sizes.state + FORWARD_MTP_OPEN * (uint64_t)probe.s->hidden * sizeof(float);

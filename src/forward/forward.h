@@ -5,8 +5,8 @@
  *                 reads lives here.
  * Who owns what   a Forward owns the activation buffers, allocated once for `chunk` tokens. A ForwardState owns one session's
  *                 keys, values, delta-rule and convolution state. Model, store, pool and kernels are borrowed.
- * What may fail   a read (file, offset, cause), an expert whose output is not a finite number, an interrupt. The state is then
- *                 half advanced and refuses further steps until it is cleared or restored.
+ * What may fail   a read (file, offset, cause), an expert whose output is not a finite number. The state is then half advanced and
+ *                 refuses further steps until it is cleared or restored. An interrupt takes the step back.
  * Threads         one thread calls; rows, heads and tokens are spread over the pool.
  * Promise         what a token computes depends on the tokens before it and on nothing else: not on how they were cut into
  *                 chunks, on threads, on the instruction set, or on which experts were in memory. No allocation per step.
@@ -59,7 +59,9 @@ typedef struct ForwardProbe {
      * STORE_ values of store_last_hits; wait_ns: how long the step stood still for them */
     void (*fetch)(void *user, uint32_t layer, uint32_t position, uint32_t n, uint32_t n_wanted, const int32_t *experts,
                   const uint8_t *hit, uint64_t wait_ns);
-    bool (*keep_going)(void *user); /* asked before every layer; false interrupts the step */
+    /* asked before every layer; false interrupts the step and takes it back, so that the state is what it was before. A step of at
+     * most 8 tokens, which is soon over, ends so only before its first layer. */
+    bool (*keep_going)(void *user);
 } ForwardProbe;
 
 typedef struct Forward Forward;

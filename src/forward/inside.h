@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 
+enum { SHORT_STEP = 8 };    /* tokens of a step that is not interrupted half way */
 enum { EXPERT_BATCH = 16 }; /* most experts that several tokens multiply at a time */
 enum { CONV_BLOCK = 256 }; /* channels whose convolution state lies together: the unit of work of one task */
 
@@ -100,6 +101,7 @@ struct Forward {
     float *out;          /* [rows][hidden] outputs of some experts; with one token, of each of its experts */
     float *shared_out;   /* [chunk][hidden] output of the shared expert, added last */
     float *shared_w;     /* [chunk] sigmoid of its gate */
+    float *kept;         /* delta-rule and convolution state before a long step, for an interrupt; NULL: no step is long */
     float *scratch;      /* [threads][scratch_floats] */
     uint64_t scratch_floats;
     _Atomic int not_finite; /* set by a task that saw NaN or infinity */

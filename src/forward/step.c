@@ -54,7 +54,8 @@ static ErrCode run_layers(Forward *f, ForwardState *s, const ForwardProbe *probe
     uint32_t linear_index = 0, full_index = 0;
     for (uint32_t l = 0; l < f->s->n_layers; l++) {
         const ModelLayer *layer = &f->c.model->layers[l];
-        if (probe && probe->keep_going && !probe->keep_going(probe->user)) return err_set(err, ERR_INTERRUPTED, "interrupted");
+        bool stop = probe && probe->keep_going && !probe->keep_going(probe->user);
+        if (stop && (l == 0 || f->n > SHORT_STEP)) return err_set(err, ERR_INTERRUPTED, "interrupted");
 
         forward_norm_in(f, layer->norm_in);
         if (layer->linear) forward_linear(f, s, layer, linear_index++);
@@ -98,12 +99,18 @@ ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n
     s->marked_position = s->position + f->mark;
     s->broken = true; /* until the step is through */
     forward_enter(f, SECTION_DENSE);
+    if (n > SHORT_STEP) memcpy(f->kept, s->delta, s->recurrent_bytes);
     forward_ahead_begin(f);
     embed(f, ids);
     forward_rope_table(f, s->position);
     code = run_layers(f, s, probe, err);
     forward_ahead_end(f, code == ERR_OK);
     forward_enter(f, SECTION_OUTSIDE);
+    if (code == ERR_INTERRUPTED) {
+        /* as if the step had not been: keys and values beyond the position are never read */
+        if (n > SHORT_STEP) memcpy(s->delta, f->kept, s->recurrent_bytes);
+        s->broken = false;
+    }
     if (code) return code;
     store_step(f->c.store, n);
     s->position += n;

@@ -158,25 +158,66 @@ static bool stop_at_once(void *user, const char *stage, uint64_t done, uint64_t 
     return strcmp(stage, user) != 0;
 }
 
-static void an_interrupt_ends_a_load_and_a_prefill(void **state) {
+static void an_interrupt_ends_a_load(void **state) {
     (void)state;
     MakeModel made = {.arch = "qwen3moe", .seed = 3};
-    const char *path = make_model(&made, "interrupt.gguf");
-    sluice_options o = check_options(path);
+    sluice_options o = check_options(make_model(&made, "interrupt.gguf"));
     o.progress = stop_at_once;
     o.user = (void *)(uintptr_t) "load";
     sluice_error err;
     assert_null(sluice_open(&o, &err));
     assert_int_equal(err.code, SLUICE_INTERRUPTED);
-    o.user = (void *)(uintptr_t) "prefill";
-    sluice_model *m = open_or_fail(&o);
-    sluice_session *s = sluice_session_new(m, NULL);
-    assert_int_equal(sluice_feed(s, ids, N, &err), SLUICE_INTERRUPTED);
-    assert_int_equal(sluice_feed(s, ids, 1, &err), SLUICE_STATE);
-    sluice_session_reset(s);
-    assert_int_equal(sluice_feed(s, ids, 1, &err), 0);
-    sluice_session_free(s);
-    sluice_close(m);
+}
+
+typedef struct Countdown {
+    int left;       /* calls until the answer is no, once; negative: never */
+    uint64_t last;  /* tokens told; they must not go back within a feed */
+} Countdown;
+
+static bool count_down(void *user, const char *stage, uint64_t done, uint64_t total) {
+    Countdown *c = user;
+    if (strcmp(stage, "prefill") != 0) return true;
+    assert_true(done >= c->last && done <= total);
+    c->last = done;
+    return c->left < 0 || c->left-- > 0;
+}
+
+/* Wherever a prompt is interrupted, between chunks or between the layers of one, the session holds whole chunks and goes on from there
+ * to the same bits. */
+static void an_interrupted_prompt_goes_on(void **state) {
+    (void)state;
+    enum { TOKENS = 40, CHUNK = 16 };
+    MakeModel made = {.arch = "qwen35moe", .seed = 5};
+    const char *path = make_model(&made, "go-on.gguf");
+    static float truth[MAKE_VOCAB];
+    int32_t prompt[TOKENS];
+    for (int i = 0; i < TOKENS; i++) prompt[i] = (i * 7 + 3) % MAKE_VOCAB;
+    int interrupted_inside = 0;
+    for (int stop = -1; stop < 14; stop++) {
+        Countdown count = {stop, 0};
+        sluice_options o = check_options(path);
+        o.chunk = CHUNK;
+        o.ctx = 64;
+        o.progress = count_down;
+        o.user = &count;
+        sluice_model *m = open_or_fail(&o);
+        sluice_session *s = sluice_session_new(m, NULL);
+        sluice_error err;
+        int code = sluice_feed(s, prompt, TOKENS, &err);
+        if (code) {
+            assert_int_equal(code, SLUICE_INTERRUPTED);
+            int at = sluice_position(s);
+            assert_int_equal(at % CHUNK, 0);
+            interrupted_inside += at > 0 && count.last > (uint64_t)at;
+            count = (Countdown){-1, 0};
+            if (sluice_feed(s, prompt + at, (size_t)(TOKENS - at), &err)) fail_msg("%s", err.message);
+        }
+        if (stop < 0) memcpy(truth, sluice_logits(s), sizeof truth);
+        assert_memory_equal(truth, sluice_logits(s), sizeof truth);
+        sluice_session_free(s);
+        sluice_close(m);
+    }
+    assert_true(interrupted_inside > 0);
 }
 
 int main(void) {
@@ -185,7 +226,8 @@ int main(void) {
         cmocka_unit_test(a_dead_expert_ends_the_run_by_name),
         cmocka_unit_test(many_faults_give_the_right_bits_or_an_error),
         cmocka_unit_test(a_stalled_read_is_waited_for),
-        cmocka_unit_test(an_interrupt_ends_a_load_and_a_prefill),
+        cmocka_unit_test(an_interrupt_ends_a_load),
+        cmocka_unit_test(an_interrupted_prompt_goes_on),
     };
     return RUN_TESTS(faults);
 }
