@@ -96,7 +96,8 @@ const CommandSpec command_table[] = {
     "Replays recorded routing through the engine's own cache with every policy and a range of sizes, from half of what one token touches "
     "to everything, and prints the hit rates. Beside them stand two that know the future: pinned (the most used experts stay for ever, "
     "and were there from the start) and belady (no cache of that size can hit more, whatever its policy and floor, unless it reads "
-    "ahead). Then what the trace lets foretell without a cache. --disk tells how many tokens per second such a disk allows.",
+    "ahead). Then what the trace lets foretell without a cache. --disk, or what doctor measured, tells how many tokens per second the "
+    "disk allows.",
     {{"a recorded trace", "sluice simulate -f trace.slt"},
      {"with the speed of a disk", "sluice simulate -f trace.slt --disk 7GB/s"},
      {"for plot", "sluice simulate -f trace.slt --json > sim.jsonl; sluice plot -f sim.jsonl -o hits.svg"}},

@@ -1,6 +1,7 @@
 /* sluice simulate: a recorded trace through every policy and many cache sizes. */
 #include "cli/commands.h"
 #include "cli/io.h"
+#include "cli/state.h"
 #include "lab/lab.h"
 
 #include <string.h>
@@ -14,7 +15,7 @@ typedef struct Simulation {
     LabReplay replay[SIZES_MAX][COLUMNS];
     Err failed[SIZES_MAX][COLUMNS];
     LabLocality locality;
-    double disk;     /* bytes per second; 0: not said */
+    double disk;     /* bytes per second: of --disk, or as doctor found it; 0: nobody knows */
     double recorded; /* hit rate of the run itself; -1: the trace does not tell */
 } Simulation;
 
@@ -105,11 +106,11 @@ static void tell_json(const Simulation *s, const char *path) {
     json_t *reuse = json_array();
     for (int i = 0; i < LAB_REUSE_BUCKETS && (i == 0 || l->reuse[i - 1] < 1 - l->first_uses - 1e-12); i++)
         json_array_append_new(reuse, json_pack("{s:i,s:f}", "slots", 1 << i, "share", l->reuse[i]));
-    json_t *facts = json_pack("{s:s,s:s,s:s,s:I,s:I,s:i,s:i,s:i,s:I,s:i,s:i,s:i}", "type", "trace", "file", path, "model", f->model,
-                              "tokens", (json_int_t)t->n_tokens, "steps", (json_int_t)t->n_steps, "layers", (int)f->layers,
-                              "experts", (int)f->experts,
-                       "top_k", (int)f->top_k, "record_bytes", (json_int_t)f->record_bytes, "slots", (int)f->slots, "working_set",
-                       (int)l->working_set, "touched", (int)l->touched);
+    json_t *facts = json_pack("{s:s,s:o,s:s,s:I,s:I,s:i,s:i,s:i,s:I,s:i,s:i,s:i}", "type", "trace", "file", json_text(path, strlen(path)),
+                              "model", f->model, "tokens", (json_int_t)t->n_tokens, "steps", (json_int_t)t->n_steps, "layers",
+                              (int)f->layers, "experts", (int)f->experts, "top_k", (int)f->top_k, "record_bytes",
+                              (json_int_t)f->record_bytes, "slots", (int)f->slots, "working_set", (int)l->working_set, "touched",
+                              (int)l->touched);
     if (s->recorded >= 0) json_object_set_new(facts, "recorded_hit_rate", json_real(s->recorded));
     out_json(facts);
     out_json(json_pack("{s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:o}", "type", "locality", "previous_token", l->previous_token,
@@ -128,7 +129,7 @@ static void tell_json(const Simulation *s, const char *path) {
         }
 }
 
-static void tell_replays(const Simulation *s) {
+static void tell_replays(const Options *o, const Simulation *s) {
     const LabTraceFacts *f = &s->trace->facts;
     out_printf("%8s %6s %10s", "slots", "share", "memory");
     for (int c = 0; c < COLUMNS; c++) out_printf(" %7s", column_name(c));
@@ -145,11 +146,13 @@ static void tell_replays(const Simulation *s) {
     }
     out_printf("\nhit rates of each want's experts; read/token%s with %s, the default policy\n",
                s->disk > 0 ? " and what the disk then allows" : "", cache_policy_name(cache_policy_default()));
+    if (s->disk > 0) out_printf("the disk: %.2f GB/s (%s)\n", s->disk * 1e-9, opt_given(o, OPT_DISK) ? "--disk" : "measured by doctor");
+    else out_puts("--disk RATE, or doctor run once, tells how many tokens/s the disk then allows\n");
     if (s->recorded >= 0)
         out_printf("the run itself, with %u slots, had %.1f %%, what was read ahead in time included\n", f->slots, 100 * s->recorded);
 }
 
-static void tell(const Simulation *s, const char *path) {
+static void tell(const Options *o, const Simulation *s, const char *path) {
     const LabTrace *t = s->trace;
     const LabTraceFacts *f = &t->facts;
     const LabLocality *l = &s->locality;
@@ -157,7 +160,7 @@ static void tell(const Simulation *s, const char *path) {
                f->model[0] ? f->model : "a model without a name", (unsigned long long)t->n_tokens, t->n_steps, f->layers, f->top_k,
                f->experts);
     out_printf("a token wants %u records, the trace %u of %u\n\n", l->working_set, l->touched, f->layers * f->experts);
-    tell_replays(s);
+    tell_replays(o, s);
     out_printf("\nforetold   by the token before %.1f %%, by the layer before %.1f %%, by chance %.1f %% of the picks\n",
                100 * l->previous_token, 100 * l->across_layers, 100 * l->chance);
     int middle = s->n_sizes / 2;
@@ -171,12 +174,20 @@ static void tell(const Simulation *s, const char *path) {
     out_printf("; never before: %.1f%%\n", 100 * l->first_uses);
 }
 
+static double disk_of_this_machine(void) {
+    char folder[1024];
+    LabProfile profile;
+    bool found;
+    if (!state_folder(folder, sizeof folder) || lab_profile_load(folder, &profile, &found, NULL) || !found) return 0;
+    return profile.machine.disk_bytes_per_s;
+}
+
 ErrCode simulate_command(const Options *o, Err *err) {
     if (!opt_given(o, OPT_RECORDED)) return err_set(err, ERR_USAGE, "-f is missing: the trace to replay; `sluice trace` records one");
     const char *path = opt_text(o, OPT_RECORDED, "");
     Simulation *s = MEM_NEW(Simulation, 1);
     if (!s) return err_no_memory(err, sizeof *s, "a simulation");
-    s->disk = o->value[OPT_DISK].real;
+    s->disk = opt_given(o, OPT_DISK) ? o->value[OPT_DISK].real : disk_of_this_machine();
     LabTrace *t = input_trace(path, err);
     ErrCode code = t ? ERR_OK : err->code;
     if (t) {
@@ -184,7 +195,7 @@ ErrCode simulate_command(const Options *o, Err *err) {
         s->recorded = recorded_hit_rate(t);
         code = run(o, s, err);
         if (!code && opt_on(o, OPT_JSON)) tell_json(s, path);
-        else if (!code) tell(s, path);
+        else if (!code) tell(o, s, path);
     }
     lab_trace_free(t);
     mem_free(s);

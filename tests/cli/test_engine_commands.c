@@ -210,29 +210,6 @@ static void statistics_go_to_standard_error(void **state) {
     expect_text(shell_expect(0, "SLUICE_THREADS=3 $S run --ids 1 -n 1 --threads auto --stats")->err, "one per physical core");
 }
 
-/* Starts a command, waits until the model is open (it then says so on standard error), and presses Ctrl-C. */
-static const Result *interrupt(const char *work) {
-    char line[1024];
-    snprintf(line, sizeof line, "rm -f $T/note; $S %s 2>$T/note & p=$!\n"
-             "while [ ! -s $T/note ] && kill -0 $p; do sleep 0.05; done; sleep 0.3; kill -INT $p; wait $p; code=$?\n"
-             "cat $T/note >&2; exit $code", work);
-    return shell_expect(130, line);
-}
-
-static void control_c_ends_with_130_and_what_there_is(void **state) {
-    (void)state;
-    shell_expect(0, "yes 'Once upon a time' | head -n 6000 > $T/long || true"); /* 30,000 tokens */
-    const Result *r = interrupt("run --raw -f $T/long --ctx 40000 --stats");
-    expect_text(r->err, "interrupted");
-    expect_text(r->err, "prefill "); /* the statistics so far */
-    /* this seed finds no end of text within thousands of tokens */
-    json_t *o = result_json(interrupt("run --raw -p Once --ctx 40000 --temp 5 --top-p 1 --top-k 0 --seed 4 --json"));
-    assert_string_equal(json_string_value(json_object_get(o, "finish_reason")), "interrupted");
-    json_decref(o);
-    interrupt("logits -o $T/never -f $T/long --ctx 40000");
-    shell_expect(0, "! ls $T | grep never");
-}
-
 static void a_reader_that_goes_away_ends_it(void **state) {
     (void)state;
     const Result *r = shell_expect(0, "$S run --raw -p 'Once upon a time' --temp 0 | head -c 10");
@@ -412,7 +389,6 @@ int main(void) {
         cmocka_unit_test(kernels_of_another_cpu_are_refused),
         cmocka_unit_test(what_is_not_there_yet_is_refused),
         cmocka_unit_test(statistics_go_to_standard_error),
-        cmocka_unit_test(control_c_ends_with_130_and_what_there_is),
         cmocka_unit_test(a_reader_that_goes_away_ends_it),
         cmocka_unit_test(logits_writes_every_tensor),
         cmocka_unit_test(ids_from_a_file_and_text_to_standard_output),

@@ -87,6 +87,9 @@ static void a_replay_hits_what_the_run_hit(void **state) {
 static void simulate_says_what_is_wrong(void **state) {
     (void)state;
     assert_non_null(strstr(shell_expect(2, "$S simulate")->err, "-f is missing"));
+    shell_expect(0, "$S trace -p Once -n 4 --quiet -o $T/disk.slt");
+    assert_non_null(strstr(shell_expect(0, "$S simulate -f $T/disk.slt")->out, "--disk RATE, or doctor run once"));
+    assert_non_null(strstr(shell_expect(0, "$S simulate -f $T/disk.slt --disk 2GB/s")->out, "the disk: 2.00 GB/s (--disk)"));
     assert_non_null(strstr(shell_expect(1, "$S simulate -f data/tiny-tales.gguf")->err, "is no trace"));
     assert_non_null(strstr(shell_expect(2, "$S simulate -f x --disk 7")->err, "wants a rate"));
 }

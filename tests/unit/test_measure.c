@@ -219,6 +219,23 @@ static void failed_reads_and_nonsense_are_errors(void **state) {
     assert_non_null(strstr(err.text, "larger file"));
 }
 
+static void running_out_of_memory_is_an_error(void **state) {
+    (void)state;
+    const char *path = write_file("memory", MEGABYTE);
+    int failed = 0;
+    for (uint64_t n = 1; n < 40; n++) {
+        Err err = {0};
+        DiskRate rate;
+        mem_fail_after(n);
+        Measure how = {.probe = {.direct = DISK_DIRECT_OFF, .again = true}, .run = {.read_bytes = 65536}};
+        ErrCode code = measure(path, how, &rate, &err);
+        mem_fail_after(0);
+        assert_true(code == ERR_OK || code == ERR_MEMORY);
+        failed += code == ERR_MEMORY;
+    }
+    assert_in_range(failed, 5, 30);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_place_is_read_twice),
@@ -228,6 +245,7 @@ int main(void) {
         cmocka_unit_test(a_file_that_is_all_in_memory_is_refused),
         cmocka_unit_test(time_ends_a_measurement),
         cmocka_unit_test(failed_reads_and_nonsense_are_errors),
+        cmocka_unit_test(running_out_of_memory_is_an_error),
     };
     return RUN_TESTS(tests);
 }

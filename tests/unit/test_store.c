@@ -465,6 +465,32 @@ static void slots_hold_records_of_any_shape(void **state) {
     disk_free(d);
 }
 
+/* A read takes in the blocks that a record touches, and between two of its parts at most a page; never its neighbours. */
+static void a_record_is_read_with_its_blocks_and_nothing_more(void **state) {
+    (void)state;
+    for (int direct = 0; direct < 2; direct++) {
+        Disk *d = records_disk(&records, &(DiskConfig){.direct = direct ? DISK_DIRECT_AUTO : DISK_DIRECT_OFF, .retries = -1});
+        Store *s = records_store(&records, d, 1);
+        for (int32_t i = 0; i < RECORDS_N; i++) {
+            int layer = i / RECORDS_EXPERTS;
+            int32_t expert = i % RECORDS_EXPERTS;
+            DiskInfo before, after;
+            disk_info(d, &before);
+            Err err = {0};
+            StoreLease lease;
+            if (store_want(s, layer, &expert, NULL, 1, STORE_ANY, &err) || store_next(s, &lease, &err) || store_finish(s, &lease, &err))
+                fail_msg("%s", err.text);
+            store_put(s, &lease);
+            disk_info(d, &after);
+            uint64_t blocks = 0;
+            for (int p = 0; p < STORE_PARTS; p++) blocks += 2 * (disk_alignment(d, records_part(&records, layer, expert, p)->file) - 1);
+            assert_in_range(after.bytes - before.bytes, records.bytes[i], records.bytes[i] + blocks + (STORE_PARTS - 1) * 4096);
+        }
+        store_free(s);
+        disk_free(d);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_second_time_is_a_hit),
@@ -485,6 +511,7 @@ int main(void) {
         cmocka_unit_test(a_file_cut_off_while_running_is_an_error),
         cmocka_unit_test(running_out_of_memory_is_an_error),
         cmocka_unit_test(slots_hold_records_of_any_shape),
+        cmocka_unit_test(a_record_is_read_with_its_blocks_and_nothing_more),
     };
     records_write(&records, 900);
     return RUN_TESTS(tests);
