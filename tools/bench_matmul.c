@@ -14,7 +14,7 @@ typedef struct Matrices {
     QuantType type;
     size_t tokens, row_bytes;
     uint8_t w[ROWS * N * 4];
-    KernelsActGroup groups[TOKENS][N / KERNELS_ACT_GROUP];
+    KernelsActGroup groups[TOKENS][(N / KERNELS_ACT_GROUP) | 1]; /* kernels_act_stride */
     float x[TOKENS][N], y[TOKENS * ROWS], scratch[N];
     KernelsActs acts[TOKENS];
 } Matrices;

@@ -19,16 +19,16 @@ static float *floats(Layout *l, uint64_t count) { return take(l, count, sizeof(f
 
 static void take_rows(Layout *l, Rows *r, const ForwardConfig *c, uint64_t count, uint32_t n) {
     r->n = n;
-    r->n_groups = (uint32_t)kernels_act_groups(n);
+    r->stride = (uint32_t)kernels_act_stride(n);
     r->x = floats(l, count * n);
-    r->groups = c->precise ? NULL : take(l, count * r->n_groups, sizeof *r->groups);
+    r->groups = c->precise ? NULL : take(l, count * r->stride, sizeof *r->groups);
     r->acts = take(l, count, sizeof *r->acts);
 }
 
 static void bind_rows(Rows *r, uint64_t count) {
     for (uint64_t t = 0; t < count; t++) {
         r->acts[t].x = r->x + t * r->n;
-        r->acts[t].groups = r->groups ? r->groups + t * r->n_groups : NULL;
+        r->acts[t].groups = r->groups ? r->groups + t * r->stride : NULL;
     }
 }
 

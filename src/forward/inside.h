@@ -20,9 +20,9 @@ enum {
 /* The rows of a matrix input, one per token: f32 and, unless arithmetic is precise, its 8-bit groups. */
 typedef struct Rows {
     float *x;                /* [chunk][n] */
-    KernelsActGroup *groups; /* [chunk][n_groups], zeros beyond n from the start; NULL when precise */
+    KernelsActGroup *groups; /* [chunk][stride], zeros beyond n from the start; NULL when precise */
     KernelsActs *acts;       /* [chunk]: what the kernels take */
-    uint32_t n, n_groups;
+    uint32_t n, stride;
 } Rows;
 
 /* One token's use of one expert. */

@@ -47,7 +47,7 @@ void forward_matmul(Forward *f, const ModelMat *w, const KernelsActs *acts, uint
 
 void forward_part_ready(const Forward *f, Rows *rows, uint32_t t, uint32_t first, uint32_t n) {
     if (!rows->groups) return;
-    f->c.kernels->quantize(rows->x + (uint64_t)t * rows->n + first, rows->groups + (uint64_t)t * rows->n_groups, first, n);
+    f->c.kernels->quantize(rows->x + (uint64_t)t * rows->n + first, rows->groups + (uint64_t)t * rows->stride, first, n);
 }
 
 void forward_row_ready(const Forward *f, Rows *rows, uint32_t t) { forward_part_ready(f, rows, t, 0, rows->n); }

@@ -38,6 +38,10 @@ static inline size_t kernels_turned(size_t e) { return 32 * (e % 32 / 4) + 4 * (
 
 static inline size_t kernels_act_groups(size_t n) { return (n + KERNELS_ACT_GROUP - 1) / KERNELS_ACT_GROUP; }
 
+/* Groups from one row of activations to the next, where many lie in an array. A group is nine cache lines: with an odd number of
+ * groups between them, the same group of many rows spreads over all sets of a cache instead of fighting for a few. */
+static inline size_t kernels_act_stride(size_t n) { return kernels_act_groups(n) | 1; }
+
 /* A row of activations in the form the matrix kernels take. Quantised once per matrix input and shared by all matrices that
  * read it. */
 typedef struct KernelsActs {

@@ -1,44 +1,35 @@
-/* AVX2 rung: integer products of many rows with many tokens, the prefill's loop. The same integers as matmul_avx2.c finds for few
+/* AVX2 rung: integer products of many rows with many tokens, the prefill's loop. The same integers as rows_avx2.c finds for few
  * tokens, hence the same bits, at half the cost.
  *
  * A group is 8 blocks b of 32 elements. Here it is turned: vector k holds elements 4k .. 4k + 3 of all eight blocks, so that the sum
  * over a block runs over vectors and not inside one, and ends in lane b, where the float part wants it. Elements 0..15 of a
- * block, its first run, are vectors 0..3. Turning costs 24 shuffles: a row's group is turned once for all tokens; activations come
- * turned. */
-#include "kernels/avx2.h"
+ * block, its first run, are vectors 0..3. Activations come turned; a row's group is turned once for all tokens of a tile.
+ *
+ * What bounds this loop is the two pipes that multiply, so pairs of products are added in 16 bits for as long as they fit, before one
+ * more multiplication widens them. Signed bytes of full range are split into two unsigned nibbles, which costs those pipes less than
+ * to give every activation the sign of its weight and to widen every vector of pairs. */
+#include "kernels/unpack_avx2.h"
 
-enum { TOKENS = KERNELS_AVX2_TILE, ROWS = 16 }; /* lanes, and the current group of all tokens: the first cache */
+enum {
+    TOKENS = KERNELS_AVX2_TILE,
+    ROWS = 16,  /* whose lanes, with a group of all tokens, two threads of a core can keep in the first cache */
+    BLOCK = 4,  /* tokens whose sums are in registers */
+    GROUP_BYTES_MAX = GROUP_BLOCKS * 34,
+};
 
-/* How many pair products fit into 16 bits before they must be widened. */
-typedef enum Kind {
-    UNSIGNED,    /* 0..31 and a minimum: 4 * 2 * 31 * 127 */
-    OFFSET,      /* the same after adding an offset, which is subtracted again through the sums of the activations */
-    OFFSET_WIDE, /* 0..63 after adding 32: 2 * 2 * 63 * 127 */
-    SIGNED,      /* -128..127: 1 * 2 * 128 * 127 */
-} Kind;
+/* Where a group's weights come from; the codebook types are looked up in memory first. */
+typedef struct Source {
+    const uint8_t *src;
+    const Group *looked_up;
+} Source;
 
-static Kind kind_of(QuantType type, int *offset) {
-    *offset = 0;
-    switch (type) {
-    case QUANT_Q4_0: *offset = 8; return OFFSET;
-    case QUANT_Q5_0: *offset = 16; return OFFSET;
-    case QUANT_MXFP4: *offset = 12; return OFFSET;
-    case QUANT_Q3_K: *offset = 4; return OFFSET;
-    case QUANT_IQ3_S: case QUANT_IQ1_S: case QUANT_IQ1_M: *offset = 15; return OFFSET;
-    case QUANT_Q6_K: *offset = 32; return OFFSET_WIDE;
-    case QUANT_Q4_1: case QUANT_Q5_1: case QUANT_Q2_K: case QUANT_Q4_K: case QUANT_Q5_K: return UNSIGNED;
-    default: return SIGNED;
-    }
-}
-
-/* The current group of one row. */
-typedef struct Weights {
-    __m256i w[8], size[8]; /* turned; |w|, SIGNED only */
-    __m256i sub[2];        /* of the first and the second run of block b, twice in lane b */
-    __m256i offset_sub;    /* offset * sub, in the order of runs */
-    __m256i min_sub;
-    __m256 scale, min;
-} Weights;
+/* A matrix and the tokens it is multiplied with. */
+typedef struct Tile {
+    QuantType type;
+    const uint8_t *w;
+    size_t row_bytes, bytes, n, n_tokens; /* bytes: of a group */
+    const KernelsActGroup *x[TOKENS];     /* the first group of every token */
+} Tile;
 
 /* Eight vectors of eight 32-bit elements, transposed in place. */
 ALWAYS_INLINE void turn(__m256i v[8]) {
@@ -59,87 +50,202 @@ ALWAYS_INLINE void turn(__m256i v[8]) {
     }
 }
 
-ALWAYS_INLINE void load_weights(Weights *r, Kind kind, int offset, const Group *g) {
+/* How the products of a type are summed. */
+typedef struct Way {
+    int deep;   /* so many vectors of pairs of products may be added in 16 bits */
+    int offset; /* makes the weights unsigned; what it adds is subtracted through the sums of the activations */
+    bool split; /* into nibbles */
+} Way;
+
+ALWAYS_INLINE Way way_of(QuantType type) {
+    const Form form = avx2_form(type);
+    switch (form.range) {
+    case RANGE_16: return (Way){form.sub == SUB_RUN ? 4 : 8, form.offset, false};
+    case RANGE_32: return (Way){4, form.offset, false};
+    case RANGE_64: return (Way){2, form.offset, false};
+    case RANGE_SIGNED: break;
+    }
+    switch (type) {
+    case QUANT_IQ3_S: case QUANT_IQ1_S: case QUANT_IQ1_M: return (Way){4, 15, false};
+    case QUANT_IQ2_XXS: case QUANT_IQ2_XS: case QUANT_IQ2_S: case QUANT_IQ3_XXS: return (Way){1, 62, false};
+    default: return (Way){8, 128, true};
+    }
+}
+
+/* The current group of one row. */
+typedef struct Weights {
+    __m256i w[8];       /* turned; plus the offset; the lower nibbles where they are split */
+    __m256i upper[8];   /* the upper ones */
+    __m256i sub[2];     /* of the first and the second run of block b, twice in lane b */
+    __m256i upper_sub;  /* 16 * sub */
+    __m256i offset_sub; /* offset * sub, in the order of runs */
+    Scales s;
+} Weights;
+
+ALWAYS_INLINE void load_weights(QuantType type, Source from, Weights *r) {
+    const Form form = avx2_form(type);
+    const Way way = way_of(type);
     UNROLL for (size_t b = 0; b < 8; b++) {
-        r->w[b] = _mm256_load_si256((const __m256i *)(g->w + 32 * b));
-        if (kind == OFFSET || kind == OFFSET_WIDE) r->w[b] = _mm256_add_epi8(r->w[b], _mm256_set1_epi8((char)offset));
+        r->w[b] = from.looked_up ? load32(from.looked_up->w + 32 * b) : avx2_block(type, from.src, b);
+        if (way.split || (from.looked_up && way.offset)) r->w[b] = _mm256_add_epi8(r->w[b], bytes_of(way.offset));
     }
     turn(r->w);
-    if (kind == SIGNED) UNROLL for (size_t k = 0; k < 8; k++) r->size[k] = _mm256_abs_epi8(r->w[k]);
-    __m256i sub = _mm256_loadu_si256((const __m256i *)g->sub), low = _mm256_and_si256(sub, _mm256_set1_epi32(0xFFFF));
-    __m256i high = _mm256_srli_epi32(sub, 16);
-    r->sub[0] = _mm256_or_si256(low, _mm256_slli_epi32(low, 16));
-    r->sub[1] = _mm256_or_si256(high, _mm256_slli_epi32(high, 16));
-    r->scale = _mm256_loadu_ps(g->scale);
-    if (kind == OFFSET || kind == OFFSET_WIDE) r->offset_sub = _mm256_mullo_epi16(sub, _mm256_set1_epi16((short)offset));
-    if (kind != UNSIGNED) return;
-    r->min_sub = _mm256_loadu_si256((const __m256i *)g->min_sub);
-    r->min = _mm256_loadu_ps(g->min);
-}
-
-/* Sixteen sums of two products each. */
-ALWAYS_INLINE __m256i pairs(Kind kind, const Weights *r, const int8_t *q, size_t k) {
-    __m256i x = _mm256_load_si256((const __m256i *)(q + 32 * k));
-    if (kind == SIGNED) return _mm256_maddubs_epi16(r->size[k], _mm256_sign_epi8(x, r->w[k]));
-    return _mm256_maddubs_epi16(r->w[k], x);
-}
-
-/* The sum over one run (4 vectors from k on) of each of the eight blocks, times the run's integer scale. */
-ALWAYS_INLINE __m256i run_sums(Kind kind, const Weights *r, const int8_t *q, size_t k) {
-    __m256i p[4], sub = r->sub[k / 4];
-    UNROLL for (size_t i = 0; i < 4; i++) p[i] = pairs(kind, r, q, k + i);
-    if (kind == SIGNED) {
-        UNROLL for (size_t i = 0; i < 4; i++) p[i] = _mm256_madd_epi16(p[i], sub);
-        return _mm256_add_epi32(_mm256_add_epi32(p[0], p[1]), _mm256_add_epi32(p[2], p[3]));
+    if (way.split) {
+        UNROLL for (size_t k = 0; k < 8; k++) {
+            r->upper[k] = _mm256_and_si256(_mm256_srli_epi16(r->w[k], 4), bytes_of(15));
+            r->w[k] = _mm256_and_si256(r->w[k], bytes_of(15));
+        }
     }
-    p[0] = _mm256_add_epi16(p[0], p[1]);
-    p[2] = _mm256_add_epi16(p[2], p[3]);
-    if (kind == OFFSET_WIDE) return _mm256_add_epi32(_mm256_madd_epi16(p[0], sub), _mm256_madd_epi16(p[2], sub));
-    return _mm256_madd_epi16(_mm256_add_epi16(p[0], p[2]), sub);
+    if (from.looked_up) r->s = (Scales){.scale = _mm256_loadu_ps(from.looked_up->scale), .sub = load32(from.looked_up->sub)};
+    else r->s = avx2_scales(type, from.src);
+    r->sub[0] = r->sub[1] = r->s.sub;
+    if (form.sub == SUB_RUN) {
+        r->sub[0] = _mm256_blend_epi16(r->s.sub, _mm256_slli_epi32(r->s.sub, 16), 0xAA);
+        r->sub[1] = _mm256_blend_epi16(r->s.sub, _mm256_srli_epi32(r->s.sub, 16), 0x55);
+    }
+    if (way.split) r->upper_sub = _mm256_slli_epi16(r->s.sub, 4);
+    if (way.offset) r->offset_sub = _mm256_mullo_epi16(r->s.sub, _mm256_set1_epi16((short)way.offset));
 }
 
-/* The float part is that of group.h. */
-ALWAYS_INLINE __m256 add_group(Kind kind, const Weights *r, const KernelsActGroup *x, __m256 lanes) {
-    __m256i sums = _mm256_load_si256((const __m256i *)x->sums);
-    __m256i sum = _mm256_add_epi32(run_sums(kind, r, x->turned, 0), run_sums(kind, r, x->turned, 4));
-    if (kind == OFFSET || kind == OFFSET_WIDE) sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(r->offset_sub, sums));
+/* The float part of group.h: adds a group whose integer sums are known to the lanes of one token. */
+ALWAYS_INLINE __m256 add_sums(Form form, const Scales *s, __m256i sum, const KernelsActGroup *x, __m256 lanes) {
     __m256 x_scale = _mm256_load_ps(x->scale);
-    lanes = _mm256_fmadd_ps(_mm256_mul_ps(r->scale, x_scale), _mm256_cvtepi32_ps(sum), lanes);
-    if (kind != UNSIGNED) return lanes;
-    __m256i min_sum = _mm256_madd_epi16(r->min_sub, sums);
-    return _mm256_fmadd_ps(_mm256_mul_ps(r->min, x_scale), _mm256_cvtepi32_ps(min_sum), lanes);
+    lanes = _mm256_fmadd_ps(_mm256_mul_ps(s->scale, x_scale), _mm256_cvtepi32_ps(sum), lanes);
+    if (!form.has_min) return lanes;
+    __m256 min = _mm256_mul_ps(s->min, x_scale);
+    __m256 min_sum = _mm256_cvtepi32_ps(_mm256_madd_epi16(s->min_sub, _mm256_load_si256((const __m256i *)x->sums)));
+    return form.sub == SUB_NONE ? _mm256_fmadd_ps(min, min_sum, lanes) : _mm256_fnmadd_ps(min, min_sum, lanes);
+}
+
+/* A sum is continued where it stands: the compiler must not gather terms, or their number exceeds that of registers. */
+#define IN_PLACE(v) __asm__("" : "+x"(v))
+
+/* Group number `at` of one row for n tokens from t on, step by step in turn, so that the steps of one fill the waits of another. */
+ALWAYS_INLINE void add_block(QuantType type, const Weights *r, const Tile *tile, size_t at, size_t t, size_t n, __m256 *lanes) {
+    const Way way = way_of(type);
+    const size_t deep = (size_t)way.deep;
+    const KernelsActGroup *x[BLOCK];
+    __m256i words[BLOCK], upper_words[BLOCK], sum[BLOCK];
+    const __m256i *w = r->w, *upper = r->upper;
+    if (way.split) __asm__("" : "+r"(w), "+r"(upper)); /* too many for the registers: loaded where they are wanted */
+    UNROLL for (size_t i = 0; i < n; i++) x[i] = tile->x[t + i] + at;
+    UNROLL for (size_t k = 0; k < 8; k++) {
+        __m256i w_k = w[k], upper_k = w_k;
+        if (way.split) {
+            upper_k = upper[k];
+            IN_PLACE(w_k);
+            IN_PLACE(upper_k);
+        }
+        UNROLL for (size_t i = 0; i < n; i++) {
+            __m256i v = _mm256_load_si256((const __m256i *)(x[i]->turned + 32 * k));
+            if (way.split) {
+                IN_PLACE(v);
+                __m256i p = _mm256_maddubs_epi16(upper_k, v);
+                upper_words[i] = k ? _mm256_add_epi16(upper_words[i], p) : p;
+                IN_PLACE(upper_words[i]);
+            }
+            __m256i p = _mm256_maddubs_epi16(w_k, v);
+            words[i] = k % deep ? _mm256_add_epi16(words[i], p) : p;
+            IN_PLACE(words[i]);
+        }
+        if (k % deep < deep - 1) continue;
+        UNROLL for (size_t i = 0; i < n; i++) {
+            __m256i p = _mm256_madd_epi16(words[i], r->sub[k / 4]);
+            sum[i] = k < deep ? p : _mm256_add_epi32(sum[i], p);
+            if (way.split) sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(upper_words[i], r->upper_sub));
+            IN_PLACE(sum[i]);
+        }
+    }
+    UNROLL for (size_t i = 0; i < n; i++) {
+        if (way.offset) sum[i] = _mm256_sub_epi32(sum[i], _mm256_madd_epi16(r->offset_sub, _mm256_load_si256((const __m256i *)x[i]->sums)));
+        lanes[t + i] = add_sums(avx2_form(type), &r->s, sum[i], x[i], lanes[t + i]);
+    }
 }
 
 /* Group number `at` of one row for all tokens. lanes: [n_tokens]. */
-ALWAYS_INLINE void add_row(Kind kind, int offset, const Group *g, const KernelsActs *acts, size_t n_tokens, size_t at, __m256 *lanes) {
+ALWAYS_INLINE void add_row(QuantType type, Source from, const Tile *tile, size_t at, __m256 *lanes) {
     Weights r;
-    load_weights(&r, kind, offset, g);
-    for (size_t t = 0; t < n_tokens; t++) lanes[t] = add_group(kind, &r, &acts[t].groups[at], lanes[t]);
+    load_weights(type, from, &r);
+    const size_t block = way_of(type).deep == 8 ? BLOCK : BLOCK / 2; /* shallow sums need registers of 16 and of 32 bits at once */
+    size_t t = 0;
+    for (; t + block <= tile->n_tokens; t += block) add_block(type, &r, tile, at, t, block, lanes);
+    for (; t < tile->n_tokens; t++) add_block(type, &r, tile, at, t, 1, lanes);
+}
+
+/* A last group that is not full, filled up with blocks of zeros; they meet activations of zero. */
+static const uint8_t *filled_up(QuantType type, const uint8_t *src, size_t n_blocks, uint8_t whole[GROUP_BYTES_MAX]) {
+    size_t bytes = group_bytes(type) / GROUP_BLOCKS * n_blocks;
+    memcpy(whole, src, bytes);
+    memset(whole + bytes, 0, GROUP_BYTES_MAX - bytes);
+    return whole;
+}
+
+/* Group number `at` of row r. */
+ALWAYS_INLINE Source source_of(QuantType type, const Tile *tile, size_t r, size_t at, uint8_t whole[GROUP_BYTES_MAX], Group *g) {
+    const uint8_t *src = tile->w + r * tile->row_bytes + at * tile->bytes;
+    size_t rest = tile->n - at * GROUP_ELEMS;
+    if (rest < GROUP_ELEMS) src = filled_up(type, src, rest / 32, whole);
+    if (type < QUANT_IQ2_XXS || type > QUANT_IQ1_M) return (Source){src, NULL};
+    kernels_avx2_unpack(tile->type, src, GROUP_BLOCKS, g);
+    return (Source){src, g};
+}
+
+ALWAYS_INLINE void tile_rows(QuantType type, const Tile *tile, size_t top, size_t n_rows, __m256 (*lanes)[TOKENS]) {
+    uint8_t whole[GROUP_BYTES_MAX];
+    Group g;
+    for (size_t at = 0; at * GROUP_ELEMS < tile->n; at++)
+        for (size_t r = 0; r < n_rows; r++) add_row(type, source_of(type, tile, top + r, at, whole, &g), tile, at, lanes[r]);
+}
+
+/* The lanes of eight rows to their sums, each folded 8 -> 4 -> 2 -> 1. */
+ALWAYS_INLINE __m256 fold_eight(const __m256 *v, size_t step) {
+    __m256 a[4], b[2];
+    UNROLL for (size_t i = 0; i < 4; i++) {
+        __m256 x = v[i * step], y = v[(i + 4) * step];
+        a[i] = _mm256_add_ps(_mm256_permute2f128_ps(x, y, 0x20), _mm256_permute2f128_ps(x, y, 0x31));
+    }
+    UNROLL for (size_t i = 0; i < 2; i++)
+        b[i] = _mm256_add_ps(_mm256_shuffle_ps(a[2 * i], a[2 * i + 1], 0x44), _mm256_shuffle_ps(a[2 * i], a[2 * i + 1], 0xEE));
+    return _mm256_add_ps(_mm256_shuffle_ps(b[0], b[1], 0x88), _mm256_shuffle_ps(b[0], b[1], 0xDD));
+}
+
+static void store_sums(const __m256 (*lanes)[TOKENS], size_t n_rows, size_t n_tokens, float *y, size_t y_stride) {
+    for (size_t t = 0; t < n_tokens; t++) {
+        size_t r = 0;
+        for (; r + 8 <= n_rows; r += 8) _mm256_storeu_ps(y + t * y_stride + r, fold_eight(&lanes[r][t], TOKENS));
+        for (; r < n_rows; r++) y[t * y_stride + r] = avx2_fold8(lanes[r][t]);
+    }
+}
+
+/* One function per type and, of the codebook types, per way to sum: all of the inner loop's branches are decided here. */
+#define EACH_TYPE(DO)                                                                                                      \
+    DO(QUANT_Q4_0) DO(QUANT_Q4_1) DO(QUANT_Q5_0) DO(QUANT_Q5_1) DO(QUANT_Q8_0) DO(QUANT_Q2_K) DO(QUANT_Q3_K)               \
+    DO(QUANT_Q4_K) DO(QUANT_Q5_K) DO(QUANT_Q6_K) DO(QUANT_IQ4_NL) DO(QUANT_IQ4_XS) DO(QUANT_MXFP4) DO(QUANT_IQ2_XXS)       \
+    DO(QUANT_IQ3_S)
+#define DEFINE(TYPE)                                                                                                       \
+    static __attribute__((noinline)) void rows_##TYPE(const Tile *tile, size_t top, size_t n_rows, __m256(*lanes)[TOKENS]) { \
+        tile_rows(TYPE, tile, top, n_rows, lanes);                                                                         \
+    }
+EACH_TYPE(DEFINE)
+
+static void add_rows(const Tile *tile, size_t top, size_t n_rows, __m256 (*lanes)[TOKENS]) {
+#define CALL(TYPE) case TYPE: rows_##TYPE(tile, top, n_rows, lanes); return;
+    switch (tile->type) {
+    EACH_TYPE(CALL)
+    case QUANT_IQ1_S: case QUANT_IQ1_M: rows_QUANT_IQ3_S(tile, top, n_rows, lanes); return;
+    default: rows_QUANT_IQ2_XXS(tile, top, n_rows, lanes); return;
+    }
 }
 
 void kernels_avx2_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                                float *y, size_t y_stride) {
-    Group g;
+    Tile tile = {type, w, (size_t)quant_row_bytes(type, n), group_bytes(type), n, n_tokens, {0}};
     __m256 lanes[ROWS][TOKENS];
-    int offset;
-    Kind kind = kind_of(type, &offset);
-    size_t row_bytes = (size_t)quant_row_bytes(type, n), bytes = group_bytes(type);
-    for (size_t top = 0; top < n_rows; top += ROWS, w += ROWS * row_bytes) {
+    for (size_t t = 0; t < n_tokens; t++) tile.x[t] = acts[t].groups;
+    for (size_t top = 0; top < n_rows; top += ROWS) {
         size_t rows = n_rows - top < ROWS ? n_rows - top : ROWS;
         memset(lanes, 0, rows * sizeof lanes[0]);
-        for (size_t at = 0; at * GROUP_ELEMS < n; at++) {
-            size_t rest = n - at * GROUP_ELEMS, n_blocks = rest < GROUP_ELEMS ? rest / 32 : GROUP_BLOCKS;
-            for (size_t r = 0; r < rows; r++) {
-                kernels_avx2_unpack(type, w + r * row_bytes + at * bytes, n_blocks, &g);
-                switch (kind) {
-                case UNSIGNED: add_row(UNSIGNED, 0, &g, acts, n_tokens, at, lanes[r]); break;
-                case OFFSET: add_row(OFFSET, offset, &g, acts, n_tokens, at, lanes[r]); break;
-                case OFFSET_WIDE: add_row(OFFSET_WIDE, offset, &g, acts, n_tokens, at, lanes[r]); break;
-                case SIGNED: add_row(SIGNED, 0, &g, acts, n_tokens, at, lanes[r]); break;
-                }
-            }
-        }
-        for (size_t r = 0; r < rows; r++)
-            for (size_t t = 0; t < n_tokens; t++) y[t * y_stride + top + r] = avx2_fold8(lanes[r][t]);
+        add_rows(&tile, top, rows, lanes);
+        store_sums(lanes, rows, n_tokens, y + top, y_stride);
     }
 }

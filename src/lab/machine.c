@@ -17,7 +17,7 @@ struct LabProbe {
     uint64_t y_floats;       /* of one thread */
     float *y, *scratch;      /* [threads][y_floats], [threads][ROW] */
     float *x;                /* [BATCH][ROW] */
-    KernelsActGroup *groups; /* [BATCH][ROW / 256] */
+    KernelsActGroup *groups; /* [BATCH][stride of ROW] */
     KernelsActs acts[BATCH];
     void *pages;             /* everything but stream */
     uint64_t pages_bytes;
@@ -112,7 +112,7 @@ static void touch_task(void *arg, int task, int worker) {
 static void carve(LabProbe *p) {
     uint64_t n = (uint64_t)p->threads, at = 0;
     uint64_t sizes[] = {n * p->matrix_bytes, n * p->y_floats * 4, n * ROW * 4, (uint64_t)BATCH * ROW * 4,
-                        (uint64_t)BATCH * kernels_act_groups(ROW) * sizeof(KernelsActGroup)};
+                        (uint64_t)BATCH * kernels_act_stride(ROW) * sizeof(KernelsActGroup)};
     void *parts[COUNT_OF(sizes)];
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
         parts[i] = (uint8_t *)p->pages + at;
@@ -130,7 +130,7 @@ static void make_acts(LabProbe *p) {
     for (int i = 0; i < BATCH * ROW; i++) p->x[i] = (float)(next_random(&s) >> 40) * 0x1p-23f - 1.0f;
     for (int t = 0; t < BATCH; t++) {
         float *x = p->x + (size_t)t * ROW;
-        KernelsActGroup *groups = p->groups + (size_t)t * kernels_act_groups(ROW);
+        KernelsActGroup *groups = p->groups + (size_t)t * kernels_act_stride(ROW);
         p->c.kernels->quantize(x, groups, 0, ROW);
         p->acts[t] = (KernelsActs){x, p->c.precise ? NULL : groups};
     }
@@ -151,7 +151,7 @@ LabProbe *lab_probe_new(const LabProbeConfig *config, Err *err) {
         p->y_floats = p->matrix_bytes / (ROW / 8) * BATCH; /* no format has fewer than one bit per weight */
         p->stream_bytes = align_up(stream_size(config->dram_bytes), 4096 * (uint64_t)p->threads);
         uint64_t n = (uint64_t)p->threads;
-        uint64_t row_bytes = (uint64_t)ROW * 4 + kernels_act_groups(ROW) * sizeof(KernelsActGroup);
+        uint64_t row_bytes = (uint64_t)ROW * 4 + kernels_act_stride(ROW) * sizeof(KernelsActGroup);
         p->pages_bytes = n * (p->matrix_bytes + p->y_floats * 4 + (uint64_t)ROW * 4 + 192) + BATCH * row_bytes + 512;
         p->pages = os_pages_new(p->pages_bytes, err);
         p->stream = p->pages ? os_pages_new(p->stream_bytes, err) : NULL;
