@@ -67,6 +67,11 @@ static uint64_t store_tables(const sluice_model *m, const EnginePlanInput *in) {
     return store_bytes(&config, slots < in->experts_total ? (uint32_t)slots : in->experts_total);
 }
 
+static uint32_t shorter(uint32_t chunk) {
+    uint32_t three_quarters = chunk - chunk / 4;
+    return three_quarters > LEAST_CHUNK ? three_quarters : LEAST_CHUNK;
+}
+
 ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
     const sluice_options *o = &m->options;
     const ModelShape *s = &m->model->shape;
@@ -91,7 +96,7 @@ ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
     in.base_bytes += store_tables(m, &in);
     /* Every chunk reads nearly every expert once more, so a long one is worth memory that the cache loses: a chunk that was not asked
      * for shrinks only until its buffers are at most a sixteenth of the budget, and while nothing else fits. */
-    for (;; forward->chunk /= 2) {
+    for (;; forward->chunk = shorter(forward->chunk)) {
         ForwardSizes sizes = forward_sizes(forward, in.threads);
         in.buffers_bytes = sizes.buffers + logits_bytes(m) + sessions * session_bytes(m);
         in.state_bytes = sizes.state * sessions;

@@ -176,6 +176,7 @@ typedef enum OsCpuFlag {
 unsigned os_cpu_flags(void); /* what this CPU and this kernel can run */
 
 uint64_t os_now_ns(void); /* monotonic */
+void os_sleep_ns(uint64_t ns); /* or a little longer; a signal may end it */
 uint64_t os_thread_cpu_ns(void); /* CPU time of the calling thread */
 bool os_stderr_is_terminal(void);
 bool os_stdout_is_terminal(void);
