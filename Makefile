@@ -130,8 +130,9 @@ check-neon: deps-arm $(BUILD)/check-kernels
 $(BUILD)/bench-threads: $(BUILD)/obj/bench/threads.o $(BUILD)/libsluice.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
-# The AVX-512 rung once more, its intrinsics replaced by functions. The linker takes these objects before those of the library.
-EMULATED     := -mavx2 -mfma -mf16c -Wno-psabi -include tests/support/emulated_avx512.h
+# The AVX-512 rung once more, its intrinsics replaced by functions; -O1, for inlining those takes long enough. The linker takes these
+# objects before those of the library.
+EMULATED     := -O1 -g0 -mavx2 -mfma -mf16c -Wno-psabi -include tests/support/emulated_avx512.h
 EMULATED_OBJ := $(patsubst %.c,$(BUILD)/emulated/%.o,$(wildcard src/kernels/*_avx512.c))
 $(BUILD)/emulated/%.o: %.c tests/support/emulated_avx512.h Makefile | deps deps-emulated
 	@mkdir -p $(@D)

@@ -11,7 +11,7 @@
 #define AVX512_ALL ((__mmask16)0xFFFF)
 
 /* The first n of sixteen lanes; n >= 16: all. */
-ALWAYS_INLINE __mmask16 avx512_first(size_t n) { return n < 16 ? (__mmask16)((1U << n) - 1) : AVX512_ALL; }
+ALWAYS_INLINE __mmask16 avx512_first(size_t n) { return (__mmask16)(n < 16 ? (1U << n) - 1 : 0xFFFFU); }
 
 /* Is this the mask of all lanes, and is that known now, so that no mask is needed? */
 #define AVX512_WHOLE(lanes) (__builtin_constant_p(lanes) && (lanes) == AVX512_ALL)
@@ -106,7 +106,13 @@ float kernels_avx512_dot(const float *a, const float *b, size_t n);
 void kernels_avx512_dots(QuantType type, const void *w, size_t w_stride, size_t n_rows, const float *const *x, size_t n_x, size_t n,
                          float *out, size_t out_stride);
 
-/* matmul_avx512.c */
+/* Matrices with quantised activations: rows_avx512.c for up to KERNELS_AVX512_FEW tokens, tile_avx512.c for up to
+ * KERNELS_AVX512_TILE; matmul_avx512.c: all */
+enum { KERNELS_AVX512_FEW = 4, KERNELS_AVX512_TILE = 32 };
+void kernels_avx512_integer_rows(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
+                                 float *y, size_t y_stride);
+void kernels_avx512_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
+                                 float *y, size_t y_stride);
 void kernels_avx512_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
                            size_t y_stride, float *scratch);
 

@@ -8,7 +8,7 @@ ALWAYS_INLINE void four_taps(const float *w, __m512 taps[WIDTH]) {
     const __m512i first_two = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
     const __m512i last_two = _mm512_add_epi32(first_two, _mm512_set1_epi32(2));
     __m512 v[4];
-    for (size_t i = 0; i < 4; i++) v[i] = _mm512_loadu_ps(w + 16 * i); /* four channels each */
+    UNROLL for (size_t i = 0; i < 4; i++) v[i] = _mm512_loadu_ps(w + 16 * i); /* four channels each */
     __m512 low01 = _mm512_permutex2var_ps(v[0], first_two, v[1]), high01 = _mm512_permutex2var_ps(v[2], first_two, v[3]);
     __m512 low23 = _mm512_permutex2var_ps(v[0], last_two, v[1]), high23 = _mm512_permutex2var_ps(v[2], last_two, v[3]);
     taps[0] = _mm512_shuffle_f32x4(low01, high01, 0x44);
@@ -20,10 +20,10 @@ ALWAYS_INLINE void four_taps(const float *w, __m512 taps[WIDTH]) {
 /* The state moves up by one row as it is read; y may be x, so x is read first. */
 ALWAYS_INLINE void conv_channels(float *y, const float *x, float *state, const __m512 taps[WIDTH], size_t n, __mmask16 lanes) {
     __m512 in[WIDTH], sum;
-    for (size_t j = 0; j < 3; j++) in[j] = avx512_load(state + j * n, lanes);
+    UNROLL for (size_t j = 0; j < 3; j++) in[j] = avx512_load(state + j * n, lanes);
     in[3] = avx512_load(x, lanes);
     sum = _mm512_mul_ps(taps[0], in[0]);
-    for (size_t j = 1; j < WIDTH; j++) {
+    UNROLL for (size_t j = 1; j < WIDTH; j++) {
         sum = _mm512_fmadd_ps(taps[j], in[j], sum);
         avx512_store(state + (j - 1) * n, lanes, in[j]);
     }

@@ -1,8 +1,51 @@
-/* AVX-512 rung: unpacking weights into pairs of groups (pair_avx512.h). Bytes are turned before their bits are taken apart, for
- * there are fewer of them. Layouts as in the quant room (legacy.c, kquants.c, iquants.c, fp4.c). */
-#include "kernels/pair_avx512.h"
+/* Inside the kernels room: unpacking weights of two rows in registers, on the AVX-512 rung. Included by the files that multiply them.
+ *
+ * A group is 8 blocks b of 32 elements (group.h). A vector holds those of two rows: 32-bit lane b is block b of the first row,
+ * lane 8 + b of the second. Vector k of the weights holds elements 4k .. 4k + 3 of every block, as KernelsActGroup.turned does for
+ * one row of activations, so that a block's sum runs over vectors and ends in the lane where the float part wants it. Bytes are
+ * turned before their bits are taken apart, for there are fewer of them. Layouts as in the quant room (legacy.c, kquants.c,
+ * iquants.c, fp4.c).
+ *
+ * The instruction multiplies unsigned weights with signed activations: what may be negative is stored plus an offset of its
+ * type, and the sum of products begins at -offset times the sum of the activations. All of it is exact. */
+#ifndef KERNELS_UNPACK_AVX512_H
+#define KERNELS_UNPACK_AVX512_H
 
-#include "kernels/codebook.h"
+#include "kernels/avx512.h"
+
+/* What a type asks of the loop that multiplies it; constant where it is inlined. */
+typedef enum PairSub { PAIR_NO_SUB, PAIR_SUB_OF_BLOCK, PAIR_SUB_OF_RUN } PairSub; /* integer scales: none, of 32, of 16 */
+
+typedef struct PairForm {
+    PairSub sub;
+    bool has_min; /* and then no offset */
+    int offset;
+} PairForm;
+
+ALWAYS_INLINE PairForm avx512_form(QuantType type) {
+    switch (type) {
+    case QUANT_Q4_1: case QUANT_Q5_1: return (PairForm){PAIR_NO_SUB, true, 0};
+    case QUANT_Q4_K: case QUANT_Q5_K: return (PairForm){PAIR_SUB_OF_BLOCK, true, 0};
+    case QUANT_Q2_K: return (PairForm){PAIR_SUB_OF_RUN, true, 0};
+    case QUANT_Q4_0: return (PairForm){PAIR_NO_SUB, false, 8};
+    case QUANT_Q5_0: return (PairForm){PAIR_NO_SUB, false, 16};
+    case QUANT_MXFP4: return (PairForm){PAIR_NO_SUB, false, 12};
+    case QUANT_Q8_0: case QUANT_IQ4_NL: return (PairForm){PAIR_NO_SUB, false, 128};
+    case QUANT_IQ4_XS: return (PairForm){PAIR_SUB_OF_BLOCK, false, 128};
+    case QUANT_Q3_K: return (PairForm){PAIR_SUB_OF_RUN, false, 4};
+    case QUANT_Q6_K: return (PairForm){PAIR_SUB_OF_RUN, false, 32};
+    default: return (PairForm){PAIR_SUB_OF_RUN, false, 128}; /* the codebooks */
+    }
+}
+
+/* A group of two rows. */
+typedef struct Pair {
+    __m512i w[8];
+    __m512i sub;      /* of block b, or of its first run; 32 bits */
+    __m512i sub_high; /* of its second run */
+    __m512i min_sub;  /* of both runs, 16 bits each */
+    __m512 scale, min;
+} Pair;
 
 ALWAYS_INLINE __m256i load32(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
 ALWAYS_INLINE __m128i load16(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
@@ -67,13 +110,13 @@ ALWAYS_INLINE void scales_and_mins(const uint8_t *first, const uint8_t *second, 
 #define PIECE_OF_K LANES(0, 0, 1, 1, 2, 2, 3, 3, 16) /* Q4_K, Q5_K: two blocks share a piece */
 #define SHIFT_OF_K LANES(0, 4, 0, 4, 0, 4, 0, 4, 0)
 
-static void unpack_q4_k(const uint8_t *first, const uint8_t *second, Pair *p) {
+ALWAYS_INLINE void unpack_q4_k(const uint8_t *first, const uint8_t *second, Pair *p) {
     scales_and_mins(first, second, p);
     turn_nibbles(first + 16, second + 16, PIECE_OF_K, SHIFT_OF_K, p->w);
 }
 
 /* The fifth bit of element i of block b is bit b of byte i. */
-static void unpack_q5_k(const uint8_t *first, const uint8_t *second, Pair *p) {
+ALWAYS_INLINE void unpack_q5_k(const uint8_t *first, const uint8_t *second, Pair *p) {
     scales_and_mins(first, second, p);
     turn_nibbles(first + 48, second + 48, PIECE_OF_K, SHIFT_OF_K, p->w);
     const __m512i fifth = join(load32(first + 16), load32(second + 16)), to_bit_4 = LANES(28, 29, 30, 31, 0, 1, 2, 3, 0);
@@ -84,7 +127,7 @@ static void unpack_q5_k(const uint8_t *first, const uint8_t *second, Pair *p) {
 }
 
 /* Per half of 128 elements: 64 bytes of nibbles, and 32 bytes of which each has two more bits of four blocks. */
-static void unpack_q6_k(const uint8_t *first, const uint8_t *second, Pair *p) {
+ALWAYS_INLINE void unpack_q6_k(const uint8_t *first, const uint8_t *second, Pair *p) {
     turn_nibbles(first, second, LANES(0, 1, 0, 1, 2, 3, 2, 3, 16), LANES(0, 0, 4, 4, 0, 0, 4, 4, 0), p->w);
     const __m512i a = _mm512_loadu_si512(first + 128), b = _mm512_loadu_si512(second + 128);
     const __m512i to_bit_4 = LANES(28, 30, 0, 2, 28, 30, 0, 2, 0);
@@ -156,17 +199,17 @@ ALWAYS_INLINE __m512 block_scales(const uint8_t *first, const uint8_t *second, s
     return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1));
 }
 
-static void unpack_q4_0(const uint8_t *first, const uint8_t *second, Pair *p) {
+ALWAYS_INLINE void unpack_q4_0(const uint8_t *first, const uint8_t *second, Pair *p) {
     small_nibbles(first, second, 2, 18, p->w);
     p->scale = block_scales(first, second, 18);
 }
 
-static void unpack_iq4_nl(const uint8_t *first, const uint8_t *second, Pair *p) {
+ALWAYS_INLINE void unpack_iq4_nl(const uint8_t *first, const uint8_t *second, Pair *p) {
     unpack_q4_0(first, second, p); /* the same layout */
     look_up(group_iq4_values, 128, p->w);
 }
 
-static void unpack_q4_1(const uint8_t *first, const uint8_t *second, Pair *p) {
+ALWAYS_INLINE void unpack_q4_1(const uint8_t *first, const uint8_t *second, Pair *p) {
     small_nibbles(first, second, 4, 20, p->w);
     p->scale = block_scales(first, second, 20);
     p->min = block_scales(first + 2, second + 2, 20);
@@ -180,7 +223,7 @@ ALWAYS_INLINE __m512 mxfp4_scales(__m128i exponents) {
     return _mm512_castsi512_ps(_mm512_max_epi32(small, _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23)));
 }
 
-static void unpack_mxfp4(const uint8_t *first, const uint8_t *second, Pair *p) {
+ALWAYS_INLINE void unpack_mxfp4(const uint8_t *first, const uint8_t *second, Pair *p) {
     uint64_t e[2] = {0};
     UNROLL for (size_t b = 0; b < 8; b++) {
         e[0] |= (uint64_t)first[17 * b] << 8 * b;
@@ -193,7 +236,7 @@ static void unpack_mxfp4(const uint8_t *first, const uint8_t *second, Pair *p) {
 
 /* A superblock of the same nibbles. Six bits of scale per block: the nibbles of the second word, above them two bits of the upper
  * half of the first. */
-static void unpack_iq4_xs(const uint8_t *first, const uint8_t *second, Pair *p) {
+ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *first, const uint8_t *second, Pair *p) {
     const __m512i a[2] = {_mm512_loadu_si512(first + 8), _mm512_loadu_si512(first + 72)};
     const __m512i b[2] = {_mm512_loadu_si512(second + 8), _mm512_loadu_si512(second + 72)};
     turn_blocks_of_16(a, b, p->w);
@@ -231,7 +274,7 @@ ALWAYS_INLINE void turn_blocks_of_32(__m512i v[8]) {
     }
 }
 
-static void unpack_q8_0(const uint8_t *first, const uint8_t *second, Pair *p) {
+ALWAYS_INLINE void unpack_q8_0(const uint8_t *first, const uint8_t *second, Pair *p) {
     UNROLL for (size_t b = 0; b < 8; b++)
         p->w[b] = _mm512_xor_si512(join(load32(first + 34 * b + 2), load32(second + 34 * b + 2)), bits(0x80)); /* + 128 */
     turn_blocks_of_32(p->w);
@@ -239,14 +282,12 @@ static void unpack_q8_0(const uint8_t *first, const uint8_t *second, Pair *p) {
 }
 
 /* Any other type: what the AVX2 rung unpacks. */
-static void unpack_groups(QuantType type, const uint8_t *first, const uint8_t *second, Pair *p) {
+ALWAYS_INLINE void unpack_groups(QuantType type, const uint8_t *first, const uint8_t *second, Pair *p) {
     Group a, b;
-    int offset;
-    kernels_avx512_form(type, &offset);
     kernels_avx2_unpack(type, first, GROUP_BLOCKS, &a);
     kernels_avx2_unpack(type, second, GROUP_BLOCKS, &b);
     UNROLL for (size_t i = 0; i < 8; i++)
-        p->w[i] = _mm512_add_epi8(join(load32(a.w + 32 * i), load32(b.w + 32 * i)), bits(offset));
+        p->w[i] = _mm512_add_epi8(join(load32(a.w + 32 * i), load32(b.w + 32 * i)), bits(avx512_form(type).offset));
     turn_blocks_of_32(p->w);
     __m512i sub = join(load32(a.sub), load32(b.sub));
     p->sub = _mm512_srai_epi32(_mm512_slli_epi32(sub, 16), 16);
@@ -259,33 +300,8 @@ static void unpack_groups(QuantType type, const uint8_t *first, const uint8_t *s
 
 /* ---- all types ------------------------------------------------------------------------------------------------------ */
 
-PairForm kernels_avx512_form(QuantType type, int *offset) {
-    *offset = 0;
-    switch (type) {
-    case QUANT_Q4_1: case QUANT_Q5_1: return PAIR_PLAIN_MIN;
-    case QUANT_Q4_K: case QUANT_Q5_K: return PAIR_BLOCK_MIN;
-    case QUANT_Q2_K: return PAIR_RUN_MIN;
-    case QUANT_Q4_0: *offset = 8; return PAIR_PLAIN;
-    case QUANT_Q5_0: *offset = 16; return PAIR_PLAIN;
-    case QUANT_MXFP4: *offset = 12; return PAIR_PLAIN;
-    case QUANT_Q8_0: case QUANT_IQ4_NL: *offset = 128; return PAIR_PLAIN;
-    case QUANT_IQ4_XS: *offset = 128; return PAIR_BLOCK;
-    case QUANT_Q3_K: *offset = 4; return PAIR_RUN;
-    case QUANT_Q6_K: *offset = 32; return PAIR_RUN;
-    default: *offset = 128; return PAIR_RUN; /* the codebooks */
-    }
-}
-
-enum { SMALL_BYTES = 34 }; /* the largest block of a small type */
-
-void kernels_avx512_unpack(QuantType type, const uint8_t *first, const uint8_t *second, size_t n_blocks, Pair *p) {
-    uint8_t whole[2][GROUP_BLOCKS * SMALL_BYTES];
-    if (n_blocks < GROUP_BLOCKS) { /* the end of a row of a small type: filled up with blocks that meet activations of zero */
-        size_t bytes = n_blocks * (group_bytes(type) / GROUP_BLOCKS);
-        memset(whole, 0, sizeof whole);
-        first = memcpy(whole[0], first, bytes);
-        second = memcpy(whole[1], second, bytes);
-    }
+/* What the form of the type does not ask for is not set. */
+ALWAYS_INLINE void avx512_unpack(QuantType type, const uint8_t *first, const uint8_t *second, Pair *p) {
     switch (type) {
     case QUANT_Q4_K: unpack_q4_k(first, second, p); break;
     case QUANT_Q5_K: unpack_q5_k(first, second, p); break;
@@ -299,3 +315,55 @@ void kernels_avx512_unpack(QuantType type, const uint8_t *first, const uint8_t *
     default: unpack_groups(type, first, second, p); break;
     }
 }
+
+enum { PAIR_BYTES_MAX = GROUP_BLOCKS * 34 }; /* of a group of a small type */
+
+/* The end of a row of a small type, n_blocks < 8 of them: filled up with blocks of zeros, which meet activations of zero. */
+ALWAYS_INLINE const uint8_t *avx512_filled_up(QuantType type, const uint8_t *src, size_t n_blocks,
+                                              uint8_t whole[PAIR_BYTES_MAX]) {
+    size_t bytes = group_bytes(type) / GROUP_BLOCKS * n_blocks;
+    memcpy(whole, src, bytes);
+    memset(whole + bytes, 0, PAIR_BYTES_MAX - bytes);
+    return whole;
+}
+
+/* ---- products ------------------------------------------------------------------------------------------------------- */
+
+/* Eight numbers for both rows. */
+ALWAYS_INLINE __m512i avx512_both(const void *eight) { return _mm512_broadcast_i64x4(_mm256_load_si256((const __m256i *)eight)); }
+
+/* The products of one run of 16, which four vectors hold, added to `sum`. */
+ALWAYS_INLINE __m512i add_run(const Pair *p, const KernelsActGroup *x, size_t k, __m512i sum) {
+    UNROLL for (size_t i = k; i < k + 4; i++) sum = _mm512_dpbusd_epi32(sum, p->w[i], avx512_both(x->turned + 32 * i));
+    return sum;
+}
+
+/* Adds a group of two rows to the block lanes of one token; the float part is that of group.h. */
+ALWAYS_INLINE __m512 avx512_add_pair(PairForm form, const Pair *p, const KernelsActGroup *x, __m512 lanes) {
+    __m512i sums = avx512_both(x->sums), sum = _mm512_setzero_si512(), high = _mm512_setzero_si512();
+    if (form.sub == PAIR_SUB_OF_RUN) {
+        if (!form.has_min) {
+            sum = _mm512_madd_epi16(_mm512_set1_epi32(-form.offset & 0xFFFF), sums);
+            high = _mm512_madd_epi16(_mm512_set1_epi32(-form.offset * 0x10000), sums);
+        }
+        sum = _mm512_mullo_epi32(add_run(p, x, 0, sum), p->sub);
+        sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(add_run(p, x, 4, high), p->sub_high));
+    } else {
+        if (!form.has_min) sum = _mm512_madd_epi16(_mm512_set1_epi16((short)-form.offset), sums);
+        sum = add_run(p, x, 4, add_run(p, x, 0, sum));
+        if (form.sub == PAIR_SUB_OF_BLOCK) sum = _mm512_mullo_epi32(sum, p->sub);
+    }
+    __m512 x_scale = _mm512_castsi512_ps(avx512_both(x->scale));
+    lanes = _mm512_fmadd_ps(_mm512_mul_ps(p->scale, x_scale), _mm512_cvtepi32_ps(sum), lanes);
+    if (!form.has_min) return lanes;
+    __m512i min_sum = _mm512_madd_epi16(p->min_sub, sums);
+    return _mm512_fmadd_ps(_mm512_mul_ps(p->min, x_scale), _mm512_cvtepi32_ps(min_sum), lanes);
+}
+
+/* The results of both rows. */
+ALWAYS_INLINE void avx512_fold_pair(__m512 lanes, float rows[2]) {
+    rows[0] = avx2_fold8(_mm512_castps512_ps256(lanes));
+    rows[1] = avx2_fold8(_mm512_extractf32x8_ps(lanes, 1));
+}
+
+#endif
