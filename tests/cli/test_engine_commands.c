@@ -210,6 +210,15 @@ static void statistics_go_to_standard_error(void **state) {
     expect_text(shell_expect(0, "SLUICE_THREADS=3 $S run --ids 1 -n 1 --threads auto --stats")->err, "one per physical core");
 }
 
+/* The first thing that anybody tries, with less memory than the model needs: a change that takes more must not break it. */
+static void the_demo_of_the_makefile_runs(void **state) {
+    (void)state;
+    if (under_sanitizer()) printf("SKIP: a sanitizer's memory is not ours to plan\n"), skip();
+    const Result *r = shell_expect(0, "eval \"$S run $(sed -n 's/^DEMO *:= *//p' Makefile)\"");
+    assert_true(r->out_len > 100);
+    expect_text(r->err, "from disk");
+}
+
 static void a_reader_that_goes_away_ends_it(void **state) {
     (void)state;
     const Result *r = shell_expect(0, "$S run --raw -p 'Once upon a time' --temp 0 | head -c 10");
@@ -389,6 +398,7 @@ int main(void) {
         cmocka_unit_test(kernels_of_another_cpu_are_refused),
         cmocka_unit_test(what_is_not_there_yet_is_refused),
         cmocka_unit_test(statistics_go_to_standard_error),
+        cmocka_unit_test(the_demo_of_the_makefile_runs),
         cmocka_unit_test(a_reader_that_goes_away_ends_it),
         cmocka_unit_test(logits_writes_every_tensor),
         cmocka_unit_test(ids_from_a_file_and_text_to_standard_output),

@@ -149,7 +149,7 @@ static void prefill_is_predicted_for_an_empty_cache(void **state) {
     (void)state;
     json_t *o = result_json(shell_expect(0, "$S plan --shape qwen3.5-35b-a3b --ram 12G --disk 1GB/s --dram 60GB/s --cores 16 --json"));
     assert_string_equal(json_string_value(json_object_get(o, "prefill_cache")), "empty");
-    assert_true(number(o, "predicted_prefill_warm_tok_s") > 1.1 * number(o, "predicted_prefill_tok_s"));
+    assert_true(number(o, "predicted_prefill_warm_tok_s") > number(o, "predicted_prefill_tok_s"));
     json_decref(o);
     expect_text(shell_expect(0, "$S plan --shape qwen3.5-35b-a3b --ram 12G" MACHINE)->out, "no expert in memory yet");
 }
