@@ -130,10 +130,11 @@ check-neon: deps-arm $(BUILD)/check-kernels
 $(BUILD)/bench-threads: $(BUILD)/obj/bench/threads.o $(BUILD)/libsluice.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
-# The AVX-512 rung once more, its intrinsics replaced by functions; -O1, for inlining those takes long enough, and without UBSan, for
-# their signed additions wrap. The linker takes these
-# objects before those of the library.
-EMULATED     := -O1 -g0 -fno-sanitize=undefined -mavx2 -mfma -mf16c -Wno-psabi -include tests/support/emulated_avx512.h
+# The AVX-512 rung once more, its intrinsics replaced by functions; -O1, for inlining those takes long enough, and without UBSan and
+# guards on the stack, for their signed additions wrap and their temporaries are many. The linker takes these objects before those of
+# the library.
+EMULATED     := -O1 -g0 -fno-sanitize=undefined $(if $(findstring clang,$(CC)),,--param asan-stack=0) -mavx2 -mfma -mf16c -Wno-psabi \
+                -include tests/support/emulated_avx512.h
 EMULATED_OBJ := $(patsubst %.c,$(BUILD)/emulated/%.o,$(wildcard src/kernels/*_avx512.c))
 $(BUILD)/emulated/%.o: %.c tests/support/emulated_avx512.h Makefile | deps deps-emulated
 	@mkdir -p $(@D)
