@@ -6,6 +6,7 @@
  *           head joins its parts. Blocks come in rounds, so that the parts stay few in any context. */
 #include "forward/inside.h"
 
+#include <assert.h>
 #include <string.h>
 
 typedef struct AttendJob {
@@ -184,6 +185,7 @@ static void run_tiles(AttendJob *j) {
     uint32_t threads = (uint32_t)os_pool_threads(f->c.pool), most = tile_tokens(&f->c);
     uint32_t even = f->n * f->s->n_kv_heads / (4 * threads) + 1;
     j->tokens_per_task = even < most ? even : most;
+    assert(j->tokens_per_task > 0);
     uint32_t tiles = (f->n + j->tokens_per_task - 1) / j->tokens_per_task;
     os_pool_run(f->c.pool, (int)(tiles * f->s->n_kv_heads), tile_task, j);
 }
