@@ -55,20 +55,27 @@ static long least_ram(void) {
     return strtol(named + strlen("at least --ram "), NULL, 10) + 1;
 }
 
-/* With little memory experts come from disk, and the same ids ask for the same bytes. */
+/* With little memory experts come from disk, and the same ids ask for the same experts. How many slots fit depends on what the
+   process itself weighs at that moment, by a tenth from run to run and by more under a sanitizer: the more they differ, the more the
+   hits may. Nothing is guessed ahead, for which guess is read in time differs too. */
 static void a_small_cache_reads_and_repeats(void **state) {
     (void)state;
     char options[100];
-    snprintf(options, sizeof options, "--ram %ldM --chunk 16 --seed 7", least_ram() + 1);
+    snprintf(options, sizeof options, "--ram %ldM --chunk 16 --seed 7 --lookahead off", least_ram() + 1);
     json_t *a = bench(options), *b = bench(options);
+    const json_t *plan_a = json_object_get(a, "plan"), *plan_b = json_object_get(b, "plan");
     assert_true(real(a, "hit_rate") > 0 && real(a, "hit_rate") < 1);
     assert_true(real(a, "bytes_read_per_token") > 0 && real(a, "disk_gb_s") > 0);
     assert_true(json_is_true(json_object_get(a, "dram_probe_in_cache"))); /* too little memory to probe it, and said */
-    assert_true(real(json_object_get(a, "plan"), "ram_bytes") >= real(a, "rss_max_bytes"));
+    assert_true(real(plan_a, "ram_bytes") >= real(a, "rss_max_bytes"));
     assert_true(real(a, "bound_tok_s") >= real(a, "bound_serial_tok_s") * (1 - 1e-9));
-    /* nearly: how many slots fit, and which read lands first, varies a little from run to run */
-    assert_true(fabs(real(a, "hit_rate") - real(b, "hit_rate")) < 0.1);
-    assert_true(fabs(real(a, "bytes_read_per_token") / real(b, "bytes_read_per_token") - 1) < 0.25);
+    double more_slots = fabs(real(plan_a, "cache_slots") - real(plan_b, "cache_slots")) / real(plan_a, "experts_total");
+    double more_hits = fabs(real(a, "hit_rate") - real(b, "hit_rate"));
+    if (more_hits > 0.02 + 2 * more_slots) fail_msg("hit rates differ by %.3f, slots by %.3f of all experts", more_hits, more_slots);
+    /* what is read is what was missed, in both runs: bytes per missed expert are the file's own */
+    double missed_a = real(a, "bytes_read_per_token") / (1 - real(a, "hit_rate"));
+    double missed_b = real(b, "bytes_read_per_token") / (1 - real(b, "hit_rate"));
+    assert_true(fabs(missed_a / missed_b - 1) < 0.02);
     json_decref(a);
     json_decref(b);
 }
