@@ -64,8 +64,8 @@ void lab_bounds(const EngineWork *w, const EngineMachine *m, const LabRun *run, 
 
 double lab_prefill_bound(const EngineWork *w, const EngineMachine *m, const LabRun *run) {
     double n = (double)run->tokens;
-    double weights = (double)w->dense_weights + (double)w->layers * w->experts_per_token * (double)w->record_weights;
+    double weights = (double)(w->dense_weights - w->head_weights) + (double)w->layers * w->experts_per_token * (double)w->record_weights;
     double disk = over((double)run->stats.bytes_read, m->disk_bytes_per_s);
-    double compute = run->tokens ? over(n * weights, m->batched_weights_per_s) : 0;
+    double compute = run->tokens ? over(n * weights, m->batched_weights_per_s) + over((double)w->head_weights, m->dense_weights_per_s) : 0;
     return over(n, disk > compute ? disk : compute);
 }

@@ -49,7 +49,8 @@ void lab_formats(const Model *model, LabFormats *out) {
         for (size_t i = 0; i < COUNT_OF(dense); i++)
             count(out->dense, &out->n_dense, dense[i]->type, (uint64_t)dense[i]->rows * dense[i]->cols);
         for (int i = 0; i < 3; i++)
-            count(out->expert, &out->n_expert, y->expert[i].type, (uint64_t)y->expert[i].rows * y->expert[i].cols);
+            count(out->expert, &out->n_expert, y->expert[i].type,
+                  (uint64_t)model->shape.top_k * y->expert[i].rows * y->expert[i].cols);
     }
     count(out->dense, &out->n_dense, model->head.type, (uint64_t)model->head.rows * model->head.cols);
 }
@@ -276,4 +277,13 @@ static double mix_rate(LabProbe *p, const LabMix *mix, int n, int tokens) {
 
 double lab_probe_dense(LabProbe *p) { return mix_rate(p, p->c.formats.dense, p->c.formats.n_dense, 1); }
 double lab_probe_expert(LabProbe *p) { return mix_rate(p, p->c.formats.expert, p->c.formats.n_expert, 1); }
-double lab_probe_batched(LabProbe *p) { return mix_rate(p, p->c.formats.expert, p->c.formats.n_expert, BATCH); }
+
+/* A prompt's tokens pass through dense weights as many at a time as through experts, and the two formats differ by up to a factor of two. */
+double lab_probe_batched(LabProbe *p) {
+    const LabFormats *f = &p->c.formats;
+    LabMix all[QUANT_TYPE_COUNT];
+    int n = f->n_dense;
+    memcpy(all, f->dense, (size_t)n * sizeof *all);
+    for (int i = 0; i < f->n_expert; i++) count(all, &n, f->expert[i].type, f->expert[i].weights);
+    return mix_rate(p, all, n, BATCH);
+}
