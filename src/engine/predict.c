@@ -16,9 +16,17 @@ static double seconds(double amount, double rate) { return amount <= 0 ? 0 : rat
 
 static double larger(double a, double b) { return a > b ? a : b; }
 
-/* What two things take of which the shorter is hidden behind the longer by a quarter, as our kernels hide memory and arithmetic: fitted to
- * two shapes on one machine. */
-static double hardly_hidden(double a, double b) { return a > b ? a + 0.75 * b : b + 0.75 * a; }
+/* What two things take of which a share of the shorter shows behind the longer, memory and arithmetic in our kernels. */
+static double partly_hidden(double a, double b, double shows) { return a > b ? a + shows * b : b + shows * a; }
+
+/* The share that shows, fitted to two shapes on one machine: a quarter where nothing is read, three quarters where a drive that is
+ * always busy writes into the same memory, and in between in proportion. */
+static const double shows_alone = 0.25, shows_streamed = 0.75, streamed_from = 0.5; /* of the experts missing */
+
+static double shows_at(double hits) {
+    double busy = (1 - hits) / streamed_from;
+    return shows_alone + (shows_streamed - shows_alone) * (busy < 1 ? busy : 1);
+}
 
 static double speed(double s) { return s > 0 && isfinite(s) ? 1 / s : 0; }
 
@@ -34,13 +42,14 @@ typedef struct Layer {
     double shared_memory, shared; /* the shared expert */
     double memory, expert;        /* one expert; bringing it takes as long as writing there what was read */
     double read, start;           /* one expert from disk at full rate; what the first read of a layer takes longer */
+    double shows;                 /* of the shorter of memory and arithmetic */
 } Layer;
 
 static double section(const EngineMachine *m, double bytes, double weights, double rate) {
-    return hardly_hidden(seconds(bytes, m->dram_bytes_per_s), seconds(weights, rate));
+    return partly_hidden(seconds(bytes, m->dram_bytes_per_s), seconds(weights, rate), shows_streamed);
 }
 
-static Layer layer_of(const EngineWork *w, const EngineMachine *m, double position) {
+static Layer layer_of(const EngineWork *w, const EngineMachine *m, double position, double hits) {
     double layers = w->layers ? w->layers : 1, record = (double)w->record_bytes;
     double bytes = (double)(w->dense_bytes - w->shared_bytes) + 2 * (double)w->state_bytes + (double)w->kv_bytes_per_position * position;
     double weights = (double)(w->dense_weights - w->shared_weights), part = seconds(record / 3, m->disk_bytes_per_s);
@@ -51,7 +60,8 @@ static Layer layer_of(const EngineWork *w, const EngineMachine *m, double positi
                    .memory = seconds(record, m->dram_bytes_per_s),
                    .expert = seconds((double)w->record_weights, m->expert_weights_per_s),
                    .read = seconds(record, m->disk_bytes_per_s),
-                   .start = m->disk_read_s > part ? m->disk_read_s - part : 0};
+                   .start = m->disk_read_s > part ? m->disk_read_s - part : 0,
+                   .shows = shows_at(hits)};
 }
 
 /* How likely exactly `misses` of k experts are not there. */
@@ -68,8 +78,9 @@ static const double read_in_vain = GUESSES_READ * (FORWARD_READ_OF - FORWARD_REA
 
 /* A layer with so many misses as the engine runs it: with looking ahead where that pays. Then the disk has more to read. */
 static double scheduled(const Layer *l, double k, double misses) {
-    double dense = hardly_hidden(l->dense_memory, l->dense);
-    double compute = dense + hardly_hidden(l->shared_memory, l->shared) + k * hardly_hidden(l->memory, l->expert) + misses * l->memory;
+    double dense = partly_hidden(l->dense_memory, l->dense, l->shows);
+    double compute = dense + partly_hidden(l->shared_memory, l->shared, l->shows) + k * partly_hidden(l->memory, l->expert, l->shows) +
+                     misses * l->memory;
     if (misses <= 0) return compute;
     double reads = misses * l->read, without = compute + l->start + reads;
     double hidden = named_ahead * reads < dense ? named_ahead * reads : dense;
@@ -96,7 +107,7 @@ static void decode(const EngineWork *w, const EngineMachine *m, double hits, dou
                      seconds(layers * k * (double)w->record_weights, m->expert_weights_per_s);
     double bound = larger(out->disk_s, larger(out->dram_s, out->compute_s));
     out->bound_by = bound == out->disk_s ? "disk" : bound == out->dram_s ? "dram" : "compute";
-    Layer l = layer_of(w, m, position);
+    Layer l = layer_of(w, m, position, hits);
     double expected_s = 0, serial_s = 0;
     /* layers differ in their misses, and the slower of two things is slower in the mean than the slower of their means */
     for (uint32_t m_of_k = 0; m_of_k <= w->experts_per_token; m_of_k++) {
