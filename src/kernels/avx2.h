@@ -110,10 +110,18 @@ enum { KERNELS_AVX2_TILE = 32 };
 void kernels_avx2_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                                float *y, size_t y_stride);
 
-/* rows_avx2.c: the same for up to KERNELS_AVX2_FEW tokens */
+/* rows_avx2.c: the same for up to KERNELS_AVX2_FEW tokens. scratch: n floats */
 enum { KERNELS_AVX2_FEW = 4 };
 void kernels_avx2_integer_rows(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
-                               float *y, size_t y_stride);
+                               float *y, size_t y_stride, float *scratch);
+
+/* nibbles_avx2.c: the same for one token and some of the types, two rows at a time, where n is a multiple of 256. Returns how many
+ * rows it has done: none, or all but a last odd one. scratch: n floats */
+ALWAYS_INLINE bool avx2_has_nibble_rows(QuantType type) {
+    return type == QUANT_Q4_0 || type == QUANT_Q4_K || type == QUANT_IQ4_NL || type == QUANT_IQ4_XS || type == QUANT_MXFP4;
+}
+size_t kernels_avx2_nibble_rows(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActGroup *x, float *y,
+                                float *scratch);
 
 /* matmul_avx2.c */
 void kernels_avx2_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,

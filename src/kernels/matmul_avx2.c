@@ -37,6 +37,6 @@ void kernels_avx2_matmul(QuantType type, const void *w, size_t n_rows, size_t n,
         float *out = y + first * y_stride;
         if (!integer) float_tile(type, w, n_rows, n, acts + first, count, out, y_stride, scratch);
         else if (count > KERNELS_AVX2_FEW) kernels_avx2_integer_tile(type, w, n_rows, n, acts + first, count, out, y_stride);
-        else kernels_avx2_integer_rows(type, w, n_rows, n, acts + first, count, out, y_stride);
+        else kernels_avx2_integer_rows(type, w, n_rows, n, acts + first, count, out, y_stride, scratch);
     }
 }

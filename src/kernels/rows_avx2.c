@@ -2,7 +2,9 @@
  * and multiplied with all tokens; formula and order are those of group.h.
  *
  * A block's 32 products lie in one vector, the first run in its lower half. Four blocks are folded into one vector, in 16 bits as
- * long as they fit there, and only then meet their integer scales. */
+ * long as they fit there, and only then meet their integer scales. Types of plain nibbles and one token have a loop that folds less
+ * (nibbles_avx2.c). */
+#include "kernels/fold_avx2.h"
 #include "kernels/unpack_avx2.h"
 
 enum {
@@ -16,21 +18,6 @@ ALWAYS_INLINE __m256i products(Form form, __m256i w, const int8_t *q) {
     __m256i x = _mm256_load_si256((const __m256i *)q);
     if (form.range != RANGE_SIGNED) return _mm256_maddubs_epi16(w, x);
     return _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)), _mm256_set1_epi16(1));
-}
-
-/* In each half, the sums of a's upper and lower quadword, then of b's; 16 bits wide or 32. Horizontal additions would do the same, but
- * on several processors those are microcode. */
-ALWAYS_INLINE __m256i fold_quads(__m256i a, __m256i b, bool words) {
-    __m256i crossed = _mm256_alignr_epi8(b, a, 8), straight = _mm256_blend_epi32(a, b, 0xCC);
-    return words ? _mm256_add_epi16(crossed, straight) : _mm256_add_epi32(crossed, straight);
-}
-
-/* In each half, the sums of a's neighbouring dwords, then of b's. */
-ALWAYS_INLINE __m256i fold_dwords(__m256i a, __m256i b, bool words) {
-    __m256 x = _mm256_castsi256_ps(a), y = _mm256_castsi256_ps(b);
-    __m256i evens = _mm256_castps_si256(_mm256_shuffle_ps(x, y, _MM_SHUFFLE(2, 0, 2, 0)));
-    __m256i odds = _mm256_castps_si256(_mm256_shuffle_ps(x, y, _MM_SHUFFLE(3, 1, 3, 1)));
-    return words ? _mm256_add_epi16(evens, odds) : _mm256_add_epi32(evens, odds);
 }
 
 /* Four blocks to one vector: in each half, dword j has the products of that run of block j; narrow ones as two words. */
@@ -146,6 +133,7 @@ typedef struct Job {
     size_t n_tokens;
     float *y;
     size_t y_stride;
+    float *scratch;
 } Job;
 
 /* Two rows for one token. type: the job's, as a constant. */
@@ -194,14 +182,16 @@ ALWAYS_INLINE void rows(QuantType type, const Job *job) {
         for (; r < job->n_rows; r++) one_row(type, job, r, job->n_tokens);
         return;
     }
-    if (type != CODEBOOK && job->n % GROUP_ELEMS == 0)
+    if (avx2_has_nibble_rows(type))
+        r = kernels_avx2_nibble_rows(type, job->w, job->n_rows, job->n, job->acts->groups, job->y, job->scratch);
+    else if (type != CODEBOOK && job->n % GROUP_ELEMS == 0)
         for (; r + 2 <= job->n_rows; r += 2) two_rows(type, job, r);
     for (; r < job->n_rows; r++) one_row(type, job, r, 1);
 }
 
 void kernels_avx2_integer_rows(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
-                               float *y, size_t y_stride) {
-    const Job job = {type, w, n_rows, n, (size_t)quant_row_bytes(type, n), group_bytes(type), acts, n_tokens, y, y_stride};
+                               float *y, size_t y_stride, float *scratch) {
+    const Job job = {type, w, n_rows, n, (size_t)quant_row_bytes(type, n), group_bytes(type), acts, n_tokens, y, y_stride, scratch};
     switch (type) {
     case QUANT_Q4_0: rows(QUANT_Q4_0, &job); break;
     case QUANT_Q4_1: rows(QUANT_Q4_1, &job); break;

@@ -149,13 +149,16 @@ typedef struct Scales {
     __m256i sub, min_sub; /* int16 [16] of runs; 1 where there are none */
 } Scales;
 
-/* 2^(e - 128) for the byte e that begins each block; see group_mxfp4_scale. */
-ALWAYS_INLINE __m256 mxfp4_scales(const uint8_t *src) {
-    __m256i e = _mm256_and_si256(eight_dwords(src, 17), _mm256_set1_epi32(255));
-    __m256i denormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
-    __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
-    return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, denormal, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
+/* 2^(e - 128) for e in the upper byte of each dword, the rest zeros; see group_mxfp4_scale. The bits are (e + 1) << 21 for the two
+ * denormals and (e - 1) << 23 above, in either case the larger of both. */
+ALWAYS_INLINE __m256 power_scales(__m256i e) {
+    __m256i normal = _mm256_sub_epi32(_mm256_srli_epi32(e, 1), _mm256_set1_epi32(1 << 23));
+    __m256i denormal = _mm256_add_epi32(_mm256_srli_epi32(e, 3), _mm256_set1_epi32(1 << 21));
+    return _mm256_castsi256_ps(_mm256_max_epi32(normal, denormal));
 }
+
+/* For the byte e that begins each block. */
+ALWAYS_INLINE __m256 mxfp4_scales(const uint8_t *src) { return power_scales(_mm256_slli_epi32(eight_dwords(src, 17), 24)); }
 
 /* Two neighbouring f16, each in all lanes. */
 ALWAYS_INLINE void two_scales(const uint8_t *src, Scales *s) {
@@ -168,13 +171,17 @@ ALWAYS_INLINE __m256 one_scale(const uint8_t *src) { return _mm256_cvtph_ps(_mm_
 
 /* Q4_K and Q5_K: bytes 4..7 and 8..11 of the block hold scales and minima of blocks 0..3 in six bits, and in their upper two bits
  * the upper bits of those of blocks 4..7, whose lower four bits are the nibbles of bytes 12..15. */
-ALWAYS_INLINE void six_bit_scales(const uint8_t *src, Scales *s) {
+ALWAYS_INLINE __m128i six_bit_bytes(const uint8_t *src) {
     const uint64_t four = 0x0F0F0F0F, two = 0x3030303030303030, six = 0x3F3F3F3F3F3F3F3F;
     uint64_t first, low = load_u32(src + 12);
     memcpy(&first, src + 4, sizeof first);
     uint64_t second = (low & four) | (low >> 4 & four) << 32 | (first >> 2 & two);
     /* scales 0..3, minima 0..3, scales 4..7, minima 4..7 */
-    __m256i v = _mm256_cvtepu8_epi16(_mm_set_epi64x((long long)second, (long long)(first & six)));
+    return _mm_set_epi64x((long long)second, (long long)(first & six));
+}
+
+ALWAYS_INLINE void six_bit_scales(const uint8_t *src, Scales *s) {
+    __m256i v = _mm256_cvtepu8_epi16(six_bit_bytes(src));
     s->sub = _mm256_unpacklo_epi16(v, v);
     s->min_sub = _mm256_unpackhi_epi16(v, v);
 }
