@@ -2,47 +2,11 @@
 #include "kernels/codebook.h"
 
 #include <string.h>
-#include <threads.h>
 
-/* ---- grids ---------------------------------------------------------------------------------------------------------- */
+static uint64_t two_points(uint32_t low, uint32_t high) { return low | (uint64_t)high << 32; }
 
-/* The grids belong to the formats and so to the quant room; here they are read off through its decoders. A block of zeros with
- * d = 1 whose first point is number i decodes to unit * (byte j of point i) + delta. */
-static struct Grids {
-    uint64_t iq2_xxs[256], iq2_xs[512], iq2_s[1024];
-    uint64_t iq3_xxs[256], iq3_s[512]; /* four bytes */
-    uint64_t iq1[2048];                /* signed, in eighths: -8, 0, 8 */
-    uint8_t signs[128];                /* 7 stored bits and the eighth that makes their number even */
-} grids;
-
-static void read_grid(QuantType type, uint64_t *grid, size_t count, size_t high_at, float unit, float delta) {
-    for (size_t i = 0; i < count; i++) {
-        uint8_t block[128] = {0, 0x3C, (uint8_t)i}; /* the f16 1.0; the low bits of the first point stand at 2 in all types */
-        float y[GROUP_ELEMS];
-        block[high_at] |= (uint8_t)(i >> 8);
-        quant_decode(type, block, y, GROUP_ELEMS);
-        grid[i] = 0;
-        size_t bytes = type == QUANT_IQ3_XXS || type == QUANT_IQ3_S ? 4 : 8;
-        for (size_t j = 0; j < bytes; j++) grid[i] |= (uint64_t)(uint8_t)(int8_t)((y[j] - delta) / unit) << 8 * j;
-    }
-}
-
-static void read_grids(void) {
-    read_grid(QUANT_IQ2_XXS, grids.iq2_xxs, COUNT_OF(grids.iq2_xxs), 3, 0.125f, 0.0f);
-    read_grid(QUANT_IQ2_XS, grids.iq2_xs, COUNT_OF(grids.iq2_xs), 3, 0.125f, 0.0f);
-    read_grid(QUANT_IQ2_S, grids.iq2_s, COUNT_OF(grids.iq2_s), 66, 0.125f, 0.0f);
-    read_grid(QUANT_IQ3_XXS, grids.iq3_xxs, COUNT_OF(grids.iq3_xxs), 3, 0.25f, 0.0f);
-    read_grid(QUANT_IQ3_S, grids.iq3_s, COUNT_OF(grids.iq3_s), 66, 1.0f, 0.0f);
-    read_grid(QUANT_IQ1_S, grids.iq1, COUNT_OF(grids.iq1), 34, 0.125f, 0.125f);
-    for (unsigned i = 0; i < 128; i++) grids.signs[i] = (uint8_t)(i | (unsigned)__builtin_parity(i) << 7);
-}
-
-void codebook_init(void) {
-    static once_flag once = ONCE_FLAG_INIT;
-    call_once(&once, read_grids);
-}
-
-/* ---- superblocks ---------------------------------------------------------------------------------------------------- */
+/* A point of IQ1, -1, 0 or 1, in eighths. */
+static uint64_t eighths(uint64_t point) { return point << 3 & 0xF8F8F8F8F8F8F8F8; }
 
 static uint16_t load_u16(const uint8_t *p) {
     uint16_t v;
@@ -73,8 +37,8 @@ static void read_iq2_xxs(const uint8_t *src, Codes *c, Group *g) {
         const uint8_t *points = src + 2 + 8 * b;
         uint32_t rest = load_u32(points + 4); /* 4 x 7 bits of signs, then the scale */
         for (size_t l = 0; l < 4; l++) {
-            c->point[4 * b + l] = grids.iq2_xxs[points[l]];
-            c->sign[4 * b + l] = grids.signs[rest >> 7 * l & 127];
+            c->point[4 * b + l] = quant_iq2xxs_grid[points[l]];
+            c->sign[4 * b + l] = quant_ksigns_iq2xs[rest >> 7 * l & 127];
         }
         set_sub(g, 2 * b, 2, rest >> 28);
     }
@@ -84,25 +48,25 @@ static void read_iq2_xs(const uint8_t *src, Codes *c, Group *g) {
     set_scales(g, load_u16(src), 0.125f);
     for (size_t p = 0; p < 32; p++) {
         uint16_t q = load_u16(src + 2 + 2 * p);
-        c->point[p] = grids.iq2_xs[q & 511];
-        c->sign[p] = grids.signs[q >> 9];
+        c->point[p] = quant_iq2xs_grid[q & 511];
+        c->sign[p] = quant_ksigns_iq2xs[q >> 9];
     }
     for (size_t s = 0; s < GROUP_RUNS; s++) set_sub(g, s, 1, nibble(src + 66, s));
 }
 
 static void read_iq2_s(const uint8_t *src, Codes *c, Group *g) {
     set_scales(g, load_u16(src), 0.125f);
-    for (size_t p = 0; p < 32; p++) c->point[p] = grids.iq2_s[src[2 + p] | (src[66 + p / 4] >> (p % 4 * 2) & 3) << 8];
+    for (size_t p = 0; p < 32; p++) c->point[p] = quant_iq2s_grid[src[2 + p] | (src[66 + p / 4] >> (p % 4 * 2) & 3) << 8];
     memcpy(c->sign, src + 34, 32);
     for (size_t s = 0; s < GROUP_RUNS; s++) set_sub(g, s, 1, nibble(src + 74, s));
 }
 
 static void read_iq3_xxs(const uint8_t *src, Codes *c, Group *g) {
     set_scales(g, load_u16(src), 0.25f);
-    for (size_t p = 0; p < 32; p++) c->point[p] = grids.iq3_xxs[src[2 + 2 * p]] | grids.iq3_xxs[src[3 + 2 * p]] << 32;
+    for (size_t p = 0; p < 32; p++) c->point[p] = two_points(quant_iq3xxs_grid[src[2 + 2 * p]], quant_iq3xxs_grid[src[3 + 2 * p]]);
     for (size_t b = 0; b < GROUP_BLOCKS; b++) {
         uint32_t rest = load_u32(src + 66 + 4 * b);
-        for (size_t l = 0; l < 4; l++) c->sign[4 * b + l] = grids.signs[rest >> 7 * l & 127];
+        for (size_t l = 0; l < 4; l++) c->sign[4 * b + l] = quant_ksigns_iq2xs[rest >> 7 * l & 127];
         set_sub(g, 2 * b, 2, rest >> 28);
     }
 }
@@ -111,8 +75,8 @@ static void read_iq3_s(const uint8_t *src, Codes *c, Group *g) {
     set_scales(g, load_u16(src), 1.0f);
     for (size_t p = 0; p < 32; p++) {
         unsigned high = (unsigned)src[66 + p / 4] >> p % 4 * 2;
-        uint64_t first = grids.iq3_s[src[2 + 2 * p] | (high & 1) << 8];
-        c->point[p] = first | grids.iq3_s[src[3 + 2 * p] | (high >> 1 & 1) << 8] << 32;
+        uint32_t first = quant_iq3s_grid[src[2 + 2 * p] | (high & 1) << 8];
+        c->point[p] = two_points(first, quant_iq3s_grid[src[3 + 2 * p] | (high >> 1 & 1) << 8]);
     }
     memcpy(c->sign, src + 74, 32);
     for (size_t b = 0; b < GROUP_BLOCKS; b++) set_sub(g, 2 * b, 2, nibble(src + 106, b));
@@ -123,7 +87,7 @@ static void read_iq1_s(const uint8_t *src, Codes *c, Group *g) {
     for (size_t b = 0; b < GROUP_BLOCKS; b++) {
         unsigned high = load_u16(src + 34 + 2 * b); /* 4 x 3 bits of the point, 3 of the scale, 1 of the delta */
         for (size_t l = 0; l < 4; l++) {
-            c->point[4 * b + l] = grids.iq1[src[2 + 4 * b + l] | (high >> 3 * l & 7) << 8];
+            c->point[4 * b + l] = eighths(quant_iq1s_grid[src[2 + 4 * b + l] | (high >> 3 * l & 7) << 8]);
             c->sign[4 * b + l] = high & 0x8000 ? 0xFF : 0;
         }
         set_sub(g, 2 * b, 2, high >> 12 & 7);
@@ -139,7 +103,7 @@ static void read_iq1_m(const uint8_t *src, Codes *c, Group *g) {
     set_scales(g, d, 0.125f);
     for (size_t p = 0; p < 32; p++) {
         unsigned high = (unsigned)src[32 + p / 2] >> p % 2 * 4; /* 3 bits of the point, 1 of the delta */
-        c->point[p] = grids.iq1[src[p] | (high & 7) << 8];
+        c->point[p] = eighths(quant_iq1s_grid[src[p] | (high & 7) << 8]);
         c->sign[p] = high & 8 ? 0xFF : 0;
     }
     for (size_t s = 0; s < GROUP_RUNS; s++) set_sub(g, s, 1, (unsigned)words[s / 4] >> s % 4 * 3 & 7);

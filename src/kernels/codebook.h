@@ -1,8 +1,8 @@
 /* Inside the kernels room: the codebook types (IQ1, IQ2, IQ3) as groups.
  *
  * Their weights stand eight at a time as the number of a point in a grid, with signs beside it (IQ2, IQ3) or with one eighth added
- * to or taken from all eight (IQ1, where everything is counted in eighths here). Finding the points is the same on every rung;
- * setting the signs of 256 weights is what a rung does in its own way. */
+ * to or taken from all eight (IQ1, where everything is counted in eighths here). Scalar and NEON find the points here and set the
+ * signs of 256 weights in their own ways; the AVX2 rung has loops of its own (points_avx2.h), which AVX-512 takes over. */
 #ifndef KERNELS_CODEBOOK_H
 #define KERNELS_CODEBOOK_H
 
@@ -17,7 +17,5 @@ bool codebook_has(QuantType type);
 bool codebook_is_ternary(QuantType type); /* IQ1 */
 /* Reads one superblock: its points and signs, and the scales of the group; g->w is left to the caller. */
 void codebook_read(QuantType type, const uint8_t *src, Codes *codes, Group *g);
-/* Reads the grids through the quant room's decoders; called by kernels_get, does its work once. */
-void codebook_init(void);
 
 #endif

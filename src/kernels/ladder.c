@@ -1,5 +1,4 @@
 /* Which rung runs: the highest one that this CPU has, that this build has, and that the caller allows. */
-#include "kernels/codebook.h"
 #include "kernels/kernels.h"
 #include "kernels/rungs.h"
 #include "os/os.h"
@@ -30,7 +29,6 @@ static const Kernels *neon_or_null(void) {
 }
 
 const Kernels *kernels_get(KernelsRung highest) {
-    codebook_init();
     const Kernels *avx2 = avx2_or_null(), *avx512 = avx512_or_null(), *neon = neon_or_null();
     switch (highest) {
     case KERNELS_SCALAR: return kernels_scalar_table();

@@ -52,6 +52,17 @@ void quant_decode(QuantType type, const void *src, float *dst, size_t n);
  * check gigabytes at load. A scale that is a NaN in its own format (MXFP4 exponent 255, NVFP4 code 0x7F) is refused too. */
 bool quant_finite(QuantType type, const void *src, size_t n);
 
+/* The grids of the codebook types, for whoever multiplies without decoding. One point per entry; byte j, counted from the least
+ * significant, is element j: 4 magnitudes in a u32, 8 in a u64. In iq1s_grid the bytes are signed: -1, 0 or 1. */
+extern const uint32_t quant_iq3xxs_grid[256];
+extern const uint32_t quant_iq3s_grid[512];
+extern const uint64_t quant_iq2xxs_grid[256];
+extern const uint64_t quant_iq2xs_grid[512];
+extern const uint64_t quant_iq2s_grid[1024];
+extern const uint64_t quant_iq1s_grid[2048];
+/* 7 stored sign bits -> 8: the last one makes the number of minus signs even. */
+extern const uint8_t quant_ksigns_iq2xs[128];
+
 float quant_f16_to_f32(uint16_t h);
 uint16_t quant_f32_to_f16(float f); /* round to nearest even */
 static inline float quant_bf16_to_f32(uint16_t b) {
