@@ -1,6 +1,5 @@
 /* AVX2 rung: weights unpacked into groups in memory, and decoded to f32; the same integers as group.c. */
-#include "kernels/codebook.h"
-#include "kernels/unpack_avx2.h"
+#include "kernels/points_avx2.h"
 
 ALWAYS_INLINE void store_block(Group *g, size_t b, __m256i w) { _mm256_store_si256((__m256i *)(g->w + 32 * b), w); }
 
@@ -17,16 +16,17 @@ ALWAYS_INLINE void unpack(QuantType type, const uint8_t *src, Group *g) {
     _mm256_storeu_ps(g->min, form.sub == SUB_NONE ? s.min : _mm256_xor_ps(s.min, _mm256_set1_ps(-0.0f)));
 }
 
-static void unpack_codebook(QuantType type, const uint8_t *src, Group *g) {
-    Codes codes;
-    codebook_read(type, src, &codes, g);
-    bool ternary = codebook_is_ternary(type);
-    for (size_t b = 0; b < GROUP_BLOCKS; b++) {
-        __m256i w = load32((const uint8_t *)(codes.point + 4 * b)), minus = spread_bits(load_u32(codes.sign + 4 * b));
-        if (ternary) w = _mm256_add_epi8(w, _mm256_or_si256(minus, bytes_of(1)));
-        else w = _mm256_sub_epi8(_mm256_xor_si256(w, minus), minus);
-        store_block(g, b, w);
+/* Likewise. */
+ALWAYS_INLINE void unpack_points(QuantType type, const uint8_t *src, Group *g) {
+    const Form form = avx2_form(type);
+    Points points;
+    points_read(type, src, &points);
+    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) {
+        __m256i w = points_block(type, src, &points, b);
+        store_block(g, b, form.has_signs ? _mm256_sign_epi8(w, points_signs(&points, b)) : _mm256_sub_epi8(w, bytes_of(form.offset)));
     }
+    _mm256_storeu_si256((__m256i *)g->sub, points.sub);
+    _mm256_storeu_ps(g->scale, points.scale);
 }
 
 void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g) {
@@ -51,7 +51,13 @@ void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Gr
     case QUANT_IQ4_NL: unpack(QUANT_IQ4_NL, src, g); break;
     case QUANT_IQ4_XS: unpack(QUANT_IQ4_XS, src, g); break;
     case QUANT_MXFP4: unpack(QUANT_MXFP4, src, g); break;
-    default: unpack_codebook(type, src, g); break;
+    case QUANT_IQ2_XXS: unpack_points(QUANT_IQ2_XXS, src, g); break;
+    case QUANT_IQ2_XS: unpack_points(QUANT_IQ2_XS, src, g); break;
+    case QUANT_IQ2_S: unpack_points(QUANT_IQ2_S, src, g); break;
+    case QUANT_IQ3_XXS: unpack_points(QUANT_IQ3_XXS, src, g); break;
+    case QUANT_IQ3_S: unpack_points(QUANT_IQ3_S, src, g); break;
+    case QUANT_IQ1_S: unpack_points(QUANT_IQ1_S, src, g); break;
+    default: unpack_points(QUANT_IQ1_M, src, g); break;
     }
 }
 

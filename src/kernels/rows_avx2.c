@@ -5,27 +5,32 @@
  * long as they fit there, and only then meet their integer scales. Types of plain nibbles and one token have a loop that folds less
  * (nibbles_avx2.c). */
 #include "kernels/fold_avx2.h"
-#include "kernels/unpack_avx2.h"
+#include "kernels/points_avx2.h"
 
 enum {
     GROUP_BYTES_MAX = GROUP_BLOCKS * 34,
-    PREFETCH = 4096,          /* bytes ahead. Two streams of loads in one loop are more than the prefetchers of some processors follow */
+    PREFETCH = 4096, /* bytes ahead. Two streams of loads in one loop are more than the prefetchers of some processors follow */
 };
-static const QuantType CODEBOOK = QUANT_IQ2_XXS; /* stands for all types of that kind */
+
+/* Weights of four blocks, and their signs where the form has them. */
+typedef struct Four {
+    __m256i w[4], signs[4];
+} Four;
 
 /* Products of 32 weights and activations, in pairs (16 bits) or, signed ones, in fours (32 bits). */
-ALWAYS_INLINE __m256i products(Form form, __m256i w, const int8_t *q) {
+ALWAYS_INLINE __m256i products(Form form, __m256i w, const __m256i *signs, const int8_t *q) {
     __m256i x = _mm256_load_si256((const __m256i *)q);
+    if (form.has_signs) x = _mm256_sign_epi8(x, *signs);
     if (form.range != RANGE_SIGNED) return _mm256_maddubs_epi16(w, x);
     return _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)), _mm256_set1_epi16(1));
 }
 
 /* Four blocks to one vector: in each half, dword j has the products of that run of block j; narrow ones as two words. */
-ALWAYS_INLINE __m256i fold_four(Form form, const __m256i *w, const int8_t *q) {
+ALWAYS_INLINE __m256i fold_four(Form form, const Four *f, const int8_t *q) {
     const __m256i ones = _mm256_set1_epi16(1);
     bool words = form.range != RANGE_SIGNED;
     __m256i p[4];
-    UNROLL for (size_t j = 0; j < 4; j++) p[j] = products(form, w[j], q + 32 * j);
+    UNROLL for (size_t j = 0; j < 4; j++) p[j] = products(form, f->w[j], &f->signs[j], q + 32 * j);
     __m256i a = fold_quads(p[0], p[1], words), b = fold_quads(p[2], p[3], words);
     if (form.range == RANGE_64) return fold_dwords(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones), false);
     return fold_dwords(a, b, words);
@@ -82,46 +87,50 @@ ALWAYS_INLINE __m256 add_group(Form form, const Scales *s, __m256i four0, __m256
     return form.sub == SUB_NONE ? _mm256_fmadd_ps(min, min_sum, lanes) : _mm256_fnmadd_ps(min, min_sum, lanes);
 }
 
-/* Where a group's weights come from. The codebook types are looked up into memory first; all go the same way from there. */
-typedef struct Source {
-    const uint8_t *src;
-    const Group *looked_up; /* NULL: not a codebook type */
-} Source;
-
-ALWAYS_INLINE void unpack_four(QuantType type, Source from, size_t first, __m256i w[4]) {
-    UNROLL for (size_t j = 0; j < 4; j++)
-        w[j] = from.looked_up ? load32(from.looked_up->w + 32 * (first + j)) : avx2_block(type, from.src, first + j);
+/* points: what points_read made of the group; only for the codebook types. */
+ALWAYS_INLINE void unpack_four(QuantType type, const uint8_t *src, const Points *points, size_t first, Four *f) {
+    UNROLL for (size_t j = 0; j < 4; j++) {
+        f->w[j] = points_has(type) ? points_block(type, src, points, first + j) : avx2_block(type, src, first + j);
+        if (avx2_form(type).has_signs) f->signs[j] = points_signs(points, first + j);
+    }
 }
 
-ALWAYS_INLINE Scales unpack_scales(QuantType type, Source from) {
-    if (!from.looked_up) return avx2_scales(type, from.src);
-    return (Scales){.scale = _mm256_loadu_ps(from.looked_up->scale), .sub = load32(from.looked_up->sub)};
+ALWAYS_INLINE Scales unpack_scales(QuantType type, const uint8_t *src, const Points *points) {
+    return points_has(type) ? (Scales){.scale = points->scale, .sub = points->sub} : avx2_scales(type, src);
 }
 
 /* One group of a row for all tokens. */
-ALWAYS_INLINE void add_tokens(QuantType type, Source from, const KernelsActs *acts, size_t n_tokens, size_t i, __m256 *lanes) {
+ALWAYS_INLINE void add_tokens(QuantType type, const uint8_t *src, const KernelsActs *acts, size_t n_tokens, size_t i, __m256 *lanes) {
     const Form form = avx2_form(type);
-    __m256i w[4], four[KERNELS_AVX2_FEW];
-    unpack_four(type, from, 0, w);
-    for (size_t t = 0; t < n_tokens; t++) four[t] = fold_four(form, w, acts[t].groups[i].q);
-    unpack_four(type, from, 4, w);
-    Scales s = unpack_scales(type, from);
+    __m256i four[KERNELS_AVX2_FEW];
+    Points points;
+    Four f;
+    if (points_has(type)) points_read(type, src, &points);
+    unpack_four(type, src, &points, 0, &f);
+    for (size_t t = 0; t < n_tokens; t++) four[t] = fold_four(form, &f, acts[t].groups[i].q);
+    unpack_four(type, src, &points, 4, &f);
+    Scales s = unpack_scales(type, src, &points);
     for (size_t t = 0; t < n_tokens; t++) {
         const KernelsActGroup *x = &acts[t].groups[i];
-        lanes[t] = add_group(form, &s, four[t], fold_four(form, w, x->q + 128), x, lanes[t]);
+        lanes[t] = add_group(form, &s, four[t], fold_four(form, &f, x->q + 128), x, lanes[t]);
     }
 }
 
 /* The same group of two rows for one token, step by step in turn, so that one's arithmetic fills the waits of the other. */
 ALWAYS_INLINE void add_two_rows(QuantType type, const uint8_t *src, size_t row_bytes, const KernelsActGroup *x, __m256 lanes[2]) {
     const Form form = avx2_form(type);
-    __m256i w[4], four[2][2];
+    __m256i four[2][2];
+    Points points[2];
     Scales s[2];
-    UNROLL for (size_t half = 0; half < 2; half++) UNROLL for (size_t r = 0; r < 2; r++) {
-        unpack_four(type, (Source){src + r * row_bytes, NULL}, 4 * half, w);
-        four[r][half] = fold_four(form, w, x->q + 128 * half);
+    UNROLL for (size_t r = 0; r < 2; r++) {
+        if (points_has(type)) points_read(type, src + r * row_bytes, &points[r]);
     }
-    UNROLL for (size_t r = 0; r < 2; r++) s[r] = avx2_scales(type, src + r * row_bytes);
+    UNROLL for (size_t half = 0; half < 2; half++) UNROLL for (size_t r = 0; r < 2; r++) {
+        Four f;
+        unpack_four(type, src + r * row_bytes, &points[r], 4 * half, &f);
+        four[r][half] = fold_four(form, &f, x->q + 128 * half);
+    }
+    UNROLL for (size_t r = 0; r < 2; r++) s[r] = unpack_scales(type, src + r * row_bytes, &points[r]);
     UNROLL for (size_t r = 0; r < 2; r++) lanes[r] = add_group(form, &s[r], four[r][0], four[r][1], x, lanes[r]);
 }
 
@@ -156,21 +165,16 @@ static const uint8_t *filled_up(const Job *job, const uint8_t *src, uint8_t whol
     return whole;
 }
 
-/* One row. type: the job's, as a constant, or CODEBOOK. */
+/* One row. type: the job's, as a constant. */
 ALWAYS_INLINE void one_row(QuantType type, const Job *job, size_t r, size_t n_tokens) {
     __m256 lanes[KERNELS_AVX2_FEW];
     const uint8_t *src = job->w + r * job->row_bytes;
     for (size_t t = 0; t < n_tokens; t++) lanes[t] = _mm256_setzero_ps();
     for (size_t i = 0; i * GROUP_ELEMS < job->n; i++, src += job->group_bytes) {
         uint8_t whole[GROUP_BYTES_MAX];
-        Group g;
-        Source from = {src, NULL};
+        const uint8_t *from = src;
         for (size_t at = 0; at < job->group_bytes; at += 64) _mm_prefetch((const char *)src + PREFETCH + at, _MM_HINT_T0);
-        if (job->n - i * GROUP_ELEMS < GROUP_ELEMS) from.src = filled_up(job, src, whole);
-        if (type == CODEBOOK) {
-            kernels_avx2_unpack(job->type, src, GROUP_BLOCKS, &g);
-            from.looked_up = &g;
-        }
+        if (job->n - i * GROUP_ELEMS < GROUP_ELEMS) from = filled_up(job, src, whole);
         add_tokens(type, from, job->acts, n_tokens, i, lanes);
     }
     for (size_t t = 0; t < n_tokens; t++) job->y[t * job->y_stride + r] = avx2_fold8(lanes[t]);
@@ -184,7 +188,7 @@ ALWAYS_INLINE void rows(QuantType type, const Job *job) {
     }
     if (avx2_has_nibble_rows(type))
         r = kernels_avx2_nibble_rows(type, job->w, job->n_rows, job->n, job->acts->groups, job->y, job->scratch);
-    else if (type != CODEBOOK && job->n % GROUP_ELEMS == 0)
+    else if (job->n % GROUP_ELEMS == 0)
         for (; r + 2 <= job->n_rows; r += 2) two_rows(type, job, r);
     for (; r < job->n_rows; r++) one_row(type, job, r, 1);
 }
@@ -206,6 +210,12 @@ void kernels_avx2_integer_rows(QuantType type, const uint8_t *w, size_t n_rows, 
     case QUANT_IQ4_NL: rows(QUANT_IQ4_NL, &job); break;
     case QUANT_IQ4_XS: rows(QUANT_IQ4_XS, &job); break;
     case QUANT_MXFP4: rows(QUANT_MXFP4, &job); break;
-    default: rows(CODEBOOK, &job); break;
+    case QUANT_IQ2_XXS: rows(QUANT_IQ2_XXS, &job); break;
+    case QUANT_IQ2_XS: rows(QUANT_IQ2_XS, &job); break;
+    case QUANT_IQ2_S: rows(QUANT_IQ2_S, &job); break;
+    case QUANT_IQ3_XXS: rows(QUANT_IQ3_XXS, &job); break;
+    case QUANT_IQ3_S: rows(QUANT_IQ3_S, &job); break;
+    case QUANT_IQ1_S: rows(QUANT_IQ1_S, &job); break;
+    default: rows(QUANT_IQ1_M, &job); break;
     }
 }

@@ -8,7 +8,7 @@
  * What bounds this loop is the two pipes that multiply, so pairs of products are added in 16 bits for as long as they fit, before one
  * more multiplication widens them. Signed bytes of full range are split into two unsigned nibbles, which costs those pipes less than
  * to give every activation the sign of its weight and to widen every vector of pairs. */
-#include "kernels/unpack_avx2.h"
+#include "kernels/points_avx2.h"
 
 enum {
     TOKENS = KERNELS_AVX2_TILE,
@@ -16,12 +16,6 @@ enum {
     BLOCK = 4,  /* tokens whose sums are in registers */
     GROUP_BYTES_MAX = GROUP_BLOCKS * 34,
 };
-
-/* Where a group's weights come from; the codebook types are looked up in memory first. */
-typedef struct Source {
-    const uint8_t *src;
-    const Group *looked_up;
-} Source;
 
 /* A matrix and the tokens it is multiplied with. */
 typedef struct Tile {
@@ -55,20 +49,22 @@ typedef struct Way {
     int deep;   /* so many vectors of pairs of products may be added in 16 bits */
     int offset; /* makes the weights unsigned; what it adds is subtracted through the sums of the activations */
     bool split; /* into nibbles */
+    bool halved; /* the weights, all even, for twice the scales */
 } Way;
 
 ALWAYS_INLINE Way way_of(QuantType type) {
     const Form form = avx2_form(type);
-    switch (form.range) {
-    case RANGE_16: return (Way){form.sub == SUB_RUN ? 4 : 8, form.offset, false};
-    case RANGE_32: return (Way){4, form.offset, false};
-    case RANGE_64: return (Way){2, form.offset, false};
-    case RANGE_SIGNED: break;
+    switch (type) { /* with signs: their weights get them here, for all tokens */
+    case QUANT_IQ3_S: return (Way){4, 15, .split = false};
+    case QUANT_IQ3_XXS: return (Way){2, 31, .halved = true};
+    case QUANT_IQ2_XXS: case QUANT_IQ2_XS: case QUANT_IQ2_S: return (Way){1, 43, .split = false};
+    default: break;
     }
-    switch (type) {
-    case QUANT_IQ3_S: case QUANT_IQ1_S: case QUANT_IQ1_M: return (Way){4, 15, false};
-    case QUANT_IQ2_XXS: case QUANT_IQ2_XS: case QUANT_IQ2_S: case QUANT_IQ3_XXS: return (Way){1, 62, false};
-    default: return (Way){8, 128, true};
+    switch (form.range) {
+    case RANGE_16: return (Way){form.sub == SUB_RUN ? 4 : 8, form.offset, .split = false};
+    case RANGE_32: return (Way){4, form.offset, .split = false};
+    case RANGE_64: return (Way){2, form.offset, .split = false};
+    default: return (Way){8, 128, .split = true};
     }
 }
 
@@ -82,12 +78,28 @@ typedef struct Weights {
     Scales s;
 } Weights;
 
-ALWAYS_INLINE void load_weights(QuantType type, Source from, Weights *r) {
+/* Block b of a codebook type plus the offset of its way. */
+ALWAYS_INLINE __m256i signed_block(QuantType type, const uint8_t *src, const Points *points, size_t b) {
+    __m256i w = points_block(type, src, points, b);
+    if (!avx2_form(type).has_signs) return w;
+    if (way_of(type).halved) w = _mm256_srli_epi16(w, 1);
+    return _mm256_add_epi8(_mm256_sign_epi8(w, points_signs(points, b)), bytes_of(way_of(type).offset));
+}
+
+ALWAYS_INLINE void load_weights(QuantType type, const uint8_t *src, Weights *r) {
     const Form form = avx2_form(type);
     const Way way = way_of(type);
-    UNROLL for (size_t b = 0; b < 8; b++) {
-        r->w[b] = from.looked_up ? load32(from.looked_up->w + 32 * b) : avx2_block(type, from.src, b);
-        if (way.split || (from.looked_up && way.offset)) r->w[b] = _mm256_add_epi8(r->w[b], bytes_of(way.offset));
+    if (points_has(type)) {
+        Points points;
+        points_read(type, src, &points);
+        UNROLL for (size_t b = 0; b < 8; b++) r->w[b] = signed_block(type, src, &points, b);
+        r->s = (Scales){.scale = points.scale, .sub = way.halved ? _mm256_slli_epi16(points.sub, 1) : points.sub};
+    } else {
+        UNROLL for (size_t b = 0; b < 8; b++) {
+            r->w[b] = avx2_block(type, src, b);
+            if (way.split) r->w[b] = _mm256_add_epi8(r->w[b], bytes_of(way.offset));
+        }
+        r->s = avx2_scales(type, src);
     }
     turn(r->w);
     if (way.split) {
@@ -96,8 +108,6 @@ ALWAYS_INLINE void load_weights(QuantType type, Source from, Weights *r) {
             r->w[k] = _mm256_and_si256(r->w[k], bytes_of(15));
         }
     }
-    if (from.looked_up) r->s = (Scales){.scale = _mm256_loadu_ps(from.looked_up->scale), .sub = load32(from.looked_up->sub)};
-    else r->s = avx2_scales(type, from.src);
     r->sub[0] = r->sub[1] = r->s.sub;
     if (form.sub == SUB_RUN) {
         r->sub[0] = _mm256_blend_epi16(r->s.sub, _mm256_slli_epi32(r->s.sub, 16), 0xAA);
@@ -163,9 +173,9 @@ ALWAYS_INLINE void add_block(QuantType type, const Weights *r, const Tile *tile,
 }
 
 /* Group number `at` of one row for all tokens. lanes: [n_tokens]. */
-ALWAYS_INLINE void add_row(QuantType type, Source from, const Tile *tile, size_t at, __m256 *lanes) {
+ALWAYS_INLINE void add_row(QuantType type, const uint8_t *src, const Tile *tile, size_t at, __m256 *lanes) {
     Weights r;
-    load_weights(type, from, &r);
+    load_weights(type, src, &r);
     const size_t block = way_of(type).deep == 8 ? BLOCK : BLOCK / 2; /* shallow sums need registers of 16 and of 32 bits at once */
     size_t t = 0;
     for (; t + block <= tile->n_tokens; t += block) add_block(type, &r, tile, at, t, block, lanes);
@@ -181,20 +191,16 @@ static const uint8_t *filled_up(QuantType type, const uint8_t *src, size_t n_blo
 }
 
 /* Group number `at` of row r. */
-ALWAYS_INLINE Source source_of(QuantType type, const Tile *tile, size_t r, size_t at, uint8_t whole[GROUP_BYTES_MAX], Group *g) {
+ALWAYS_INLINE const uint8_t *group_of(QuantType type, const Tile *tile, size_t r, size_t at, uint8_t whole[GROUP_BYTES_MAX]) {
     const uint8_t *src = tile->w + r * tile->row_bytes + at * tile->bytes;
     size_t rest = tile->n - at * GROUP_ELEMS;
-    if (rest < GROUP_ELEMS) src = filled_up(type, src, rest / 32, whole);
-    if (type < QUANT_IQ2_XXS || type > QUANT_IQ1_M) return (Source){src, NULL};
-    kernels_avx2_unpack(tile->type, src, GROUP_BLOCKS, g);
-    return (Source){src, g};
+    return rest < GROUP_ELEMS ? filled_up(type, src, rest / 32, whole) : src;
 }
 
 ALWAYS_INLINE void tile_rows(QuantType type, const Tile *tile, size_t top, size_t n_rows, __m256 (*lanes)[TOKENS]) {
     uint8_t whole[GROUP_BYTES_MAX];
-    Group g;
     for (size_t at = 0; at * GROUP_ELEMS < tile->n; at++)
-        for (size_t r = 0; r < n_rows; r++) add_row(type, source_of(type, tile, top + r, at, whole, &g), tile, at, lanes[r]);
+        for (size_t r = 0; r < n_rows; r++) add_row(type, group_of(type, tile, top + r, at, whole), tile, at, lanes[r]);
 }
 
 /* The lanes of eight rows to their sums, each folded 8 -> 4 -> 2 -> 1. */
@@ -217,11 +223,11 @@ static void store_sums(const __m256 (*lanes)[TOKENS], size_t n_rows, size_t n_to
     }
 }
 
-/* One function per type and, of the codebook types, per way to sum: all of the inner loop's branches are decided here. */
+/* One function per type: all of the inner loop's branches are decided here. */
 #define EACH_TYPE(DO)                                                                                                      \
     DO(QUANT_Q4_0) DO(QUANT_Q4_1) DO(QUANT_Q5_0) DO(QUANT_Q5_1) DO(QUANT_Q8_0) DO(QUANT_Q2_K) DO(QUANT_Q3_K)               \
     DO(QUANT_Q4_K) DO(QUANT_Q5_K) DO(QUANT_Q6_K) DO(QUANT_IQ4_NL) DO(QUANT_IQ4_XS) DO(QUANT_MXFP4) DO(QUANT_IQ2_XXS)       \
-    DO(QUANT_IQ3_S)
+    DO(QUANT_IQ2_XS) DO(QUANT_IQ2_S) DO(QUANT_IQ3_XXS) DO(QUANT_IQ3_S) DO(QUANT_IQ1_S) DO(QUANT_IQ1_M)
 #define DEFINE(TYPE)                                                                                                       \
     static __attribute__((noinline)) void rows_##TYPE(const Tile *tile, size_t top, size_t n_rows, __m256(*lanes)[TOKENS]) { \
         tile_rows(TYPE, tile, top, n_rows, lanes);                                                                         \
@@ -232,8 +238,7 @@ static void add_rows(const Tile *tile, size_t top, size_t n_rows, __m256 (*lanes
 #define CALL(TYPE) case TYPE: rows_##TYPE(tile, top, n_rows, lanes); return;
     switch (tile->type) {
     EACH_TYPE(CALL)
-    case QUANT_IQ1_S: case QUANT_IQ1_M: rows_QUANT_IQ3_S(tile, top, n_rows, lanes); return;
-    default: rows_QUANT_IQ2_XXS(tile, top, n_rows, lanes); return;
+    default: return;
     }
 }
 

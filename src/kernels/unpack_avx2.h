@@ -24,23 +24,35 @@ typedef struct Form {
     int offset;
     SubScales sub;
     bool has_min;
+    bool has_signs; /* of weights beside their magnitudes, which the range is of */
 } Form;
+
+/* The codebook types. The magnitudes of IQ2 go up to 43, those of IQ3_XXS to 62 and of IQ3_S to 15; IQ1 is -9 .. 9 in eighths. */
+ALWAYS_INLINE Form points_form(QuantType type) {
+    switch (type) {
+    case QUANT_IQ1_S: return (Form){RANGE_32, 9, SUB_BLOCK, .has_min = false};
+    case QUANT_IQ1_M: return (Form){RANGE_32, 9, SUB_RUN, .has_min = false};
+    case QUANT_IQ3_S: return (Form){RANGE_16, 0, SUB_BLOCK, .has_signs = true};
+    case QUANT_IQ2_XXS: case QUANT_IQ3_XXS: return (Form){RANGE_64, 0, SUB_BLOCK, .has_signs = true};
+    default: return (Form){RANGE_64, 0, SUB_RUN, .has_signs = true};
+    }
+}
 
 ALWAYS_INLINE Form avx2_form(QuantType type) {
     switch (type) {
-    case QUANT_Q4_0: return (Form){RANGE_16, 8, SUB_NONE, false};
-    case QUANT_Q4_1: return (Form){RANGE_16, 0, SUB_NONE, true};
-    case QUANT_Q5_0: return (Form){RANGE_32, 16, SUB_NONE, false};
-    case QUANT_Q5_1: return (Form){RANGE_32, 0, SUB_NONE, true};
-    case QUANT_Q2_K: return (Form){RANGE_16, 0, SUB_RUN, true};
-    case QUANT_Q3_K: return (Form){RANGE_16, 4, SUB_RUN, false};
-    case QUANT_Q4_K: return (Form){RANGE_16, 0, SUB_BLOCK, true};
-    case QUANT_Q5_K: return (Form){RANGE_32, 0, SUB_BLOCK, true};
-    case QUANT_Q6_K: return (Form){RANGE_64, 32, SUB_RUN, false};
-    case QUANT_MXFP4: return (Form){RANGE_32, 12, SUB_NONE, false};
-    case QUANT_Q8_0: case QUANT_IQ4_NL: return (Form){RANGE_SIGNED, 0, SUB_NONE, false};
-    case QUANT_IQ4_XS: return (Form){RANGE_SIGNED, 0, SUB_BLOCK, false};
-    default: return (Form){RANGE_SIGNED, 0, SUB_RUN, false}; /* the codebook types */
+    case QUANT_Q4_0: return (Form){RANGE_16, 8, SUB_NONE, .has_min = false};
+    case QUANT_Q4_1: return (Form){RANGE_16, 0, SUB_NONE, .has_min = true};
+    case QUANT_Q5_0: return (Form){RANGE_32, 16, SUB_NONE, .has_min = false};
+    case QUANT_Q5_1: return (Form){RANGE_32, 0, SUB_NONE, .has_min = true};
+    case QUANT_Q2_K: return (Form){RANGE_16, 0, SUB_RUN, .has_min = true};
+    case QUANT_Q3_K: return (Form){RANGE_16, 4, SUB_RUN, .has_min = false};
+    case QUANT_Q4_K: return (Form){RANGE_16, 0, SUB_BLOCK, .has_min = true};
+    case QUANT_Q5_K: return (Form){RANGE_32, 0, SUB_BLOCK, .has_min = true};
+    case QUANT_Q6_K: return (Form){RANGE_64, 32, SUB_RUN, .has_min = false};
+    case QUANT_MXFP4: return (Form){RANGE_32, 12, SUB_NONE, .has_min = false};
+    case QUANT_Q8_0: case QUANT_IQ4_NL: return (Form){RANGE_SIGNED, 0, SUB_NONE, .has_min = false};
+    case QUANT_IQ4_XS: return (Form){RANGE_SIGNED, 0, SUB_BLOCK, .has_min = false};
+    default: return points_form(type);
     }
 }
 
