@@ -40,7 +40,9 @@
  *   - One answer per list of tokens: the logits after given ids are the same bits whatever ram_bytes, threads, chunk, cpu, io and
  *     direct are, in one feed or token by token, fresh or restored. precise, experts and kv change the arithmetic itself.
  *   - A model may be shared by several sessions of one thread. Calls on one model must not overlap.
- *   - After a failed or interrupted feed the session must be reset or restored; until then it refuses.
+ *   - A feed that failed inside a step (a read, a number that is not finite) leaves a session that refuses until it is reset or
+ *     restored. After one that was refused or interrupted the session holds the tokens that were through, sluice_position of them, and
+ *     can be fed on. Either way there are no logits until a feed has succeeded.
  */
 #ifndef SLUICE_H
 #define SLUICE_H
@@ -53,8 +55,18 @@
 extern "C" {
 #endif
 
+#define SLUICE_VERSION "0.1.0"
+
 typedef enum sluice_code {
-    SLUICE_OK, SLUICE_USAGE, SLUICE_IO, SLUICE_FORMAT, SLUICE_UNSUPPORTED, SLUICE_MEMORY, SLUICE_RANGE, SLUICE_STATE, SLUICE_INTERRUPTED
+    SLUICE_OK,
+    SLUICE_USAGE,       /* an option that does not exist or does not go with another */
+    SLUICE_IO,          /* a read or write failed */
+    SLUICE_FORMAT,      /* a file is damaged or not what it claims */
+    SLUICE_UNSUPPORTED, /* valid, but not supported yet */
+    SLUICE_MEMORY,      /* out of memory, or a budget does not fit */
+    SLUICE_RANGE,       /* a value is out of range: a token id, a full context, a number that is not finite */
+    SLUICE_STATE,       /* not possible in this state */
+    SLUICE_INTERRUPTED  /* progress said no */
 } sluice_code;
 
 typedef struct sluice_error {
@@ -66,38 +78,50 @@ typedef struct sluice_error {
 
 typedef struct sluice_model sluice_model;
 
+/* All zero, which sluice_options_init makes of it, and a model are enough. */
 typedef struct sluice_options {
+    /* what to open */
     const char *model;        /* GGUF file, first shard of a split one, or folder with config.json and safetensors */
+    const char *mirror;       /* copies of the model's files on other drives: a folder or a file, several apart by commas; NULL: none */
+    const char *state_dir;    /* folder that remembers what was measured of disks and machine; NULL: nothing is kept */
     uint64_t embedded_offset; /* a GGUF inside the file `model`: where it begins and how long it is; 0, 0: not embedded */
     uint64_t embedded_bytes;
+
+    /* memory */
     uint64_t ram_bytes;       /* budget of the whole process; 0: measured */
-    int threads;              /* 0: what is fastest here, measured when the model is opened */
     int ctx;                  /* positions a session can hold; 0: min(4096, what the model was made for) */
-    int chunk;                /* tokens per prefill step; 0: default */
-    int experts;              /* experts per token; 0: the model's own (anything else is lossy) */
     int sessions;             /* sessions that may be open at once; 0: one. Planned for, so that the budget holds */
     int cache_slots;          /* experts kept in memory; 0: as many as the budget allows */
     uint64_t text_bytes;      /* memory kept for tokenising one text, see sluice_text_memory; 0: enough for ordinary prompts */
-    bool precise;             /* f32 activations everywhere; slower, for checks */
+    bool mlock;               /* lock the dense weights in memory */
+
+    /* speed; none of these changes a bit. NULL is "auto" */
+    int threads;              /* 0: what is fastest here, measured when the model is opened */
+    int chunk;                /* tokens per prefill step; 0: default */
     const char *cpu;          /* "auto", "scalar", "avx2", "avx512", "neon" */
-    const char *io;           /* "auto" (what was measured to be fastest), "threads", "uring" */
-    const char *direct;       /* "auto" (the same), "on", "off" */
-    const char *kv;           /* "f32" (default), "f16", "q8_0" (lossy; heads in blocks of 32) */
-    const char *mirror;       /* copies of the model's files on other drives: a folder or a file, several apart by commas; NULL: none */
+    const char *io;           /* "auto" (threads or uring, whichever was measured to be faster), "threads", "uring", "mmap" (to compare) */
+    const char *direct;       /* "auto" (what was measured to be faster), "on", "off" */
     const char *policy;       /* which expert leaves memory first: "auto", "lru", "lfu", "hybrid", "clock", "s3fifo" */
     const char *lookahead;    /* read what the next layer will probably want: "auto" (as long as it pays), "on", "off" */
     const char *mtp;          /* draft tokens from the model's own MTP layer: "auto" (where all is in memory and it pays), "on", "off" */
-    bool mlock;               /* lock the dense weights in memory */
-    const char *state_dir;    /* folder that remembers what was measured of disks and machine; NULL: nothing is kept */
-    uint64_t seed;
-    /* Called now and then, at least once per layer; stage is "load" (in bytes), "prefill" or "decode" (in tokens). Returning false
-     * interrupts with SLUICE_INTERRUPTED; a session then holds the tokens of the chunks that were through (sluice_position) and goes on
-     * from there. */
+
+    /* what changes the arithmetic */
+    int experts;              /* experts per token; 0: the model's own (anything else is lossy) */
+    const char *kv;           /* keys and values: "f32" (default), "f16", "q8_0" (lossy; heads in blocks of 32) */
+    bool precise;             /* f32 activations everywhere; slower, for checks */
+
+    /* sampling */
+    uint64_t seed;            /* of each session's generator, until sluice_session_seed */
+
+    /* being watched: called now and then, at least once per layer; stage is "load" (in bytes), "prefill" or "decode" (in tokens).
+     * Returning false interrupts with SLUICE_INTERRUPTED. */
     bool (*progress)(void *user, const char *stage, uint64_t done, uint64_t total);
     void *user;
 } sluice_options;
 
 void sluice_options_init(sluice_options *options);
+/* Reads the headers, makes the memory plan, then allocates and loads the dense weights. NULL: *err says why, and nothing is left.
+ * The strings of *options may be freed when it has returned; progress and user are used until sluice_close. */
 sluice_model *sluice_open(const sluice_options *options, sluice_error *err);
 void sluice_close(sluice_model *model);
 
@@ -157,9 +181,17 @@ void sluice_session_free(sluice_session *session);
 void sluice_session_reset(sluice_session *session);
 int sluice_position(const sluice_session *session); /* tokens fed so far */
 
-/* Runs the network over n more tokens. Afterwards sluice_logits holds the logits that predict the next one. */
+/* Runs the network over n >= 1 more tokens, at most ctx - sluice_position of them. progress and the probe are called from inside, by
+ * this thread; they must not call back into this model. Afterwards sluice_logits holds the logits that predict the next token. */
 int sluice_feed(sluice_session *session, const int32_t *ids, size_t n, sluice_error *err);
-const float *sluice_logits(const sluice_session *session); /* [vocab]; NULL before the first feed */
+const float *sluice_logits(const sluice_session *session); /* [vocab], until the next feed; NULL before the first and after one that failed */
+
+/* Where an expert was when a layer wanted it. */
+enum {
+    SLUICE_MISS,      /* on disk */
+    SLUICE_HIT,       /* in memory */
+    SLUICE_READ_AHEAD /* in memory, because it had been read ahead for this very layer */
+};
 
 /* Looks inside a feed, for checks: each pointer may be NULL. Arrays are valid during the call only. */
 typedef struct sluice_probe {
@@ -170,15 +202,14 @@ typedef struct sluice_probe {
     void (*hidden)(void *user, int layer, int position, int n, const float *hidden);
     /* chosen experts of one token, best first, and their weights: [k] */
     void (*routing)(void *user, int layer, int position, int k, const int32_t *experts, const float *weights);
-    /* what a layer of one step wanted of the store, after it was computed: n_wanted experts for n tokens from position; hit [n_wanted]:
-     * 1 where the expert was in memory, 2 where it had been read ahead for this layer, 0 where it was missed; wait_ns:
-     * how long the step stood still for them */
+    /* what a layer of one step wanted of the store, after it was computed: experts [n_wanted], ascending, for n tokens from position;
+     * hit [n_wanted]: SLUICE_MISS, SLUICE_HIT or SLUICE_READ_AHEAD; wait_ns: how long the step stood still for them */
     void (*fetch)(void *user, int layer, int position, int n, int n_wanted, const int32_t *experts, const uint8_t *hit, uint64_t wait_ns);
 } sluice_probe;
 void sluice_set_probe(sluice_session *session, const sluice_probe *probe); /* copied; NULL: none */
 
 /* The state after the tokens fed so far, to continue from later, in this or another session of the same model. Snapshots live in what
- * the plan leaves of the budget (free_bytes) and are refused beyond it. */
+ * the plan leaves of the budget (free_bytes) and are refused beyond it, and of a session that refuses itself. */
 typedef struct sluice_snapshot sluice_snapshot;
 sluice_snapshot *sluice_snapshot_take(const sluice_session *session, sluice_error *err);
 int sluice_snapshot_restore(sluice_session *session, const sluice_snapshot *snapshot, sluice_error *err);
@@ -200,7 +231,7 @@ typedef struct sluice_sampling {
 } sluice_sampling;
 void sluice_sampling_default(const sluice_model *model, sluice_sampling *sampling); /* the model's own generation config */
 void sluice_session_seed(sluice_session *session, uint64_t seed);
-int32_t sluice_sample(sluice_session *session, const sluice_sampling *sampling);
+int32_t sluice_sample(sluice_session *session, const sluice_sampling *sampling); /* -1: there are no logits */
 
 /* ---- statistics ---------------------------------------------------------------------------------------------------- */
 
@@ -226,6 +257,8 @@ typedef struct sluice_stats {
     uint64_t rss_bytes, rss_peak_bytes;
 } sluice_stats;
 void sluice_get_stats(const sluice_model *model, sluice_stats *stats);
+void sluice_reset_stats(sluice_model *model);
+
 /* The drives that experts are read from, since the model was opened. Writes at most max and returns how many there are. */
 typedef struct sluice_drive {
     const char *name;       /* "nvme0n1"; the model's */
@@ -234,7 +267,6 @@ typedef struct sluice_drive {
     double bytes_per_s;     /* lately, while it had something to do; 0: not known */
 } sluice_drive;
 int sluice_drives(const sluice_model *model, sluice_drive *out, int max);
-void sluice_reset_stats(sluice_model *model);
 
 /* How the process lies in memory. Walks page tables: for reports, not for every token. */
 typedef struct sluice_memory {

@@ -3,8 +3,7 @@
 #define CLI_COMMANDS_H
 
 #include "cli/options.h"
-
-#define SLUICE_VERSION "0.1.0"
+#include "sluice.h"
 
 typedef struct Example {
     const char *what, *line;

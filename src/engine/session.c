@@ -174,6 +174,8 @@ int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *e
         feeding.done = at;
     }
     if (!all_finite(s->logits, m->model->shape.vocab)) {
+        engine_trial_drop(s); /* nor is the token beside it to be taken */
+        forward_state_break(s->state);
         err_set(&err, ERR_RANGE, "a logit after token %u is not a finite number; the model file is damaged or its numbers overflow",
                 position - 1);
         return engine_fail(error, &err);
@@ -201,6 +203,11 @@ int32_t sluice_sample(sluice_session *s, const sluice_sampling *sampling) {
 sluice_snapshot *sluice_snapshot_take(const sluice_session *s, sluice_error *error) {
     sluice_model *m = s->model;
     Err err = {0};
+    if (forward_state_broken(s->state)) {
+        err_set(&err, ERR_STATE, "the session stopped in the middle of a step: there is nothing to go on from");
+        engine_fail(error, &err);
+        return NULL;
+    }
     engine_trial_drop(s);
     uint32_t position = forward_state_position(s->state), vocab = m->model->shape.vocab;
     uint64_t state = forward_state_save_bytes(s->state);

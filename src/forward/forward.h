@@ -74,6 +74,9 @@ ForwardState *forward_state_new(const Forward *f, Err *err);
 void forward_state_free(ForwardState *s);
 void forward_state_clear(ForwardState *s);
 uint32_t forward_state_position(const ForwardState *s);
+/* No answer can come of it any more: steps are refused until it is cleared or restored. A step that fails half way does the same. */
+void forward_state_break(ForwardState *s);
+bool forward_state_broken(const ForwardState *s);
 /* A state as bytes, for snapshots: everything that the tokens so far have left behind. */
 uint64_t forward_state_save_bytes(const ForwardState *s);
 void forward_state_save(const ForwardState *s, void *bytes);

@@ -118,7 +118,7 @@ struct Forward {
 struct ForwardState {
     const Forward *f;
     uint32_t position;
-    bool broken;       /* a step ended half way */
+    bool broken;       /* a step ended half way, or in numbers that are not finite */
     void *pages;
     uint64_t pages_bytes, recurrent_bytes;
     float *delta;      /* [linear layers][lin_v_heads][blocks of KERNELS_DELTA_COLUMNS of dv][dk][columns of the block] */

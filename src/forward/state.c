@@ -46,6 +46,10 @@ void forward_state_clear(ForwardState *s) {
 
 uint32_t forward_state_position(const ForwardState *s) { return s->position; }
 
+void forward_state_break(ForwardState *s) { s->broken = true; }
+
+bool forward_state_broken(const ForwardState *s) { return s->broken; }
+
 void forward_state_mark(ForwardState *s, uint32_t tokens) { s->mark = tokens; }
 
 static void swap(float **a, float **b) {

@@ -39,7 +39,7 @@ static void count_misses(void *user, int layer, int position, int n, int n_wante
     LabRun *run = user;
     uint32_t missed = 0;
     (void)layer, (void)position, (void)n, (void)experts, (void)wait_ns;
-    for (int i = 0; i < n_wanted; i++) missed += hit[i] != 1; /* what was read ahead had to be read */
+    for (int i = 0; i < n_wanted; i++) missed += hit[i] != SLUICE_HIT; /* what was read ahead had to be read */
     run->misses[missed < LAB_MAX_MISSES ? missed : LAB_MAX_MISSES - 1]++;
 }
 

@@ -138,7 +138,7 @@ void lab_trace_fetch(void *writer, int layer, int position, int n, int n_wanted,
     unsigned bits = 0;
     for (int i = 0; i < n_wanted; i++) {
         if (i > 0 && experts[i] <= experts[i - 1]) err_set(&w->err, ERR_STATE, "%s: the wanted experts are not in order", w->path);
-        bits |= (hit && hit[i] == 1 ? 1u : 0u) << (i % 8);
+        bits |= (hit && hit[i] == SLUICE_HIT ? 1u : 0u) << (i % 8);
         if (i % 8 != 7 && i + 1 < n_wanted) continue;
         buf_putc(&w->step, (char)bits);
         bits = 0;

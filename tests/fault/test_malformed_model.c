@@ -3,10 +3,12 @@
 #include "support/load_dense.h"
 #include "support/make_model.h"
 #include "support/malformed.h"
+#include "support/recording.h"
 #include "support/support.h"
 
 #include "model/model.h"
 
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,6 +186,36 @@ static void weights_that_are_not_finite_are_named(void **state) {
     every_tensor("NaN in a block", with_a_nan_in_a_block);
 }
 
+/* Numbers that are finite and too large: the file loads, and its logits overflow. */
+static void logits_that_overflow_end_the_session(void **state) {
+    (void)state;
+    MakeModel o = small("qwen35moe");
+    o.poison = "output_norm.weight";
+    o.poison_with = FLT_MAX;
+    int32_t ids[] = {1, 2, 3};
+    bool seen = false;
+    for (o.poison_at = 0; o.poison_at < MAKE_HIDDEN && !seen; o.poison_at++) { /* until an element is large enough */
+        sluice_options options = check_options(make_model(&o, "model.gguf"));
+        sluice_model *m = open_or_fail(&options);
+        sluice_session *s = sluice_session_new(m, NULL);
+        sluice_error err;
+        if (sluice_feed(s, ids, COUNT_OF(ids), &err)) {
+            seen = true;
+            assert_int_equal(err.code, SLUICE_RANGE);
+            assert_non_null(strstr(err.message, "not a finite number"));
+            assert_null(sluice_logits(s));
+            assert_int_equal(sluice_feed(s, ids, 1, &err), SLUICE_STATE);
+            assert_null(sluice_snapshot_take(s, &err));
+            assert_int_equal(err.code, SLUICE_STATE);
+            sluice_session_reset(s);
+            assert_int_equal(sluice_feed(s, ids, COUNT_OF(ids), &err), SLUICE_RANGE);
+        }
+        sluice_session_free(s);
+        sluice_close(m);
+    }
+    assert_true(seen);
+}
+
 static void strangers_are_named(void **state) {
     (void)state;
     static const char *const names[] = {"stranger.weight", "blk.0.attn_q.bias", "blk.1.attn_sinks.weight", "blk.0.ffn_exp_probs_b.bias",
@@ -321,6 +353,7 @@ int main(void) {
         cmocka_unit_test(misshaped_tensors_are_named),
         cmocka_unit_test(types_that_are_no_weights_are_named),
         cmocka_unit_test(weights_that_are_not_finite_are_named),
+        cmocka_unit_test(logits_that_overflow_end_the_session),
         cmocka_unit_test(strangers_are_named),
         cmocka_unit_test(missing_keys_are_named),
         cmocka_unit_test(wrong_numbers_are_named),

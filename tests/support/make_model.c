@@ -85,7 +85,7 @@ static void add(Maker *m, const char *name, QuantType type, int n_dims, const ui
     if (ne[0] % quant_traits(type)->block_elems) type = QUANT_F32; /* a reshaped one */
     float *v = calloc((n + 31) / 32 * 32, sizeof *v);
     for (uint64_t i = 0; i < n; i++) v[i] = (float)(centre + spread * uniform(m));
-    if (is(name, o->poison)) v[o->poison_at] = NAN;
+    if (is(name, o->poison)) v[o->poison_at] = o->poison_with != 0 ? o->poison_with : NAN;
     uint32_t ggml = (uint32_t)quant_traits(type)->ggml_id;
     Buf data = encoded(type, v, n);
     if (is(name, o->retype)) {

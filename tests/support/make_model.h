@@ -23,8 +23,9 @@ typedef struct MakeModel {
     const char *reshape;      /* this tensor has the dimensions ne[0..n_dims) instead, innermost first */
     uint64_t ne[4];
     int n_dims;
-    const char *poison;       /* element poison_at of this tensor is NaN */
+    const char *poison;       /* element poison_at of this tensor is poison_with, 0: NaN */
     uint64_t poison_at;
+    float poison_with;
     const char *retype;       /* this tensor is of ggml type retype_to, all zero bytes */
     uint32_t retype_to;
     const char *extra;        /* a vector of this name that no architecture knows */
