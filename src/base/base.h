@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The compiler's own checks: this, and the analyzer's err_set below. No other room but os/ and kernels/ asks what it is built for. */
 #if defined(__GNUC__)
 #define BASE_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
@@ -26,20 +27,20 @@
 
 /* ---- errors -------------------------------------------------------------------------------------------------------- */
 
-/* One line per kind of failure: name, exit code of the command line, short English. */
-#define ERR_LIST(X)                                              \
-    X(ERR_OK, 0, "no error")                                     \
-    X(ERR_USAGE, 2, "wrong usage")                               \
-    X(ERR_IO, 1, "a read or write failed")                       \
-    X(ERR_FORMAT, 1, "a file is damaged or not what it claims")  \
-    X(ERR_UNSUPPORTED, 1, "valid, but not supported yet")        \
-    X(ERR_MEMORY, 1, "out of memory, or a budget does not fit")  \
-    X(ERR_RANGE, 1, "a value is out of range")                   \
-    X(ERR_STATE, 1, "not possible in this state")                \
-    X(ERR_INTERRUPTED, 130, "interrupted")
+/* One line per kind of failure: name, exit code of the command line. */
+#define ERR_LIST(X)                                                     \
+    X(ERR_OK, 0)                                                        \
+    X(ERR_USAGE, 2)                                                     \
+    X(ERR_IO, 1)          /* a read or write failed */                  \
+    X(ERR_FORMAT, 1)      /* a file is damaged or not what it claims */ \
+    X(ERR_UNSUPPORTED, 1) /* valid, but not supported yet */            \
+    X(ERR_MEMORY, 1)      /* out of memory, or a budget does not fit */ \
+    X(ERR_RANGE, 1)       /* a value is out of range */                 \
+    X(ERR_STATE, 1)       /* not possible in this state */              \
+    X(ERR_INTERRUPTED, 130)
 
 typedef enum ErrCode {
-#define X(name, exit_code, text) name,
+#define X(name, exit_code) name,
     ERR_LIST(X)
 #undef X
 } ErrCode;
@@ -56,7 +57,6 @@ ErrCode err_prefix(Err *err, const char *fmt, ...) BASE_PRINTF(2, 3);
 /* The standard sentence for a failed allocation of `bytes` for `what`. */
 ErrCode err_no_memory(Err *err, uint64_t bytes, const char *what);
 int err_exit_code(ErrCode code);
-const char *err_name(ErrCode code);
 
 #ifdef __clang_analyzer__
 /* clang-tidy does not look into err.c. Told that err_set returns its code, it does not follow paths that cannot be. */

@@ -42,20 +42,10 @@ ErrCode err_no_memory(Err *err, uint64_t bytes, const char *what) {
 
 int err_exit_code(ErrCode code) {
     switch (code) {
-#define X(name, exit_code, text) \
+#define X(name, exit_code) \
     case name: return exit_code;
         ERR_LIST(X)
 #undef X
     }
     return 1;
-}
-
-const char *err_name(ErrCode code) {
-    switch (code) {
-#define X(name, exit_code, text) \
-    case name: return text;
-        ERR_LIST(X)
-#undef X
-    }
-    return "unknown error";
 }

@@ -32,21 +32,12 @@ static const char *memory_file_system(int fd) {
     return type == TMPFS ? "tmpfs" : type == ramfs ? "ramfs" : NULL;
 }
 
-static bool usable_alignment(uint32_t n) { return n >= 1 && n <= ALIGNMENT_MAX && (n & (n - 1)) == 0; }
-
-/* What the kernel says: false where it does not say. *alignment 0: it says that there is none. */
-static bool kernel_says(int fd, uint32_t *alignment) {
-#ifdef STATX_DIOALIGN
-    struct statx st;
-    memset(&st, 0, sizeof st);
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) != 0 || !(st.stx_mask & STATX_DIOALIGN)) return false;
-    uint32_t offset = st.stx_dio_offset_align, memory = st.stx_dio_mem_align;
-    *alignment = offset == 0 ? 0 : offset > memory ? offset : memory;
-    return *alignment == 0 || usable_alignment(*alignment);
-#else
-    (void)fd, (void)alignment;
-    return false;
-#endif
+/* Does the kernel say something that can be used? */
+static bool kernel_says(const OsFile *f, uint32_t *alignment) {
+    uint32_t n;
+    if (!os_direct_alignment(f, &n) || n > ALIGNMENT_MAX || (n & (n - 1)) != 0) return false;
+    *alignment = n;
+    return true;
 }
 
 /* Reads one block both ways. 0: the same bytes; else errno, or -1 where the bytes differ. */
@@ -74,7 +65,7 @@ static int compare_blocks(const Probe *p, uint32_t alignment) {
 
 static bool find_alignment(const Probe *p, uint32_t *alignment, char cause[DIRECT_CAUSE_BYTES]) {
     uint32_t candidates[] = {0, 512, 4096, 16384};
-    size_t first = kernel_says(p->direct.fd, &candidates[0]) ? 0 : 1;
+    size_t first = kernel_says(&p->direct, &candidates[0]) ? 0 : 1;
     if (first == 0 && candidates[0] == 0) {
         snprintf(cause, DIRECT_CAUSE_BYTES, "the file system offers no direct I/O for it");
         return false;

@@ -124,5 +124,4 @@ void forge_free(Forge *f) {
 }
 
 uint64_t forge_bytes(const Forge *f) { return f->bytes; }
-uint64_t forge_header_bytes(const Forge *f) { return f->header.len; }
 uint32_t forge_tensors(const Forge *f) { return f->n_tensors; }

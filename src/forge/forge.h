@@ -48,7 +48,6 @@ typedef struct Forge Forge;
 Forge *forge_new(const ForgeOptions *options, Err *err);
 void forge_free(Forge *f);
 uint64_t forge_bytes(const Forge *f);        /* of the whole file */
-uint64_t forge_header_bytes(const Forge *f); /* keys and tensor descriptions, up to the first tensor */
 uint32_t forge_tensors(const Forge *f);
 
 /* Bytes [offset, offset + bytes) of the file. */

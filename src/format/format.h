@@ -90,7 +90,7 @@ ErrCode format_read(const FormatModel *m, const FormatTensor *t, uint64_t from, 
 /* Releases the page cache behind bytes of a file that were copied to memory of our own. */
 void format_drop_cache(const FormatModel *m, uint32_t file, uint64_t offset, uint64_t bytes);
 
-/* Writes a safetensors file: used for `logits -o` and by tests. Data is borrowed. */
+/* Writes a safetensors file, for tests. Data is borrowed. */
 typedef struct FormatOut {
     const char *name;
     QuantType type; /* QUANT_F32, QUANT_I32, ... a type with a safetensors name */

@@ -43,6 +43,20 @@ void os_close(OsFile *f) {
     f->fd = -1;
 }
 
+bool os_direct_alignment(const OsFile *f, uint32_t *alignment) {
+#ifdef STATX_DIOALIGN
+    struct statx st;
+    memset(&st, 0, sizeof st);
+    if (statx(f->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) != 0 || !(st.stx_mask & STATX_DIOALIGN)) return false;
+    uint32_t offset = st.stx_dio_offset_align, memory = st.stx_dio_mem_align;
+    *alignment = offset == 0 ? 0 : offset > memory ? offset : memory;
+    return true;
+#else
+    (void)f, (void)alignment;
+    return false;
+#endif
+}
+
 ErrCode os_pread(const OsFile *f, const char *path, void *dst, uint64_t bytes, uint64_t offset, Err *err) {
     char *p = dst;
     while (bytes > 0) {

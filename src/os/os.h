@@ -12,6 +12,10 @@
 
 #include "base/base.h"
 
+#if defined(__BYTE_ORDER__)
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "model files are little-endian, and so must the host be");
+#endif
+
 /* ---- files --------------------------------------------------------------------------------------------------------- */
 
 typedef struct OsFile {
@@ -22,6 +26,8 @@ typedef struct OsFile {
 /* Opens for reading; refuses what is not a regular file or block device. direct: O_DIRECT (see disk/). */
 ErrCode os_open(OsFile *f, const char *path, bool direct, Err *err);
 void os_close(OsFile *f);
+/* What the kernel says of the alignment of direct I/O: false where it does not say. *alignment 0: it says that there is none. */
+bool os_direct_alignment(const OsFile *f, uint32_t *alignment);
 /* Reads exactly `bytes` at `offset` (retrying short reads and EINTR) or fails with path, offset and cause. */
 ErrCode os_pread(const OsFile *f, const char *path, void *dst, uint64_t bytes, uint64_t offset, Err *err);
 /* Tells the kernel that these bytes of the page cache are not wanted any more (dense weights after loading). */
@@ -178,9 +184,7 @@ unsigned os_cpu_flags(void); /* what this CPU and this kernel can run */
 uint64_t os_now_ns(void); /* monotonic */
 void os_sleep_ns(uint64_t ns); /* or a little longer; a signal may end it */
 uint64_t os_thread_cpu_ns(void); /* CPU time of the calling thread */
-bool os_stderr_is_terminal(void);
 bool os_stdout_is_terminal(void);
-bool os_colour(void); /* stderr is a terminal and NO_COLOR is unset */
 
 /* After os_catch_interrupt the first Ctrl-C only sets the flag; the second one ends the process at once. */
 void os_catch_interrupt(void);

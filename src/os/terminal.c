@@ -26,14 +26,9 @@ uint64_t os_thread_cpu_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-bool os_stderr_is_terminal(void) { return isatty(STDERR_FILENO) == 1; }
+static bool stderr_is_terminal(void) { return isatty(STDERR_FILENO) == 1; }
 
 bool os_stdout_is_terminal(void) { return isatty(STDOUT_FILENO) == 1; }
-
-bool os_colour(void) {
-    const char *no = getenv("NO_COLOR");
-    return os_stderr_is_terminal() && !(no && *no);
-}
 
 static volatile sig_atomic_t interrupted;
 
@@ -58,7 +53,7 @@ void os_progress_start(OsProgress *p, const char *what, const char *unit, uint64
     p->unit = unit;
     p->total = total;
     p->start_ns = os_now_ns();
-    p->on = os_stderr_is_terminal() && log_level() >= LOG_NOTE;
+    p->on = stderr_is_terminal() && log_level() >= LOG_NOTE;
 }
 
 void os_progress_step(OsProgress *p, uint64_t done) {

@@ -10,10 +10,6 @@
 
 #include <string.h>
 
-#if defined(__BYTE_ORDER__)
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "model files are little-endian, and so must the host be");
-#endif
-
 static inline uint16_t load_u16(const uint8_t *p) {
     uint16_t v;
     memcpy(&v, p, sizeof v);

@@ -4,20 +4,6 @@
 
 static bool stands_for_itself(unsigned c) { return (c >= 0x21 && c <= 0x7E) || (c >= 0xA1 && c <= 0xAC) || (c >= 0xAE && c <= 0xFF); }
 
-size_t text_alphabet_put(unsigned byte, char out[2]) {
-    unsigned code = byte;
-    if (byte <= 0x20) code = 0x100 + byte;
-    else if (byte >= 0x7F && byte <= 0xA0) code = 0x121 + (byte - 0x7F);
-    else if (byte == 0xAD) code = 0x143;
-    if (code < 0x80) {
-        out[0] = (char)code;
-        return 1;
-    }
-    out[0] = (char)(0xC0 | code >> 6);
-    out[1] = (char)(0x80 | (code & 0x3F));
-    return 2;
-}
-
 /* The byte of one character of the alphabet, or -1. */
 static int byte_of(unsigned code) {
     if (code < 0x100) return stands_for_itself(code) ? (int)code : -1;

@@ -280,10 +280,8 @@ bool jinja_resolve(Template *t, Err *err); /* jinja_scope.c: gives every name it
 
 /* Steps of the parser that statements and expressions share. Each returns NULL or false after writing the error. */
 JinjaExpr *jinja_parse_expr(JinjaParser *p);                       /* with "a if b else c" */
-JinjaExpr *jinja_parse_or(JinjaParser *p);                         /* without */
 JinjaExpr *jinja_parse_tuple(JinjaParser *p, bool conditional, bool in_parens, const char *end_name);
 JinjaExpr *jinja_parse_primary(JinjaParser *p, bool target);
-JinjaExpr *jinja_parse_postfix(JinjaParser *p, JinjaExpr *e);
 JinjaExpr *jinja_parse_filters(JinjaParser *p, JinjaExpr *e, bool named); /* named: stands before a filter's name, not a "|" */
 JinjaExpr *jinja_new_expr(JinjaParser *p, JinjaExprKind kind, unsigned line, JinjaExpr *a, JinjaExpr *b);
 bool jinja_is_op(const JinjaParser *p, const char *op);
@@ -294,7 +292,6 @@ bool jinja_expect_op(JinjaParser *p, const char *op);
 bool jinja_expect(JinjaParser *p, JinjaTokenKind kind);
 bool jinja_deeper(JinjaParser *p); /* one level of nesting more; false: too many */
 const char *jinja_describe(const JinjaToken *t, char out[80]);
-bool jinja_assignable(JinjaParser *p, const JinjaExpr *target);
 
 /* Appends one pointer to an array that grows inside an arena. */
 bool jinja_push(Arena *arena, void *array_of_pointers, size_t n, void *item);
@@ -333,13 +330,9 @@ bool jinja_apply(JinjaRun *r, const JinjaExpr *filter, const JinjaValue *in, Jin
 bool jinja_global(JinjaRun *r, Str name, JinjaValue *out); /* MISSING when neither the caller nor the language has it */
 JinjaValue *jinja_slot(JinjaFrame *f, JinjaRef ref);
 JinjaFrame *jinja_enter_scope(JinjaRun *r, const JinjaScope *s, JinjaFrame *parent);
-bool jinja_restart_scope(JinjaRun *r, const JinjaScope *s, JinjaFrame *f); /* for the next turn of a loop */
 
-typedef enum JinjaFlow { JINJA_FLOW_ERROR, JINJA_FLOW_NEXT, JINJA_FLOW_BREAK, JINJA_FLOW_CONTINUE } JinjaFlow;
-JinjaFlow jinja_exec(JinjaRun *r, const JinjaBlock *b, JinjaFrame *f);
 bool jinja_capture(JinjaRun *r, const JinjaBlock *b, JinjaFrame *f, JinjaValue *out); /* what a block writes, as a string */
 bool jinja_loop_again(JinjaRun *r, JinjaLoop *loop, const JinjaValue *items, JinjaValue *out);
-bool jinja_assign(JinjaRun *r, const JinjaExpr *target, const JinjaValue *v, JinjaFrame *f);
 
 /* ---- values: jinja_value.c ---- */
 static inline JinjaValue jinja_none(void) { return (JinjaValue){.kind = JINJA_NONE}; }
@@ -380,7 +373,6 @@ bool jinja_put_str(JinjaRun *r, Buf *b, const JinjaValue *v);
 bool jinja_put_repr(JinjaRun *r, Buf *b, const JinjaValue *v);
 bool jinja_put_json(JinjaRun *r, Buf *b, const JinjaValue *v, const JinjaJson *how, unsigned depth);
 bool jinja_to_str(JinjaRun *r, const JinjaValue *v, Str *out);
-void jinja_put_float(Buf *b, double f);
 
 /* ---- code points: jinja_unicode.c. Text is valid UTF-8; a stray byte counts as one code point. ---- */
 uint32_t jinja_code_point(Str s, size_t at, size_t *size);

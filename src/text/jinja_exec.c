@@ -5,7 +5,8 @@
 
 /* ---- scopes ---- */
 
-bool jinja_restart_scope(JinjaRun *r, const JinjaScope *s, JinjaFrame *f) {
+/* Also for the next turn of a loop. */
+static bool restart_scope(JinjaRun *r, const JinjaScope *s, JinjaFrame *f) {
     for (uint32_t i = 0; i < s->n; i++) {
         const JinjaVar *v = &s->vars[i];
         JinjaValue *slot = &f->slots[v->slot];
@@ -25,10 +26,12 @@ JinjaFrame *jinja_enter_scope(JinjaRun *r, const JinjaScope *s, JinjaFrame *pare
     if (!f) return NULL;
     f->parent = parent;
     f->slots = jinja_alloc(r, s->n_slots, sizeof *f->slots);
-    return f->slots && jinja_restart_scope(r, s, f) ? f : NULL;
+    return f->slots && restart_scope(r, s, f) ? f : NULL;
 }
 
 /* ---- assignment ---- */
+
+static bool assign(JinjaRun *r, const JinjaExpr *target, const JinjaValue *v, JinjaFrame *f);
 
 static bool unpack(JinjaRun *r, const JinjaExpr *target, const JinjaValue *v, JinjaFrame *f) {
     JinjaIter it;
@@ -39,11 +42,11 @@ static bool unpack(JinjaRun *r, const JinjaExpr *target, const JinjaValue *v, Ji
                                                              : "too many values to unpack (expected %u, got %lld)",
                                 target->n_items, (long long)it.left);
     for (uint32_t i = 0; i < target->n_items; i++)
-        if (!jinja_next(&it, &item) || !jinja_assign(r, target->items[i], &item, f)) return false;
+        if (!jinja_next(&it, &item) || !assign(r, target->items[i], &item, f)) return false;
     return true;
 }
 
-bool jinja_assign(JinjaRun *r, const JinjaExpr *target, const JinjaValue *v, JinjaFrame *f) {
+static bool assign(JinjaRun *r, const JinjaExpr *target, const JinjaValue *v, JinjaFrame *f) {
     r->line = target->line;
     if (target->kind == JINJA_X_NAME) {
         *jinja_slot(f, target->ref) = *v;
@@ -58,10 +61,13 @@ bool jinja_assign(JinjaRun *r, const JinjaExpr *target, const JinjaValue *v, Jin
 
 /* ---- statements ---- */
 
+typedef enum JinjaFlow { JINJA_FLOW_ERROR, JINJA_FLOW_NEXT, JINJA_FLOW_BREAK, JINJA_FLOW_CONTINUE } JinjaFlow;
+static JinjaFlow run_block(JinjaRun *r, const JinjaBlock *b, JinjaFrame *f);
+
 bool jinja_capture(JinjaRun *r, const JinjaBlock *b, JinjaFrame *f, JinjaValue *out) {
     Buf text = {0}, *outer = r->out;
     r->out = &text;
-    bool ok = jinja_exec(r, b, f) != JINJA_FLOW_ERROR;
+    bool ok = run_block(r, b, f) != JINJA_FLOW_ERROR;
     r->out = outer;
     if (ok) return jinja_take_buf(r, &text, out);
     buf_free(&text);
@@ -82,9 +88,9 @@ static bool passing(JinjaRun *r, const JinjaStmt *st, JinjaFrame *f, const Jinja
     JinjaFrame *test = jinja_enter_scope(r, st->test_scope, f);
     if (!test) return false;
     while (jinja_next(&it, &item)) {
-        if (!jinja_assign(r, st->target, &item, test) || !jinja_eval(r, st->test, test, &keep)) return false;
+        if (!assign(r, st->target, &item, test) || !jinja_eval(r, st->test, test, &keep)) return false;
         if (jinja_truth(&keep) && !jinja_append(r, out->list, &item)) return false;
-        if (!jinja_restart_scope(r, st->test_scope, test)) return false;
+        if (!restart_scope(r, st->test_scope, test)) return false;
     }
     return true;
 }
@@ -100,20 +106,20 @@ static JinjaFlow run_loop(JinjaRun *r, const JinjaStmt *st, JinjaFrame *f, const
     loop->length = loop->iter.left;
     bool any = false;
     while (jinja_next(&loop->iter, &item)) {
-        if (any && !jinja_restart_scope(r, st->scope, body)) return JINJA_FLOW_ERROR;
+        if (any && !restart_scope(r, st->scope, body)) return JINJA_FLOW_ERROR;
         any = true;
         loop->index0++;
         loop->previous = loop->current;
         loop->current = item;
-        if (!jinja_charge(r, 1) || !jinja_assign(r, st->target, &item, body)) return JINJA_FLOW_ERROR;
+        if (!jinja_charge(r, 1) || !assign(r, st->target, &item, body)) return JINJA_FLOW_ERROR;
         body->slots[st->loop_slot] = (JinjaValue){.kind = JINJA_LOOP, .loop = loop};
-        JinjaFlow flow = jinja_exec(r, &st->body, body);
+        JinjaFlow flow = run_block(r, &st->body, body);
         if (flow == JINJA_FLOW_ERROR) return flow;
         if (flow == JINJA_FLOW_BREAK) break;
     }
     if (any || st->orelse.n == 0) return JINJA_FLOW_NEXT;
     JinjaFrame *otherwise = jinja_enter_scope(r, st->else_scope, f);
-    return otherwise ? jinja_exec(r, &st->orelse, otherwise) : JINJA_FLOW_ERROR;
+    return otherwise ? run_block(r, &st->orelse, otherwise) : JINJA_FLOW_ERROR;
 }
 
 bool jinja_loop_again(JinjaRun *r, JinjaLoop *loop, const JinjaValue *items, JinjaValue *out) {
@@ -142,8 +148,8 @@ static JinjaFlow run_if(JinjaRun *r, const JinjaStmt *st, JinjaFrame *f) {
     for (; st; st = st->elif) {
         JinjaValue v;
         if (!jinja_eval(r, st->expr, f, &v)) return JINJA_FLOW_ERROR;
-        if (jinja_truth(&v)) return jinja_exec(r, &st->body, f);
-        if (!st->elif) return jinja_exec(r, &st->orelse, f);
+        if (jinja_truth(&v)) return run_block(r, &st->body, f);
+        if (!st->elif) return run_block(r, &st->orelse, f);
     }
     return JINJA_FLOW_NEXT;
 }
@@ -163,7 +169,7 @@ static bool set_block(JinjaRun *r, const JinjaStmt *st, JinjaFrame *f) {
     JinjaValue text;
     JinjaFrame *inner;
     return capture_scoped(r, st, f, &text, &inner) && filter_text(r, st->expr, inner, &text) &&
-           jinja_assign(r, st->target, &text, f);
+           assign(r, st->target, &text, f);
 }
 
 static bool filter_block(JinjaRun *r, const JinjaStmt *st, JinjaFrame *f) {
@@ -208,10 +214,10 @@ static JinjaFlow with(JinjaRun *r, const JinjaStmt *st, JinjaFrame *f) {
     if (!inner) return JINJA_FLOW_ERROR;
     for (uint32_t i = 0; i < st->n_with; i++) {
         JinjaValue v;
-        if (!jinja_eval(r, st->values[i], f, &v) || !jinja_assign(r, st->targets[i], &v, inner))
+        if (!jinja_eval(r, st->values[i], f, &v) || !assign(r, st->targets[i], &v, inner))
             return JINJA_FLOW_ERROR;
     }
-    return jinja_exec(r, &st->body, inner);
+    return run_block(r, &st->body, inner);
 }
 
 static JinjaFlow flow(bool ok) { return ok ? JINJA_FLOW_NEXT : JINJA_FLOW_ERROR; }
@@ -224,15 +230,15 @@ static JinjaFlow statement(JinjaRun *r, const JinjaStmt *st, JinjaFrame *f) {
     case JINJA_S_PRINT: return flow(print(r, st->expr, f));
     case JINJA_S_IF: return run_if(r, st, f);
     case JINJA_S_FOR: return run_for(r, st, f);
-    case JINJA_S_SET: return flow(jinja_eval(r, st->expr, f, &v) && jinja_assign(r, st->target, &v, f));
+    case JINJA_S_SET: return flow(jinja_eval(r, st->expr, f, &v) && assign(r, st->target, &v, f));
     case JINJA_S_SET_BLOCK: return flow(set_block(r, st, f));
-    case JINJA_S_MACRO: return flow(new_macro(r, st->macro, f, &v) && jinja_assign(r, st->target, &v, f));
+    case JINJA_S_MACRO: return flow(new_macro(r, st->macro, f, &v) && assign(r, st->target, &v, f));
     case JINJA_S_CALL_BLOCK: return flow(call_block(r, st, f));
     case JINJA_S_FILTER_BLOCK: return flow(filter_block(r, st, f));
     case JINJA_S_WITH: return with(r, st, f);
     case JINJA_S_SCOPE: {
         JinjaFrame *inner = jinja_enter_scope(r, st->scope, f);
-        return inner ? jinja_exec(r, &st->body, inner) : JINJA_FLOW_ERROR;
+        return inner ? run_block(r, &st->body, inner) : JINJA_FLOW_ERROR;
     }
     case JINJA_S_BREAK: return JINJA_FLOW_BREAK;
     case JINJA_S_CONTINUE: return JINJA_FLOW_CONTINUE;
@@ -240,7 +246,7 @@ static JinjaFlow statement(JinjaRun *r, const JinjaStmt *st, JinjaFrame *f) {
     return JINJA_FLOW_ERROR;
 }
 
-JinjaFlow jinja_exec(JinjaRun *r, const JinjaBlock *b, JinjaFrame *f) {
+static JinjaFlow run_block(JinjaRun *r, const JinjaBlock *b, JinjaFrame *f) {
     if (!jinja_enter(r)) return JINJA_FLOW_ERROR;
     JinjaFlow result = JINJA_FLOW_NEXT;
     for (size_t i = 0; i < b->n && result == JINJA_FLOW_NEXT; i++) result = statement(r, b->stmts[i], f);
@@ -297,7 +303,7 @@ ErrCode text_template_render(const Template *t, const json_t *vars, Buf *out, Er
         r.vars = given.dict;
         r.clock = jinja_dict_find(&r, r.vars, str_c("strftime_now"));
         JinjaFrame *root = jinja_enter_scope(&r, t->scope, NULL);
-        ok = root && jinja_exec(&r, &t->body, root) != JINJA_FLOW_ERROR;
+        ok = root && run_block(&r, &t->body, root) != JINJA_FLOW_ERROR;
     }
     if (ok) {
         buf_put(out, text.ptr, text.len);

@@ -45,6 +45,8 @@ static bool add_item(JinjaParser *p, JinjaExpr *e, JinjaExpr *item) {
     return true;
 }
 
+static JinjaExpr *parse_or(JinjaParser *p); /* an expression without "a if b else c" */
+
 /* ---- values ---- */
 
 static JinjaExpr *constant(JinjaParser *p, unsigned line, JinjaValue v) {
@@ -133,7 +135,7 @@ JinjaExpr *jinja_parse_tuple(JinjaParser *p, bool conditional, bool in_parens, c
         if (k == JINJA_T_VAR_END || k == JINJA_T_BLOCK_END || jinja_is_op(p, ")") ||
             (end_name && jinja_is_name(p, end_name)))
             break;
-        JinjaExpr *e = conditional ? jinja_parse_expr(p) : jinja_parse_or(p);
+        JinjaExpr *e = conditional ? jinja_parse_expr(p) : parse_or(p);
         if (!e) return NULL;
         if (!first) first = e;
         if (!tuple && !jinja_is_op(p, ",")) return e;
@@ -247,7 +249,7 @@ static JinjaExpr *call(JinjaParser *p, JinjaExpr *e) {
     return e && arguments(p, e) ? e : NULL;
 }
 
-JinjaExpr *jinja_parse_postfix(JinjaParser *p, JinjaExpr *e) {
+static JinjaExpr *postfix(JinjaParser *p, JinjaExpr *e) {
     while (e) {
         if (jinja_is_op(p, ".")) e = attribute(p, e);
         else if (jinja_is_op(p, "[")) e = subscript(p, e);
@@ -300,7 +302,7 @@ static JinjaExpr *test(JinjaParser *p, JinjaExpr *e) {
             return NULL;
         }
         JinjaExpr *arg = jinja_parse_primary(p, false);
-        arg = arg ? jinja_parse_postfix(p, arg) : NULL;
+        arg = arg ? postfix(p, arg) : NULL;
         if (!arg || !deeper_than(p, x, arg)) return NULL;
         if (!jinja_push(&p->tmpl->arena, &x->args->pos, x->args->n_pos++, arg))
             return jinja_no_memory(p->err), (JinjaExpr *)NULL;
@@ -335,7 +337,7 @@ static JinjaExpr *unary(JinjaParser *p, bool with_filters) {
     } else {
         e = jinja_parse_primary(p, false);
     }
-    e = e ? jinja_parse_postfix(p, e) : NULL;
+    e = e ? postfix(p, e) : NULL;
     if (e && with_filters) e = jinja_parse_filters(p, e, false);
     p->nesting--;
     return e;
@@ -452,7 +454,7 @@ static JinjaExpr *conjunction(JinjaParser *p) {
     return e;
 }
 
-JinjaExpr *jinja_parse_or(JinjaParser *p) {
+static JinjaExpr *parse_or(JinjaParser *p) {
     JinjaExpr *e = conjunction(p);
     while (e && jinja_is_name(p, "or")) {
         unsigned line = pass(p);
@@ -464,10 +466,10 @@ JinjaExpr *jinja_parse_or(JinjaParser *p) {
 
 JinjaExpr *jinja_parse_expr(JinjaParser *p) {
     if (!jinja_deeper(p)) return NULL;
-    JinjaExpr *e = jinja_parse_or(p);
+    JinjaExpr *e = parse_or(p);
     while (e && jinja_is_name(p, "if")) {
         unsigned line = pass(p);
-        JinjaExpr *condition = jinja_parse_or(p), *otherwise = NULL;
+        JinjaExpr *condition = parse_or(p), *otherwise = NULL;
         if (!condition || (jinja_skip_name(p, "else") && !(otherwise = jinja_parse_expr(p)))) return NULL;
         e = jinja_new_expr(p, JINJA_X_IF, line, e, condition);
         if (e) e->c = otherwise;

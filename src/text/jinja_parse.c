@@ -141,11 +141,11 @@ static bool whole_body(JinjaParser *p, JinjaBlock *out, const char *end, const c
     return true;
 }
 
-bool jinja_assignable(JinjaParser *p, const JinjaExpr *t) {
+static bool assignable(JinjaParser *p, const JinjaExpr *t) {
     if (!t) return false;
     if (t->kind == JINJA_X_TUPLE || t->kind == JINJA_X_LIST) {
         for (uint32_t i = 0; i < t->n_items; i++)
-            if (!jinja_assignable(p, t->items[i])) return false;
+            if (!assignable(p, t->items[i])) return false;
         return true;
     }
     if (t->kind == JINJA_X_NAME && p->loops && str_eq_c(t->name, "loop"))
@@ -160,7 +160,7 @@ static JinjaExpr *assign_target(JinjaParser *p, bool attributes, const char *end
     for (;;) {
         if (end_name && first && jinja_is_name(p, end_name)) break;
         JinjaExpr *e = jinja_parse_primary(p, attributes);
-        if (!jinja_assignable(p, e)) return NULL;
+        if (!assignable(p, e)) return NULL;
         if (!first) first = e;
         if (!tuple && !jinja_is_op(p, ",")) return e;
         if (!tuple && !(tuple = jinja_new_expr(p, JINJA_X_TUPLE, e->line, NULL, NULL))) return NULL;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* The shortest decimal that reads back as the same number, in the form Python chooses: 0.1, 100.0, 1e-07, 1e+22. */
-void jinja_put_float(Buf *b, double f) {
+static void put_float(Buf *b, double f) {
     char text[64];
     if (f != f || isinf(f)) {
         buf_puts(b, f != f ? "nan" : f < 0 ? "-inf" : "inf");
@@ -45,7 +45,7 @@ static bool put_atom(Buf *b, const JinjaValue *v) {
     case JINJA_BOOL: buf_puts(b, v->b ? "True" : "False"); return true;
     case JINJA_INT: buf_printf(b, "%lld", (long long)v->i); return true;
     case JINJA_BIG: buf_put(b, v->s.ptr, v->s.len); return true;
-    case JINJA_FLOAT: jinja_put_float(b, v->f); return true;
+    case JINJA_FLOAT: put_float(b, v->f); return true;
     default: return false;
     }
 }
@@ -181,7 +181,7 @@ static bool put_json_atom(Buf *b, const JinjaValue *v, bool ascii) {
     case JINJA_FLOAT:
         if (v->f != v->f) buf_puts(b, "NaN");
         else if (isinf(v->f)) buf_puts(b, v->f < 0 ? "-Infinity" : "Infinity");
-        else jinja_put_float(b, v->f);
+        else put_float(b, v->f);
         return true;
     default: return put_atom(b, v);
     }

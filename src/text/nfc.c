@@ -18,7 +18,8 @@ static const int32_t simple_ranges[][2] = {
     {0xE000, 0xF8FF}, {0xFF00, 0xFFEF}, {0x1F000, 0x1FAFF}, {0x20000, 0x2F7FF}, /* private, full width, emoji, CJK */
 };
 
-bool text_nfc_simple(int32_t code) {
+/* Nothing can happen to it: NFC leaves it as it is whatever comes before it. */
+static bool is_simple(int32_t code) {
     if (code <= simple_ranges[0][1]) return true;
     size_t low = 1, high = COUNT_OF(simple_ranges);
     while (low < high) {
@@ -118,7 +119,7 @@ static bool next_run(const char *s, size_t len, size_t from, size_t *start, size
             }
         }
         int n = text_utf8_char(s + i, len - i);
-        bool simple = text_nfc_simple(text_utf8_code(s + i, n));
+        bool simple = is_simple(text_utf8_code(s + i, n));
         if (simple && difficult) break;
         if (simple) last = i;
         else if (!difficult) {

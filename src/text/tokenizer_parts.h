@@ -21,7 +21,6 @@ size_t text_utf8_put(int32_t code, char out[4]); /* returns the bytes written */
 
 /* ---- GPT-2's byte alphabet (alphabet.c): one printable character for every byte ---- */
 
-size_t text_alphabet_put(unsigned byte, char out[2]); /* returns the bytes written: 1 or 2 */
 /* The bytes that a token written in the alphabet stands for; out has room for token.len. False: a character outside it. */
 bool text_alphabet_bytes(Str token, char *out, size_t *n);
 
@@ -52,8 +51,6 @@ void text_added_free(TextAdded *a);
 
 /* s must be well-formed UTF-8. When it is already NFC *changed is false and out is left alone; else out gets the normal form. */
 ErrCode text_nfc(const char *s, size_t len, Buf *out, bool *changed, Err *err);
-/* A character below which nothing can happen: NFC leaves it as it is whatever comes before it. */
-bool text_nfc_simple(int32_t code);
 
 /* ---- the split into words (split.c) ---- */
 
