@@ -1,3 +1,4 @@
+/* The table of slots: who holds each, and what of its record has landed. A slot that nobody holds belongs to the cache again. */
 #include "store/slots.h"
 
 #include <assert.h>
