@@ -2,10 +2,12 @@
 # `make help` lists the rest.
 
 CC       ?= cc
+OBJCOPY  ?= objcopy
 SHARED   ?= ../shared
 BUILD    ?= build
 O        ?= -O2
-PKGS     := jansson libpcre2-8 libutf8proc liburing libxxhash cairo
+API_PKGS := jansson libpcre2-8 libutf8proc liburing libxxhash
+PKGS     := $(API_PKGS) cairo
 
 # a cache that holds a fraction of the experts, so what is told comes from disk
 DEMO     := --ram 20M --threads 2 --temp 0.5 --seed 2 --stats -p "Tell me a story about a little fox."
@@ -29,6 +31,8 @@ ROOMS    := *
 OTHERS   := $(if $(X86),,%_avx2.c %_avx512.c) $(if $(ARM),,%_neon.c %_i8mm.c)
 LIB_SRC  := $(sort $(filter-out $(CLI_SRC) $(OTHERS),$(wildcard $(ROOMS:%=src/%/*.c))))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
+# what sluice.h needs: neither the measuring nor the making of models
+API_OBJ  := $(filter-out $(BUILD)/obj/src/lab/% $(BUILD)/obj/src/forge/%,$(LIB_OBJ))
 CLI_OBJ  := $(CLI_SRC:%.c=$(BUILD)/obj/%.o)
 # the model that answers without -m: a whole GGUF file in a section of its own
 EMBEDDED := $(BUILD)/obj/src/cli/embedded_model.o
@@ -38,7 +42,7 @@ TEST_SRC := $(sort $(filter-out $(if $(X86),,%_avx512.c) $(WITHOUT),$(wildcard t
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 
-.PHONY: all help clean deps deps-tidy deps-arm deps-emulated demo man test check-kernels check-neon check-avx512 asan tsan soak tidy objects \
+.PHONY: all help clean deps deps-tidy deps-arm deps-emulated demo man test check-library check-kernels check-neon check-avx512 asan tsan soak tidy objects \
         clang-tidy fidelity experiments
 .SECONDARY:
 
@@ -72,7 +76,17 @@ $(BUILD)/obj/%.o: %.c Makefile | deps
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(STRICT) $(PKG_CFLAGS) $(ISA) -MMD -MP -c -o $@ $<
 
-$(BUILD)/libsluice.a: $(LIB_OBJ)
+# all rooms below cli/, with their doors, for the program, the tests and the tools
+$(BUILD)/rooms.a: $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+# the library for others: one object, in which only the names of sluice.h are visible
+$(BUILD)/libsluice.o: $(API_OBJ)
+	$(CC) -r -nostdlib -o $@ $^
+	$(OBJCOPY) --wildcard --keep-global-symbol='sluice_*' $@
+
+$(BUILD)/libsluice.a: $(BUILD)/libsluice.o
 	@rm -f $@
 	$(AR) rcs $@ $^
 
@@ -80,10 +94,10 @@ $(EMBEDDED): src/cli/embedded_model.S data/tiny-tales.gguf Makefile
 	@mkdir -p $(@D)
 	$(CC) -c -o $@ $<
 
-$(BUILD)/sluice: $(CLI_OBJ) $(EMBEDDED) $(BUILD)/libsluice.a
+$(BUILD)/sluice: $(CLI_OBJ) $(EMBEDDED) $(BUILD)/rooms.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUP_OBJ) $(BUILD)/libsluice.a
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUP_OBJ) $(BUILD)/rooms.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka
 
@@ -108,8 +122,21 @@ man: $(BUILD)/sluice
 demo: $(BUILD)/sluice
 	@$(BUILD)/sluice run $(DEMO)
 
-test: all $(TESTS)
+test: all check-library $(TESTS)
 	@SLUICE_BIN=$(BUILD)/sluice SLUICE_SHARED=$(SHARED) tests/run.sh $(TESTS)
+
+# The library as somebody else uses it: nothing but sluice_ is visible, and the program on top of sluice.h links and runs.
+check-library: $(BUILD)/hello
+	@! nm -g --defined-only $(BUILD)/libsluice.a | awk 'NF == 3 && $$3 !~ /^sluice_/' | grep .
+	@$(BUILD)/hello data/tiny-tales.gguf >$(BUILD)/hello.txt
+	@grep -q . $(BUILD)/hello.txt
+
+$(BUILD)/hello.c: include/sluice.h
+	@mkdir -p $(@D)
+	@sed -n '/^ \*     #include <sluice.h>/,/^ \*     }$$/ s/^ \*\(     \)\{0,1\}//p' $< >$@
+
+$(BUILD)/hello: $(BUILD)/hello.c $(BUILD)/libsluice.a
+	$(CC) -std=c11 $(WARN) -Werror -Iinclude $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(API_PKGS) 2>/dev/null) -lm -pthread
 
 check-kernels: $(BUILD)/check-kernels
 	@$<
@@ -117,7 +144,7 @@ check-kernels: $(BUILD)/check-kernels
 CHECK_SRC := tools/check_kernels.c tools/bench_kernels.c tools/bench_matmul.c tools/peaks.c $(if $(X86),tools/peaks_avx2.c) \
              tests/support/rungs.c
 CHECK_OBJ := $(CHECK_SRC:%.c=$(BUILD)/obj/%.o)
-$(BUILD)/check-kernels: $(CHECK_OBJ) $(BUILD)/libsluice.a
+$(BUILD)/check-kernels: $(CHECK_OBJ) $(BUILD)/rooms.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
 # The rooms that need nothing but a C library, for AArch64. xxhash.h, which base/ includes, is the same on every machine.
@@ -127,7 +154,7 @@ check-neon: deps-arm $(BUILD)/check-kernels
 	@tools/check_neon.sh $(BUILD)/check-kernels $(BUILD)/arm64/check-kernels
 
 ## make build/bench-threads  what the thread pool costs, quiet and beside busy neighbours
-$(BUILD)/bench-threads: $(BUILD)/obj/bench/threads.o $(BUILD)/libsluice.a
+$(BUILD)/bench-threads: $(BUILD)/obj/bench/threads.o $(BUILD)/rooms.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
 # The AVX-512 rung once more, its intrinsics replaced by functions; -O1, for inlining those takes long enough, and without UBSan and
@@ -141,7 +168,7 @@ $(BUILD)/emulated/%.o: %.c tests/support/emulated_avx512.h Makefile | deps deps-
 	$(CC) $(CFLAGS) $(EMULATED) -MMD -MP -c -o $@ $<
 
 AVX512_TEST := $(BUILD)/tests/unit/test_kernels_avx512
-$(AVX512_TEST): $(BUILD)/obj/tests/unit/test_kernels_avx512.o $(EMULATED_OBJ) $(SUP_OBJ) $(BUILD)/libsluice.a
+$(AVX512_TEST): $(BUILD)/obj/tests/unit/test_kernels_avx512.o $(EMULATED_OBJ) $(SUP_OBJ) $(BUILD)/rooms.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka
 

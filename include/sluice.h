@@ -1,7 +1,7 @@
 /* sluice.h: run Mixture-of-Experts language models larger than memory. The whole public API of libsluice.
  *
  * A complete program
- * (cc hello.c -Iinclude build/libsluice.a $(pkg-config --libs jansson libpcre2-8 libutf8proc liburing libxxhash cairo) -lm -pthread):
+ * (cc hello.c -Iinclude build/libsluice.a $(pkg-config --libs jansson libpcre2-8 libutf8proc liburing libxxhash) -lm -pthread):
  *
  *     #include <sluice.h>
  *     #include <stdio.h>
@@ -184,7 +184,8 @@ int sluice_position(const sluice_session *session); /* tokens fed so far */
 /* Runs the network over n >= 1 more tokens, at most ctx - sluice_position of them. progress and the probe are called from inside, by
  * this thread; they must not call back into this model. Afterwards sluice_logits holds the logits that predict the next token. */
 int sluice_feed(sluice_session *session, const int32_t *ids, size_t n, sluice_error *err);
-const float *sluice_logits(const sluice_session *session); /* [vocab], until the next feed; NULL before the first and after one that failed */
+/* [vocab], until the next feed; NULL before the first and after one that failed */
+const float *sluice_logits(const sluice_session *session);
 
 /* Where an expert was when a layer wanted it. */
 enum {

@@ -28,15 +28,21 @@ check() {
     fi
 }
 
-# The checker must be able to fail: a file with three broken laws.
+# The checker must be able to fail: two files with broken laws.
 laws_notice() {
     bad=$(mktemp -d)
     mkdir -p "$bad/src/disk"
-    printf '#include "store/store.h"\n#include "quant/tables.h"\nvoid *p(void) { return malloc(1); } /* free(p) */\n' >"$bad/src/disk/bad.c"
-    found=$(cd "$bad" && awk -f "$OLDPWD/tools/laws.awk" src/disk/bad.c)
+    {
+        printf '#include "store/store.h"\n#include "quant/tables.h"\nvoid *p(void) { return malloc(1); } /* free(p) */\n#ifdef FAST\n#endif\n'
+        printf 'int long_one(int n)\n{\n'
+        yes '    n++;' | head -n 80
+        printf '    return n;\n}\n'
+    } >"$bad/src/disk/bad.c"
+    printf 'void disk_fine(void);\nvoid hurry(void);\n' >"$bad/src/disk/bad.h"
+    found=$(cd "$bad" && awk -f "$OLDPWD/tools/laws.awk" src/disk/bad.c src/disk/bad.h)
     rm -rf "$bad"
     echo "$found"
-    [ "$(echo "$found" | cut -d: -f2 | tr '\n' ' ')" = "1 2 3 " ]
+    [ "$(echo "$found" | cut -d: -f2 | tr '\n' ' ')" = "1 2 3 4 89 2 " ]
 }
 
 laws() { awk -f tools/laws.awk src/*/*.[ch] include/*.h tests/*/*.[ch]; }

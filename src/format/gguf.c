@@ -110,14 +110,14 @@ static ErrCode read_keys(GgufPart *p, uint64_t n) {
     return code;
 }
 
-const FormatKey *gguf_part_key(const GgufPart *p, const char *name) {
+const FormatKey *format_gguf_part_key(const GgufPart *p, const char *name) {
     uint32_t i;
     return strmap_get(p->names, str_c(name), &i) ? &p->keys[i] : NULL;
 }
 
 static ErrCode read_alignment(GgufPart *p) {
     p->alignment = GGUF_DEFAULT_ALIGNMENT;
-    const FormatKey *k = gguf_part_key(p, "general.alignment");
+    const FormatKey *k = format_gguf_part_key(p, "general.alignment");
     if (!k) return ERR_OK;
     uint64_t v = 0;
     if (k->is_array || !format_key_u64(k, 0, &v) || v == 0 || v > GGUF_MAX_ALIGNMENT || (v & (v - 1)))
@@ -228,7 +228,7 @@ static ErrCode read_magic(FormatReader *r) {
                    r->path, (unsigned long long)(at + 4), version);
 }
 
-ErrCode gguf_part_read(GgufPart *p, FormatModel *m, uint32_t file, Err *err) {
+ErrCode format_gguf_part_read(GgufPart *p, FormatModel *m, uint32_t file, Err *err) {
     FormatReader *r = &p->reader;
     uint64_t n_tensors = 0, n_keys = 0;
     p->file = file;

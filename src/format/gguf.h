@@ -15,7 +15,7 @@ typedef struct GgufPart {
 } GgufPart;
 
 /* Reads the header of m->files[file]; tensors are appended to m, keys stay in the part. arena and names must be set. */
-ErrCode gguf_part_read(GgufPart *p, FormatModel *m, uint32_t file, Err *err);
-const FormatKey *gguf_part_key(const GgufPart *p, const char *name); /* NULL: absent */
+ErrCode format_gguf_part_read(GgufPart *p, FormatModel *m, uint32_t file, Err *err);
+const FormatKey *format_gguf_part_key(const GgufPart *p, const char *name); /* NULL: absent */
 
 #endif

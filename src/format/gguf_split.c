@@ -31,7 +31,7 @@ static bool split_name(const char *path, size_t *stem, uint32_t *no, uint32_t *c
 }
 
 static ErrCode split_key(const GgufPart *p, const char *name, uint64_t *v, bool *there, Err *err) {
-    const FormatKey *k = gguf_part_key(p, name);
+    const FormatKey *k = format_gguf_part_key(p, name);
     *there = k != NULL;
     if (!k || (!k->is_array && format_key_u64(k, 0, v))) return ERR_OK;
     return err_set(err, ERR_FORMAT, "%s: the key %s is not a whole number", p->reader.path, name);
@@ -73,7 +73,7 @@ static ErrCode check_name(const GgufPart *p, const Split *s, size_t *stem, Err *
 /* The first part's keys become the model's. */
 static ErrCode read_first(FormatModel *m, uint32_t file, Split *s, size_t *stem, Err *err) {
     GgufPart p = {.arena = &m->inner->metadata, .names = &m->inner->keys};
-    ErrCode code = gguf_part_read(&p, m, file, err);
+    ErrCode code = format_gguf_part_read(&p, m, file, err);
     m->keys = p.keys;
     m->n_keys = p.n_keys;
     if (!code) code = split_of(&p, s, err);
@@ -88,7 +88,7 @@ static ErrCode read_later(FormatModel *m, uint32_t file, const Split *first, Err
     GgufPart p = {.arena = &arena, .names = &names};
     Split s = {0};
     size_t stem;
-    ErrCode code = gguf_part_read(&p, m, file, err);
+    ErrCode code = format_gguf_part_read(&p, m, file, err);
     if (!code) code = split_of(&p, &s, err);
     if (!code && s.count == 1)
         code = err_set(err, ERR_FORMAT, "%s: part %u of %llu by its name, but it has no split keys", p.reader.path, file + 1,

@@ -8,7 +8,7 @@ static uint64_t status_kib(const char *prefix, const char *key) {
     char path[600];
     uint64_t kib = 0;
     snprintf(path, sizeof path, "%s/proc/self/status", prefix);
-    (void)proc_number(path, key, &kib);
+    (void)os_proc_number(path, key, &kib);
     return kib * 1024;
 }
 
@@ -22,9 +22,9 @@ static bool group_limit(const char *dir, bool v2, uint64_t *limit) {
     uint64_t high;
     *limit = UINT64_MAX;
     snprintf(path, sizeof path, "%s/%s", dir, v2 ? "memory.max" : "memory.limit_in_bytes");
-    (void)proc_number(path, "", limit);
+    (void)os_proc_number(path, "", limit);
     snprintf(path, sizeof path, "%s/memory.high", dir);
-    if (v2 && proc_number(path, "", &high) && high < *limit) *limit = high;
+    if (v2 && os_proc_number(path, "", &high) && high < *limit) *limit = high;
     return *limit < (UINT64_C(1) << 60); /* v1 says "none" with a number near 2^63 */
 }
 
@@ -35,9 +35,9 @@ static void group_room(void *user, const char *dir, bool v2) {
     uint64_t limit, used = 0, droppable = 0;
     if (!group_limit(dir, v2, &limit)) return;
     snprintf(path, sizeof path, "%s/%s", dir, v2 ? "memory.current" : "memory.usage_in_bytes");
-    (void)proc_number(path, "", &used);
+    (void)os_proc_number(path, "", &used);
     snprintf(path, sizeof path, "%s/memory.stat", dir);
-    (void)proc_number(path, v2 ? "inactive_file " : "total_inactive_file ", &droppable);
+    (void)os_proc_number(path, v2 ? "inactive_file " : "total_inactive_file ", &droppable);
     used = used > droppable ? used - droppable : 0;
     if (used > limit) used = limit;
     if (m->cgroup_limit == UINT64_MAX || limit - used < m->cgroup_limit - m->cgroup_used) {
@@ -52,9 +52,9 @@ void os_memory_of(const char *prefix, OsMemory *m) {
     char path[600];
     uint64_t kib = 0;
     snprintf(path, sizeof path, "%s/proc/meminfo", prefix);
-    if (proc_number(path, "MemTotal:", &kib)) m->total = kib * 1024;
-    if (proc_number(path, "MemAvailable:", &kib)) m->available = kib * 1024;
-    proc_groups(prefix, "memory", group_room, m);
+    if (os_proc_number(path, "MemTotal:", &kib)) m->total = kib * 1024;
+    if (os_proc_number(path, "MemAvailable:", &kib)) m->available = kib * 1024;
+    os_proc_groups(prefix, "memory", group_room, m);
     uint64_t own = status_kib(prefix, "VmRSS:");
     m->budget = m->available + own;
     if (m->cgroup_limit != UINT64_MAX && m->cgroup_limit - m->cgroup_used + own < m->budget)

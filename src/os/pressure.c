@@ -67,7 +67,7 @@ OsPressure *os_pressure_new(const char *prefix, Err *err) {
     p->meminfo = open_in(proc, "meminfo");
     p->status = open_in(proc, "self/status");
     p->stall = open_in(proc, "pressure/memory");
-    proc_groups(prefix, "memory", watch_group, p);
+    os_proc_groups(prefix, "memory", watch_group, p);
     if (p->meminfo < 0 && p->n_groups == 0) {
         err_set(err, ERR_UNSUPPORTED, "%s/meminfo cannot be read: whether memory gets short is not watched", proc);
         os_pressure_free(p);
@@ -98,7 +98,7 @@ static const char *text_of(OsPressure *p, int fd) {
 
 static uint64_t number_of(OsPressure *p, int fd, const char *key, uint64_t otherwise) {
     uint64_t value;
-    return proc_number_in_text(text_of(p, fd), key, &value) ? value : otherwise;
+    return os_proc_number_in_text(text_of(p, fd), key, &value) ? value : otherwise;
 }
 
 static void narrow(OsPressureReading *r, uint64_t room, uint64_t of) {
@@ -113,8 +113,8 @@ static void read_group(OsPressure *p, const Group *g, OsPressureReading *r) {
     if (limit >= UINT64_C(1) << 60) return;
     uint64_t used = number_of(p, g->usage, "", 0), inactive = 0, active = 0;
     const char *stat = text_of(p, g->stat);
-    (void)proc_number_in_text(stat, g->v2 ? "inactive_file " : "total_inactive_file ", &inactive);
-    (void)proc_number_in_text(stat, g->v2 ? "active_file " : "total_active_file ", &active);
+    (void)os_proc_number_in_text(stat, g->v2 ? "inactive_file " : "total_inactive_file ", &inactive);
+    (void)os_proc_number_in_text(stat, g->v2 ? "active_file " : "total_active_file ", &active);
     uint64_t kept = used > inactive + active ? used - inactive - active : 0;
     narrow(r, limit > kept ? limit - kept : 0, limit);
     r->limit_hits += g->v2 ? number_of(p, g->events, "max ", 0) : number_of(p, g->events, "", 0);
@@ -125,13 +125,13 @@ void os_pressure_read(OsPressure *p, OsPressureReading *r) {
     *r = (OsPressureReading){.room = UINT64_MAX, .of = UINT64_MAX};
     uint64_t total = 0, available;
     const char *text = text_of(p, p->meminfo);
-    (void)proc_number_in_text(text, "MemTotal:", &total);
-    if (proc_number_in_text(text, "SwapFree:", &r->swap_left)) r->swap_left *= 1024;
-    if (proc_number_in_text(text, "MemAvailable:", &available)) narrow(r, available * 1024, total * 1024);
+    (void)os_proc_number_in_text(text, "MemTotal:", &total);
+    if (os_proc_number_in_text(text, "SwapFree:", &r->swap_left)) r->swap_left *= 1024;
+    if (os_proc_number_in_text(text, "MemAvailable:", &available)) narrow(r, available * 1024, total * 1024);
     for (int i = 0; i < p->n_groups; i++) read_group(p, &p->groups[i], r);
     const char *status = text_of(p, p->status);
-    if (proc_number_in_text(status, "VmRSS:", &r->resident)) r->resident *= 1024;
-    if (proc_number_in_text(status, "VmSwap:", &r->swapped)) r->swapped *= 1024;
+    if (os_proc_number_in_text(status, "VmRSS:", &r->resident)) r->resident *= 1024;
+    if (os_proc_number_in_text(status, "VmSwap:", &r->swapped)) r->swapped *= 1024;
     const char *some = strstr(text_of(p, p->stall), "total="); /* the first line is "some", the second "full" */
-    if (some) (void)proc_number_in_text(some, "total=", &r->stalled_us);
+    if (some) (void)os_proc_number_in_text(some, "total=", &r->stalled_us);
 }

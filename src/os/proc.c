@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool proc_number_in_text(const char *text, const char *key, uint64_t *value) {
+bool os_proc_number_in_text(const char *text, const char *key, uint64_t *value) {
     size_t n = strlen(key);
     for (const char *line = text; line; line = strchr(line, '\n'), line += line != NULL) {
         if (strncmp(line, key, n) != 0) continue;
@@ -21,14 +21,14 @@ bool proc_number_in_text(const char *text, const char *key, uint64_t *value) {
     return false;
 }
 
-bool proc_number(const char *path, const char *key, uint64_t *value) {
+bool os_proc_number(const char *path, const char *key, uint64_t *value) {
     FILE *f = fopen(path, "re");
     if (!f) return false;
     char text[8192];
     size_t n = fread(text, 1, sizeof text - 1, f);
     text[n] = 0;
     fclose(f);
-    return proc_number_in_text(text, key, value);
+    return os_proc_number_in_text(text, key, value);
 }
 
 static void walk(const char *root, char *group, bool v2, ProcVisit *visit, void *user) {
@@ -51,7 +51,7 @@ static bool names(const char *list, const char *controller) {
     return false;
 }
 
-void proc_groups(const char *prefix, const char *controller, ProcVisit *visit, void *user) {
+void os_proc_groups(const char *prefix, const char *controller, ProcVisit *visit, void *user) {
     char line[1024], root[512];
     snprintf(root, sizeof root, "%s/proc/self/cgroup", prefix);
     FILE *f = fopen(root, "re");

@@ -101,9 +101,9 @@ static void group_quota(void *user, const char *dir, bool v2) {
         period = strtoull(rest, NULL, 10);
     } else { /* -1: none */
         snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", dir);
-        if (!proc_number(path, "", &quota)) return;
+        if (!os_proc_number(path, "", &quota)) return;
         snprintf(path, sizeof path, "%s/cpu.cfs_period_us", dir);
-        (void)proc_number(path, "", &period);
+        (void)os_proc_number(path, "", &period);
     }
     if (quota == 0 || period == 0) return;
     uint64_t cpus = (quota - 1) / period + 1;
@@ -141,7 +141,7 @@ void os_topology_of(const char *prefix, const char *allowed, OsTopology *t) {
     }
     find_slow(prefix, t);
     read_nodes(prefix, t);
-    proc_groups(prefix, "cpu", group_quota, t);
+    os_proc_groups(prefix, "cpu", group_quota, t);
 }
 
 void os_topology(OsTopology *t) { os_topology_of("", NULL, t); }
