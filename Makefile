@@ -42,8 +42,8 @@ TEST_SRC := $(sort $(filter-out $(if $(X86),,%_avx512.c) $(WITHOUT),$(wildcard t
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 
-.PHONY: all help clean deps deps-tidy deps-arm deps-emulated demo man test check-library check-kernels check-neon check-avx512 asan tsan soak tidy objects \
-        clang-tidy fidelity experiments
+.PHONY: all help clean deps deps-tidy deps-arm deps-emulated demo man test check-library check-kernels check-neon check-avx512 asan tsan \
+        soak tidy objects clang-tidy fidelity experiments house mutations
 .SECONDARY:
 
 all: $(BUILD)/sluice $(BUILD)/libsluice.a
@@ -218,6 +218,14 @@ fidelity: $(BUILD)/tests/golden/fidelity
 ## make experiments  the tables of docs/experiments.md: policies, sizes and predictors over recorded traces
 experiments: $(BUILD)/sluice
 	@SLUICE_BIN=$(BUILD)/sluice SLUICE_SHARED=$(SHARED) tools/experiments.sh $(BUILD)/experiments
+
+## make house      the counts of docs/house.md for this tree: files, functions, includes, names, comments, rooms
+house:
+	@tools/house.py --rooms
+
+## make mutations  breaks the code on purpose, one place at a time, and says which test notices (tools/mutations.tsv)
+mutations:
+	@SHARED="$(SHARED)" MAKE='$(MAKE) --no-print-directory CC="$(CC)"' tools/mutate.sh $(ONLY)
 
 clean:
 	rm -rf build

@@ -63,7 +63,7 @@ cpp_check() {
 }
 
 scripts() {
-    sh -n tools/deps.sh && sh -n tools/tidy.sh && sh -n tools/check_neon.sh && sh -n tests/run.sh && bash -n .ci/run
+    sh -n tools/deps.sh && sh -n tools/tidy.sh && sh -n tools/check_neon.sh && sh -n tools/mutate.sh && sh -n tests/run.sh && bash -n .ci/run
 }
 
 check laws-notice "broken laws are seen" laws_notice
