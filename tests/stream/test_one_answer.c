@@ -220,6 +220,30 @@ static void a_snapshot_continues_with_the_same_bits(void **state) {
     sluice_close(m);
 }
 
+/* What is drawn after a snapshot is drawn again after going back to it. */
+static void a_snapshot_holds_the_generator(void **state) {
+    enum { DRAWS = 12 };
+    sluice_options o = options_for(*state, false);
+    o.ram_bytes = UINT64_C(1) << 30;
+    sluice_model *m = open_or_fail(&o);
+    sluice_session *s = sluice_session_new(m, NULL);
+    sluice_sampling how = {.temperature = 2, .top_p = 1, .repeat = 1};
+    int32_t ids[4] = {1, 2, 3, 4}, first[DRAWS], again[DRAWS];
+    int different = 0;
+    assert_int_equal(sluice_feed(s, ids, COUNT_OF(ids), NULL), 0);
+    (void)sluice_sample(s, &how);
+    sluice_snapshot *snap = sluice_snapshot_take(s, NULL);
+    assert_non_null(snap);
+    for (int i = 0; i < DRAWS; i++) different += (first[i] = sluice_sample(s, &how)) != first[0];
+    assert_true(different > 0);
+    assert_int_equal(sluice_snapshot_restore(s, snap, NULL), 0);
+    for (int i = 0; i < DRAWS; i++) again[i] = sluice_sample(s, &how);
+    assert_memory_equal(first, again, sizeof first);
+    sluice_snapshot_free(snap);
+    sluice_session_free(s);
+    sluice_close(m);
+}
+
 /* A copy of the model on another drive, here in memory if that can be: reads go to both, one of them directly and one not. */
 static void a_mirror_gives_the_same_bits(void **state) {
     const char *model = *state;
@@ -315,6 +339,7 @@ int main(void) {
         {"q35-a in many types", every_setting_gives_the_same_bits, NULL, NULL, quantised},
         {"qwen35moe snapshots", a_snapshot_continues_with_the_same_bits, NULL, NULL, made[0]},
         {"qwen3moe snapshots", a_snapshot_continues_with_the_same_bits, NULL, NULL, made[2]},
+        {"qwen35moe generator", a_snapshot_holds_the_generator, NULL, NULL, made[0]},
         {"q35-real-dims snapshots", a_snapshot_continues_with_the_same_bits, NULL, NULL, real_dims},
     };
     return RUN_TESTS(one_answer);

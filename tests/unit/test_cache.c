@@ -307,6 +307,29 @@ static void counts_fade(void **state) {
 }
 
 /* What left the small queue and soon comes back goes to the main queue: a stream of new records does not push it out again. */
+/* Is what was used 16 times still there when, so many tokens later, one of three slots is needed? The others were used 4 times. */
+static bool remembers(CachePolicy policy, uint32_t tokens) {
+    Cache *c = make(policy, 3, 1, 8, 0);
+    int e = 0;
+    for (int i = 0; i < 16; i++) want(c, 0, 8, &e, NULL, 1), cache_step(c, 1);
+    cache_step(c, tokens);
+    for (e = 1; e < 3; e++)
+        for (int i = 0; i < 4; i++) want(c, 0, 8, &e, NULL, 1), cache_step(c, 1);
+    e = 3;
+    want(c, 0, 8, &e, NULL, 1);
+    bool remembered = there(c, 0);
+    cache_free(c);
+    return remembered;
+}
+
+static void counts_fade_at_the_pace_of_their_policy(void **state) {
+    (void)state;
+    assert_true(remembers(CACHE_HYBRID, 32)); /* a passage of text: half of it is forgotten in 64 tokens */
+    assert_false(remembers(CACHE_HYBRID, 256));
+    assert_true(remembers(CACHE_LFU, 1024)); /* a conversation: in 2048 */
+    assert_false(remembers(CACHE_LFU, 8192));
+}
+
 static void s3fifo_remembers_what_left(void **state) {
     (void)state;
     Cache *c = make(CACHE_S3FIFO, 10, 1, 256, 0);
@@ -507,6 +530,7 @@ int main(void) {
         cmocka_unit_test(frequency_outlives_recency_where_it_counts),
         cmocka_unit_test(clock_gives_a_second_chance_but_no_third),
         cmocka_unit_test(counts_fade),
+        cmocka_unit_test(counts_fade_at_the_pace_of_their_policy),
         cmocka_unit_test(s3fifo_remembers_what_left),
         cmocka_unit_test(a_group_keeps_its_floor_against_a_greedy_one),
         cmocka_unit_test(a_prompt_leaves_what_decoding_needs),

@@ -1,4 +1,6 @@
 /* The sampler: greedy ties, each filter against its definition, one seed one sequence. */
+#include "support/make_model.h"
+#include "support/recording.h"
 #include "support/support.h"
 
 #include "engine/engine.h"
@@ -137,11 +139,24 @@ static void generator_is_the_published_one(void **state) {
     for (size_t i = 0; i < COUNT_OF(want); i++) assert_true(engine_random_next(&r) == (double)(want[i] >> 11) * 0x1.0p-53);
 }
 
+static void a_model_that_says_nothing_has_the_documented_defaults(void **state) {
+    (void)state;
+    MakeModel made = {.arch = "qwen3moe", .seed = 2};
+    sluice_options o = check_options(make_model(&made, "defaults.gguf"));
+    sluice_model *m = open_or_fail(&o);
+    sluice_sampling s;
+    sluice_sampling_default(m, &s);
+    sluice_close(m);
+    assert_true(s.temperature == 0.7f && s.top_k == 40 && s.top_p == 0.95f && s.min_p == 0);
+    assert_true(s.presence == 0 && s.frequency == 0 && s.repeat == 1 && s.penalty_window == 0);
+}
+
 int main(void) {
     const struct CMUnitTest sampler_tests[] = {
         cmocka_unit_test(filters_follow_their_definition), cmocka_unit_test(greedy_takes_the_lowest_of_equals),
         cmocka_unit_test(penalties_follow_their_definition), cmocka_unit_test(one_seed_one_sequence),
         cmocka_unit_test(generator_is_the_published_one),
+        cmocka_unit_test(a_model_that_says_nothing_has_the_documented_defaults),
     };
     return RUN_TESTS(sampler_tests);
 }
