@@ -57,7 +57,8 @@ void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Gr
     case QUANT_IQ3_XXS: unpack_points(QUANT_IQ3_XXS, src, g); break;
     case QUANT_IQ3_S: unpack_points(QUANT_IQ3_S, src, g); break;
     case QUANT_IQ1_S: unpack_points(QUANT_IQ1_S, src, g); break;
-    default: unpack_points(QUANT_IQ1_M, src, g); break;
+    case QUANT_IQ1_M: unpack_points(QUANT_IQ1_M, src, g); break;
+    default: group_unpack(type, src, GROUP_BLOCKS, g); break; /* a type that has no registers of its own yet */
     }
 }
 
@@ -90,8 +91,9 @@ static void decode_nvfp4(const uint8_t *src, float *dst, size_t n) {
 }
 
 void kernels_avx2_decode(QuantType type, const uint8_t *src, float *dst, size_t n) {
-    if (type == QUANT_NVFP4) {
-        decode_nvfp4(src, dst, n);
+    if (!kernels_has_integer(type)) {
+        if (type == QUANT_NVFP4) decode_nvfp4(src, dst, n);
+        else quant_decode(type, src, dst, n);
         return;
     }
     bool has_min = group_has_min(type);

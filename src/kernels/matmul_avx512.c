@@ -15,8 +15,7 @@ static void float_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n
         return;
     }
     for (size_t r = 0; r < n_rows; r++, w += row_bytes) {
-        if (kernels_has_integer(type)) kernels_avx2_decode(type, w, scratch, n);
-        else quant_decode(type, w, scratch, n);
+        kernels_avx2_decode(type, w, scratch, n);
         kernels_avx512_dots(QUANT_F32, scratch, 0, 1, x, n_tokens, n, y + r, y_stride);
     }
 }
