@@ -24,7 +24,7 @@ BEGIN {
     # Private names that are older than this law; docs/house.md counts them. Take a word out when its last name is gone.
     owed["disk"] = "backend|copies|direct|drive|file|fixed|hints|list|mmap|pace|places|pull|queue|read|remember|request"
     owed["kernels"] = "codebook|group"
-    owed["model"] = "arch|bind|generation|hf|hparam|hparams|plan|vocab"
+    owed["model"] = "arch|bind|generation|hf|hparam|hparams|vocab"
     owed["store"] = "layout|slots"
 }
 

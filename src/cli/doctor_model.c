@@ -18,15 +18,15 @@ ErrCode doctor_predict(Doctor *d, Err *err) {
     options.experts = opt_int(o, OPT_EXPERTS, 0);
     options.cpu = opt_text(o, OPT_CPU, NULL);
     options.kv = opt_text(o, OPT_KV, NULL);
-    EngineDraft *draft = engine_draft_new(&options, d->profile.machine.threads, 0, err);
-    if (!draft) return err->code;
+    EngineSketch *sketch = engine_sketch_new(&options, d->profile.machine.threads, 0, err);
+    if (!sketch) return err->code;
     uint64_t ram = opt_given(o, OPT_RAM) ? o->value[OPT_RAM].bytes : engine_default_budget(d->facts.memory.budget);
     Err why = {0};
-    uint32_t chunk = 0, ctx = engine_draft_ctx(draft);
+    uint32_t chunk = 0, ctx = engine_sketch_ctx(sketch);
     EngineWork work;
-    engine_draft_work(draft, &work);
+    engine_sketch_work(sketch, &work);
     d->predicted = true;
-    if (engine_draft_plan(draft, ram, &d->plan, &chunk, &why)) snprintf(d->refused, sizeof d->refused, "%s", why.text);
+    if (engine_sketch_plan(sketch, ram, &d->plan, &chunk, &why)) snprintf(d->refused, sizeof d->refused, "%s", why.text);
     const EngineMachine *now = &d->profile.machine;
     predict(&work, now, &d->plan, chunk, ctx, &d->speed);
     EngineMachine m = *now;
@@ -42,7 +42,7 @@ ErrCode doctor_predict(Doctor *d, Err *err) {
     m.batched_weights_per_s *= 2;
     predict(&work, &m, &d->plan, chunk, ctx, &d->more_cores);
     sluice_plan twice;
-    if (engine_draft_plan(draft, 2 * ram, &twice, &chunk, NULL) == ERR_OK) predict(&work, now, &twice, chunk, ctx, &d->more_memory);
-    engine_draft_free(draft);
+    if (engine_sketch_plan(sketch, 2 * ram, &twice, &chunk, NULL) == ERR_OK) predict(&work, now, &twice, chunk, ctx, &d->more_memory);
+    engine_sketch_free(sketch);
     return ERR_OK;
 }

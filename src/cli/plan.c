@@ -20,11 +20,11 @@ static const QuantType file_types[] = {QUANT_Q8_0, QUANT_Q6_K, QUANT_Q5_K, QUANT
 static ErrCode fill_row(Planner *p, uint64_t ram, PlanRow *row, Err *err) {
     Err why = {0};
     memset(row, 0, sizeof *row);
-    row->fits = engine_draft_plan(p->draft, ram, &row->plan, &row->chunk, &why) == ERR_OK;
+    row->fits = engine_sketch_plan(p->sketch, ram, &row->plan, &row->chunk, &why) == ERR_OK;
     row->ram_bytes = row->plan.ram_bytes;
     snprintf(row->why, sizeof row->why, "%s", why.text);
     EngineWork work;
-    engine_draft_work(p->draft, &work);
+    engine_sketch_work(p->sketch, &work);
     double hit_rate = -1;
     ErrCode code = row->fits ? plan_hit_rate(p, &row->plan, &hit_rate, err) : ERR_OK;
     engine_predict(&work, &p->machine, &row->plan, row->chunk, p->position, hit_rate, &row->speed);
@@ -49,13 +49,13 @@ static ErrCode fill_by_ram(Planner *p, Err *err) {
     return code;
 }
 
-/* Last, for it changes the draft. */
+/* Last, for it changes the sketch. */
 static ErrCode fill_by_type(Planner *p, Err *err) {
     ErrCode code = ERR_OK;
     for (size_t i = 0; i < COUNT_OF(file_types) && !code; i++) {
-        if (!engine_draft_retype(p->draft, file_types[i])) continue;
+        if (!engine_sketch_retype(p->sketch, file_types[i])) continue;
         EngineWork work;
-        engine_draft_work(p->draft, &work);
+        engine_sketch_work(p->sketch, &work);
         p->types[p->n_types] = file_types[i];
         p->type_bytes[p->n_types] = work.record_bytes * work.layers * work.experts;
         code = fill_row(p, p->own.ram_bytes, &p->by_type[p->n_types++], err);
@@ -90,7 +90,7 @@ static ErrCode open_file(Planner *p, sluice_options *options, Err *err) {
     return embedded_locate(&options->embedded_offset, &options->embedded_bytes, err);
 }
 
-static ErrCode open_draft(Planner *p, Err *err) {
+static ErrCode open_sketch(Planner *p, Err *err) {
     const Options *o = p->o;
     sluice_options options;
     uint64_t elsewhere = 0;
@@ -108,16 +108,16 @@ static ErrCode open_draft(Planner *p, Err *err) {
     options.lookahead = opt_text(o, OPT_LOOKAHEAD, NULL);
     options.mtp = opt_text(o, OPT_MTP, NULL);
     p->threads = opt_int(o, OPT_CORES, opt_int(o, OPT_THREADS, os_cpu_count()));
-    p->draft = engine_draft_new(&options, p->threads, elsewhere, err);
-    if (!p->draft) return err->code;
-    engine_draft_work(p->draft, &p->work);
-    p->position = engine_draft_ctx(p->draft) / 2;
+    p->sketch = engine_sketch_new(&options, p->threads, elsewhere, err);
+    if (!p->sketch) return err->code;
+    engine_sketch_work(p->sketch, &p->work);
+    p->position = engine_sketch_ctx(p->sketch) / 2;
     return ERR_OK;
 }
 
 static void close_all(Planner *p) {
     lab_trace_free(p->trace);
-    engine_draft_free(p->draft);
+    engine_sketch_free(p->sketch);
     if (p->hollow_fd >= 0) forge_hollow_close(p->hollow_fd);
     forge_free(p->forge);
 }
@@ -125,7 +125,7 @@ static void close_all(Planner *p) {
 ErrCode plan_command(const Options *o, Err *err) {
     static Planner p;
     p = (Planner){.o = o, .hollow_fd = -1};
-    ErrCode code = open_draft(&p, err);
+    ErrCode code = open_sketch(&p, err);
     if (!code) code = plan_trace(&p, err);
     if (!code) code = plan_machine(&p, err);
     if (!code) code = fill_row(&p, opt_given(o, OPT_RAM) ? o->value[OPT_RAM].bytes : 0, &p.own, err);

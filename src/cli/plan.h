@@ -30,7 +30,7 @@ typedef struct Planner {
     Forge *forge;
     char hollow[FORGE_PATH];
     int hollow_fd;       /* -1: none */
-    EngineDraft *draft;
+    EngineSketch *sketch;
     EngineWork work;
     int threads;
     uint32_t position;   /* at which the speed is predicted */

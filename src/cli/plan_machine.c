@@ -9,7 +9,7 @@
 
 /* Was it measured on this machine, with these threads, and with the formats of this model? */
 static bool compute_fits(const Planner *p, const LabProfile *profile, const char *rung, int threads) {
-    const ModelLayer *l = &engine_draft_model(p->draft)->layers[0];
+    const ModelLayer *l = &engine_sketch_model(p->sketch)->layers[0];
     const ModelMat *dense = l->linear ? &l->lin_qkv : &l->q;
     return lab_profile_fits(profile, rung, threads) && strstr(profile->expert_types, quant_traits(l->expert[0].type)->name) &&
            strstr(profile->dense_types, quant_traits(dense->type)->name);
@@ -17,7 +17,7 @@ static bool compute_fits(const Planner *p, const LabProfile *profile, const char
 
 /* Was the disk measured on which the model lies? A shape lies nowhere yet. */
 static bool disk_fits(const Planner *p, const LabProfile *profile) {
-    const Model *model = engine_draft_model(p->draft);
+    const Model *model = engine_sketch_model(p->sketch);
     OsPlace measured, here;
     if (!(profile->machine.disk_bytes_per_s > 0)) return false;
     if (p->forge) return true;
@@ -35,7 +35,7 @@ static void take_compute(EngineMachine *m, const EngineMachine *from) {
 
 static ErrCode measure_compute(Planner *p, const Kernels *kernels, int threads, bool need_dram, Err *err) {
     LabProbeConfig config = {.kernels = kernels, .precise = opt_on(p->o, OPT_PRECISE), .threads = threads};
-    lab_formats(engine_draft_model(p->draft), &config.formats);
+    lab_formats(engine_sketch_model(p->sketch), &config.formats);
     log_note("measuring this machine's arithmetic%s; doctor would remember it", need_dram ? " and memory" : "");
     LabProbe *probe = lab_probe_new(&config, err);
     if (!probe) return err->code;
@@ -51,7 +51,7 @@ static ErrCode measure_compute(Planner *p, const Kernels *kernels, int threads, 
 }
 
 static ErrCode measure_disk(Planner *p, Err *err) {
-    const Model *model = engine_draft_model(p->draft);
+    const Model *model = engine_sketch_model(p->sketch);
     if (p->forge)
         return err_set(err, ERR_USAGE, "how fast is the disk? Give --disk RATE, as --disk 7GB/s, or let `sluice doctor` measure this one");
     log_note("measuring the disk under the model");
@@ -101,7 +101,7 @@ ErrCode plan_machine(Planner *p, Err *err) {
     char cpu[128];
     lab_cpu_name("", cpu, sizeof cpu);
     found = found && strcmp(profile.cpu, cpu) == 0; /* the home folder may be that of another machine */
-    (void)kernels_rung_from_name(opt_text(p->o, OPT_CPU, "auto"), &rung); /* the draft was opened with it */
+    (void)kernels_rung_from_name(opt_text(p->o, OPT_CPU, "auto"), &rung); /* the sketch was opened with it */
     const Kernels *kernels = kernels_get(rung);
     int here = opt_int(p->o, OPT_THREADS, os_cpu_count());
     p->disk_from = p->dram_from = p->compute_from = "measured by doctor";

@@ -22,7 +22,7 @@ static void print_memory(const Planner *p) {
     if (!r->fits) out_printf("It does not fit: %s.\n\n", r->why);
     out_printf("memory\n");
     print_term("dense weights", m->dense_bytes, "all that is no routed expert, the embedding included");
-    snprintf(note, sizeof note, "keys and values of %u positions (--ctx)", engine_draft_ctx(p->draft));
+    snprintf(note, sizeof note, "keys and values of %u positions (--ctx)", engine_sketch_ctx(p->sketch));
     print_term("keys and values", m->kv_bytes, note);
     print_term("recurrent state", m->state_bytes, "");
     snprintf(note, sizeof note, "activations of %u tokens (--chunk), logits, %d threads", r->chunk, p->threads);
@@ -122,7 +122,7 @@ static json_t *own_json(const Planner *p) {
                              "compute_s", s->compute_s);
     json_t *rest = json_pack("{s:I,s:I,s:I,s:i,s:i,s:i,s:i}", "base_bytes", (json_int_t)m->base_bytes, "reserve_bytes",
                              (json_int_t)m->reserve_bytes, "free_bytes", (json_int_t)m->free_bytes, "threads", p->threads, "ctx",
-                             (int)engine_draft_ctx(p->draft), "chunk", (int)r->chunk, "bytes_written_per_hour", 0);
+                             (int)engine_sketch_ctx(p->sketch), "chunk", (int)r->chunk, "bytes_written_per_hour", 0);
     if (json_object_update(o, more) != 0 || json_object_update(o, rest) != 0) {
         json_decref(o);
         o = NULL;

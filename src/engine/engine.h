@@ -112,18 +112,18 @@ void engine_predict(const EngineWork *work, const EngineMachine *machine, const 
 void engine_work(const Model *model, uint32_t experts_per_token, uint64_t state_bytes, uint64_t position_bytes, EngineWork *out);
 
 /* A model of which only the headers were read: enough to plan for any amount of memory, and to predict. */
-typedef struct EngineDraft EngineDraft;
+typedef struct EngineSketch EngineSketch;
 /* options as for sluice_open; threads: of the machine that is planned for; base_elsewhere: bytes that the process there will hold before
  * the plan beyond what this one holds. */
-EngineDraft *engine_draft_new(const sluice_options *options, int threads, uint64_t base_elsewhere, Err *err);
-void engine_draft_free(EngineDraft *d);
-const Model *engine_draft_model(const EngineDraft *d);
-uint32_t engine_draft_ctx(const EngineDraft *d);
-void engine_draft_work(const EngineDraft *d, EngineWork *out);
+EngineSketch *engine_sketch_new(const sluice_options *options, int threads, uint64_t base_elsewhere, Err *err);
+void engine_sketch_free(EngineSketch *sketch);
+const Model *engine_sketch_model(const EngineSketch *sketch);
+uint32_t engine_sketch_ctx(const EngineSketch *sketch);
+void engine_sketch_work(const EngineSketch *sketch, EngineWork *out);
 /* The plan that sluice_open would make with this budget (0: measured), or its refusal. chunk may be NULL. */
-ErrCode engine_draft_plan(EngineDraft *d, uint64_t ram_bytes, sluice_plan *plan, uint32_t *chunk, Err *err);
+ErrCode engine_sketch_plan(EngineSketch *sketch, uint64_t ram_bytes, sluice_plan *plan, uint32_t *chunk, Err *err);
 /* From now on as if all experts had this number format. False: their rows cannot be of that type. */
-bool engine_draft_retype(EngineDraft *d, QuantType type);
+bool engine_sketch_retype(EngineSketch *sketch, QuantType type);
 
 /* ---- the sampler ---- */
 

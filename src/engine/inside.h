@@ -17,7 +17,7 @@ enum { ENGINE_LOGIT_ROWS = 8 }; /* tokens whose logits are computed together whe
 
 /* Draft tokens: never, wherever there is a draft layer, or while all experts are in memory and it pays. */
 typedef enum EngineMtp { ENGINE_MTP_OFF, ENGINE_MTP_ON, ENGINE_MTP_AUTO } EngineMtp;
-typedef struct EngineTrial EngineTrial;
+typedef struct EngineDrafts EngineDrafts;
 
 struct sluice_model {
     sluice_options options; /* strings in it are the caller's and not used after opening */
@@ -32,9 +32,9 @@ struct sluice_model {
     Forward *forward;
     StorePart *parts;       /* [model_expert_layers][n_experts][3] */
     uint64_t slot_bytes;    /* the largest record with its alignment */
-    /* of a draft, which has no pool: what the process that is planned for will have */
-    int draft_threads;
-    uint64_t draft_base, draft_peak;
+    /* of a sketch, which has no pool: what the process that is planned for will have */
+    int sketch_threads;
+    uint64_t sketch_base, sketch_peak;
     void *dense;            /* dense weights */
     float *logits;          /* [ENGINE_LOGIT_ROWS][vocab] */
     uint64_t logits_bytes;
@@ -63,7 +63,7 @@ struct sluice_session {
     bool has_logits;
     EngineSampler *sampler;
     sluice_probe probe;
-    EngineTrial *trial;     /* NULL: no draft layer is in use */
+    EngineDrafts *drafts;   /* NULL: no draft layer is in use */
 };
 
 /* Options as values. */
@@ -77,23 +77,23 @@ ErrCode engine_open_disk(sluice_model *m, Err *err); /* once the model is known:
 ErrCode engine_add_mirrors(sluice_model *m, Err *err); /* once the files are added */
 ErrCode engine_check_numbers(const sluice_model *m, Err *err);
 
-/* trial.c: draft tokens. First the choice, then, once the budget is known, the model's layer. */
+/* drafts.c: draft tokens. First the choice, then, once the budget is known, the model's layer. */
 ErrCode engine_choose_mtp(sluice_model *m, const char *name, Err *err);
 ErrCode engine_bind_mtp(sluice_model *m, uint64_t budget, Err *err);
-uint64_t engine_trial_bytes(const sluice_model *m); /* per session */
-EngineTrial *engine_trial_new(const sluice_model *m, Err *err);
-void engine_trial_free(EngineTrial *t);
-bool engine_trial_waiting(const sluice_session *s); /* the state is one token ahead of what was fed */
-void engine_trial_drop(const sluice_session *s);    /* takes that token back */
-void engine_trial_reset(const sluice_session *s);   /* the state was replaced: nothing is ahead of anything */
-bool engine_trial_take(sluice_session *s, int32_t id); /* true: it was this one, and its logits are the session's; else it is taken back */
-bool engine_trial_wanted(sluice_session *s);
-void engine_trial_time(sluice_session *s, uint64_t ns); /* a token took so long */
+uint64_t engine_drafts_bytes(const sluice_model *m); /* per session */
+EngineDrafts *engine_drafts_new(const sluice_model *m, Err *err);
+void engine_drafts_free(EngineDrafts *d);
+bool engine_drafts_waiting(const sluice_session *s); /* the state is one token ahead of what was fed */
+void engine_drafts_drop(const sluice_session *s);    /* takes that token back */
+void engine_drafts_reset(const sluice_session *s);   /* the state was replaced: nothing is ahead of anything */
+bool engine_drafts_take(sluice_session *s, int32_t id); /* true: it was this one, and its logits are the session's; else it is taken back */
+bool engine_drafts_wanted(sluice_session *s);
+void engine_drafts_time(sluice_session *s, uint64_t ns); /* a token took so long */
 /* Feeds one token with a guess beside it. */
-ErrCode engine_trial_step(sluice_session *s, int32_t id, const ForwardProbe *probe, Err *err);
+ErrCode engine_drafts_step(sluice_session *s, int32_t id, const ForwardProbe *probe, Err *err);
 /* Around every other step. */
-ErrCode engine_trial_before_chunk(sluice_session *s, int32_t first_id, Err *err);
-ErrCode engine_trial_after_chunk(sluice_session *s, const int32_t *ids, uint32_t n, Err *err);
+ErrCode engine_drafts_before_chunk(sluice_session *s, int32_t first_id, Err *err);
+ErrCode engine_drafts_after_chunk(sluice_session *s, const int32_t *ids, uint32_t n, Err *err);
 
 void engine_choose_threads(sluice_model *m); /* once the dense weights are there */
 
@@ -107,8 +107,8 @@ void engine_watch_filling(void *user); /* the model */
 void engine_watch_memory(sluice_model *m);
 void engine_watch_stop(sluice_model *m);
 
-/* open.c: the steps of opening that a draft takes too. */
-ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool draft, Err *err);
+/* open.c: the steps of opening that a sketch takes too. */
+ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool sketch, Err *err);
 ErrCode engine_describe_records(sluice_model *m, Err *err);
 ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err);
 

@@ -37,7 +37,7 @@ ErrCode engine_describe_records(sluice_model *m, Err *err) {
     size_t n_records = (size_t)model_expert_layers(m->model) * s->n_experts;
     m->parts = MEM_NEW(StorePart, n_records * STORE_PARTS);
     if (!m->parts) return err_no_memory(err, n_records * STORE_PARTS * sizeof *m->parts, "the table of experts");
-    ErrCode code = m->pool ? engine_open_disk(m, err) : ERR_OK; /* a draft has neither */
+    ErrCode code = m->pool ? engine_open_disk(m, err) : ERR_OK; /* a sketch has neither */
     if (!code) code = engine_add_mirrors(m, err);
     if (code) return code;
     for (size_t i = 0; i < n_records * STORE_PARTS; i++) {
@@ -53,7 +53,7 @@ static uint64_t logits_bytes(const sluice_model *m) { return (uint64_t)ENGINE_LO
 /* One session beside its state: ids, logits, the sampler. */
 static uint64_t session_bytes(const sluice_model *m) {
     uint32_t vocab = m->model->shape.vocab;
-    return m->ctx * sizeof(int32_t) + vocab * sizeof(float) + engine_sampler_bytes(vocab) + engine_trial_bytes(m);
+    return m->ctx * sizeof(int32_t) + vocab * sizeof(float) + engine_sampler_bytes(vocab) + engine_drafts_bytes(m);
 }
 
 static StoreConfig store_config(const sluice_model *m) {
@@ -81,15 +81,15 @@ ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
     uint64_t sessions = (uint64_t)m->max_sessions;
     EnginePlanInput in = {
         .ram_bytes = o->ram_bytes ? o->ram_bytes : measured_budget(),
-        .base_bytes = m->pool ? os_rss_now() : m->draft_base,
-        .peak_bytes = m->pool ? os_rss_peak() : m->draft_peak,
+        .base_bytes = m->pool ? os_rss_now() : m->sketch_base,
+        .peak_bytes = m->pool ? os_rss_peak() : m->sketch_peak,
         .dense_bytes = m->model->dense_bytes,
         .text_bytes = m->text_bytes,
         .slot_bytes = m->slot_bytes,
         .experts_total = model_expert_layers(m->model) * s->n_experts,
         .slots_wanted = (uint32_t)o->cache_slots,
         .slots_min = ENGINE_MIN_SLOTS,
-        .threads = m->pool ? os_pool_threads(m->pool) : m->draft_threads,
+        .threads = m->pool ? os_pool_threads(m->pool) : m->sketch_threads,
         .ctx = forward->ctx,
         .ctx_step = KERNELS_KEY_BLOCK,
     };
@@ -192,8 +192,8 @@ static ErrCode allocate(sluice_model *m, ForwardConfig *forward, Err *err) {
     return ERR_OK;
 }
 
-/* Headers and choices: all that a plan needs. A draft has neither disk nor threads. */
-ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool draft, Err *err) {
+/* Headers and choices: all that a plan needs. A sketch has neither disk nor threads. */
+ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool sketch, Err *err) {
     const sluice_options *o = &m->options;
     if (!o->model) return err_set(err, ERR_USAGE, "no model was named; give a GGUF file or a model folder");
     ErrCode code = engine_choose_kernels(m, o->cpu, err);
@@ -215,8 +215,8 @@ ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool draft,
     code = engine_check_numbers(m, err);
     if (!code) code = engine_check_kv(forward->kv_type, &m->model->shape, err);
     if (code) return code;
-    if (!draft) m->pool = os_pool_new(o->threads, err);
-    if (!draft && !m->pool) return err->code;
+    if (!sketch) m->pool = os_pool_new(o->threads, err);
+    if (!sketch && !m->pool) return err->code;
     const ModelShape *s = &m->model->shape;
     m->ctx = o->ctx ? (uint32_t)o->ctx : s->ctx_train && s->ctx_train < DEFAULT_CTX ? s->ctx_train : DEFAULT_CTX;
     m->top_k = o->experts ? (uint32_t)o->experts : s->top_k;

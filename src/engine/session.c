@@ -34,7 +34,7 @@ sluice_session *sluice_session_new(sluice_model *m, sluice_error *error) {
     s->logits = MEM_NEW(float, m->model->shape.vocab);
     s->sampler = engine_sampler_new(m->model->shape.vocab, m->options.seed, &err);
     if (!s->ids || !s->logits) err_no_memory(&err, (uint64_t)m->ctx * 4 + (uint64_t)m->model->shape.vocab * 4, "a session");
-    if (!err.code && m->model->mtp.bound) s->trial = engine_trial_new(m, &err);
+    if (!err.code && m->model->mtp.bound) s->drafts = engine_drafts_new(m, &err);
     if (!err.code) s->state = forward_state_new(m->forward, &err);
     if (err.code) {
         engine_fail(error, &err);
@@ -47,7 +47,7 @@ sluice_session *sluice_session_new(sluice_model *m, sluice_error *error) {
 void sluice_session_free(sluice_session *s) {
     if (!s) return;
     forward_state_free(s->state);
-    engine_trial_free(s->trial);
+    engine_drafts_free(s->drafts);
     engine_sampler_free(s->sampler);
     mem_free(s->ids);
     mem_free(s->logits);
@@ -56,13 +56,13 @@ void sluice_session_free(sluice_session *s) {
 }
 
 void sluice_session_reset(sluice_session *s) {
-    engine_trial_reset(s);
+    engine_drafts_reset(s);
     forward_state_clear(s->state);
     s->has_logits = false;
 }
 
 /* Tokens fed, which is what the caller knows of. */
-static uint32_t position_of(const sluice_session *s) { return forward_state_position(s->state) - engine_trial_waiting(s); }
+static uint32_t position_of(const sluice_session *s) { return forward_state_position(s->state) - engine_drafts_waiting(s); }
 
 int sluice_position(const sluice_session *s) { return (int)position_of(s); }
 
@@ -132,12 +132,12 @@ static bool all_finite(const float *x, uint32_t n) {
 static ErrCode feed_chunk(sluice_session *s, const int32_t *ids, uint32_t n, bool last, const ForwardProbe *probe, Err *err) {
     sluice_model *m = s->model;
     uint32_t position = forward_state_position(s->state);
-    ErrCode code = n > 1 ? engine_trial_before_chunk(s, ids[0], err) : ERR_OK;
+    ErrCode code = n > 1 ? engine_drafts_before_chunk(s, ids[0], err) : ERR_OK;
     if (!code) code = forward_step(m->forward, s->state, ids, n, probe, err);
     if (code) return code;
     if (s->probe.logits) give_all_logits(s, position, n);
     if (last) forward_logits(m->forward, n - 1, 1, s->logits);
-    return engine_trial_after_chunk(s, ids, n, err);
+    return engine_drafts_after_chunk(s, ids, n, err);
 }
 
 int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *error) {
@@ -157,7 +157,7 @@ int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *e
                           .routing = s->probe.routing ? on_routing : NULL, .fetch = s->probe.fetch ? on_fetch : NULL};
     s->has_logits = false;
     size_t at = 0;
-    if (engine_trial_take(s, ids[0])) { /* it was computed beside the token before it */
+    if (engine_drafts_take(s, ids[0])) { /* it was computed beside the token before it */
         s->ids[position++] = ids[at++];
         feeding.done = at;
     }
@@ -165,7 +165,7 @@ int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *e
         uint32_t chunk = n - at < m->chunk ? (uint32_t)(n - at) : m->chunk;
         feeding.chunk = chunk;
         feeding.layers = 0;
-        ErrCode code = chunk == 1 && engine_trial_wanted(s) ? engine_trial_step(s, ids[at], &probe, &err)
+        ErrCode code = chunk == 1 && engine_drafts_wanted(s) ? engine_drafts_step(s, ids[at], &probe, &err)
                                                             : feed_chunk(s, ids + at, chunk, at + chunk == n, &probe, &err);
         if (code) return engine_fail(error, &err);
         memcpy(s->ids + position, ids + at, chunk * sizeof *ids);
@@ -174,7 +174,7 @@ int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *e
         feeding.done = at;
     }
     if (!all_finite(s->logits, m->model->shape.vocab)) {
-        engine_trial_drop(s); /* nor is the token beside it to be taken */
+        engine_drafts_drop(s); /* nor is the token beside it to be taken */
         forward_state_break(s->state);
         err_set(&err, ERR_RANGE, "a logit after token %u is not a finite number; the model file is damaged or its numbers overflow",
                 position - 1);
@@ -185,7 +185,7 @@ int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *e
     uint64_t took = os_now_ns() - start;
     *(n > 1 ? &m->stats.prefill_tokens : &m->stats.decode_tokens) += n;
     *(n > 1 ? &m->stats.prefill_ns : &m->stats.decode_ns) += took;
-    if (n == 1) engine_trial_time(s, took);
+    if (n == 1) engine_drafts_time(s, took);
     return SLUICE_OK;
 }
 
@@ -208,7 +208,7 @@ sluice_snapshot *sluice_snapshot_take(const sluice_session *s, sluice_error *err
         engine_fail(error, &err);
         return NULL;
     }
-    engine_trial_drop(s);
+    engine_drafts_drop(s);
     uint32_t position = forward_state_position(s->state), vocab = m->model->shape.vocab;
     uint64_t state = forward_state_save_bytes(s->state);
     uint64_t bytes = sizeof(sluice_snapshot) + state + position * sizeof(int32_t) + vocab * sizeof(float);
@@ -249,7 +249,7 @@ int sluice_snapshot_restore(sluice_session *s, const sluice_snapshot *snap, slui
         err_set(&err, ERR_STATE, "the snapshot belongs to another model");
         return engine_fail(error, &err);
     }
-    engine_trial_reset(s);
+    engine_drafts_reset(s);
     forward_state_restore(s->state, snap->state, snap->position);
     memcpy(s->ids, snap->ids, snap->position * sizeof *snap->ids);
     memcpy(s->logits, snap->logits, s->model->model->shape.vocab * sizeof *snap->logits);

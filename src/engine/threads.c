@@ -10,7 +10,7 @@ enum { ROUNDS = 7, TASKS_PER_THREAD = 8, AGREE = 3, PAUSE_NS = 20000000 };
 static const uint64_t slice_per_thread = 2 << 20, least_worth_measuring = 4 << 20;
 static const double clearly = 1.1; /* so much faster than one thread per core must another number be: neighbours come and go */
 
-typedef struct Trial {
+typedef struct ThreadTest {
     const Kernels *kernels;
     OsPool *pool;
     const ModelMat *w;
@@ -19,10 +19,10 @@ typedef struct Trial {
     float *x, *y, *scratch;   /* [cols], [rows], [threads][cols] */
     uint64_t slice_rows, at;  /* rows of a run, and where the next one begins */
     uint32_t rows_per_task;
-} Trial;
+} ThreadTest;
 
-static void trial_task(void *arg, int task, int worker) {
-    const Trial *t = arg;
+static void test_task(void *arg, int task, int worker) {
+    const ThreadTest *t = arg;
     uint64_t first = (uint64_t)task * t->rows_per_task, rows = t->slice_rows - first;
     if (rows > t->rows_per_task) rows = t->rows_per_task;
     first += t->at;
@@ -31,19 +31,19 @@ static void trial_task(void *arg, int task, int worker) {
 }
 
 /* Nanoseconds of the next slice. */
-static uint64_t run_slice(Trial *t) {
+static uint64_t run_slice(ThreadTest *t) {
     uint32_t tasks = (uint32_t)os_pool_threads(t->pool) * TASKS_PER_THREAD;
     t->rows_per_task = (uint32_t)((t->slice_rows + tasks - 1) / tasks);
     if (t->at + t->slice_rows > t->w->rows) t->at = 0;
     uint64_t start = os_now_ns();
-    os_pool_run(t->pool, (int)((t->slice_rows + t->rows_per_task - 1) / t->rows_per_task), trial_task, t);
+    os_pool_run(t->pool, (int)((t->slice_rows + t->rows_per_task - 1) / t->rows_per_task), test_task, t);
     uint64_t took = os_now_ns() - start;
     t->at += t->slice_rows;
     return took;
 }
 
 /* The best of some rounds for each way; the ways take turns, so that a machine that gets slower does not decide. */
-static void measure(Trial *t, const int *threads, const int *const *places, int n, uint64_t *best) {
+static void measure(ThreadTest *t, const int *threads, const int *const *places, int n, uint64_t *best) {
     for (int i = 0; i < n; i++) best[i] = UINT64_MAX;
     for (int round = 0; round < ROUNDS; round++)
         for (int i = 0; i < n; i++) {
@@ -57,7 +57,7 @@ static void measure(Trial *t, const int *threads, const int *const *places, int 
 
 /* The index of the fastest. Another than the first must win several times over, with pauses between, for a neighbour's burst of work
  * may last as long as all rounds. */
-static int choose(Trial *t, const int *threads, int n, uint64_t *best) {
+static int choose(ThreadTest *t, const int *threads, int n, uint64_t *best) {
     const int *nowhere[OS_THREAD_CHOICES] = {NULL};
     int chosen = 0;
     for (int agreed = 0; agreed < AGREE; agreed++) {
@@ -71,9 +71,9 @@ static int choose(Trial *t, const int *threads, int n, uint64_t *best) {
     return chosen;
 }
 
-static bool trial_new(Trial *t, const sluice_model *m) {
+static bool test_new(ThreadTest *t, const sluice_model *m) {
     uint64_t threads = (uint64_t)os_pool_threads(m->pool);
-    *t = (Trial){.kernels = m->kernels, .pool = m->pool, .w = &m->model->head};
+    *t = (ThreadTest){.kernels = m->kernels, .pool = m->pool, .w = &m->model->head};
     const ModelMat *w = t->w;
     t->x = MEM_NEW(float, w->cols);
     t->y = MEM_NEW(float, w->rows);
@@ -89,14 +89,14 @@ static bool trial_new(Trial *t, const sluice_model *m) {
     return true;
 }
 
-static void trial_free(Trial *t) {
+static void test_free(ThreadTest *t) {
     mem_free(t->x);
     mem_free(t->y);
     mem_free(t->scratch);
     mem_free(t->groups);
 }
 
-static void say(sluice_model *m, const Trial *t, const int *threads, const uint64_t *best, int n, bool bound) {
+static void say(sluice_model *m, const ThreadTest *t, const int *threads, const uint64_t *best, int n, bool bound) {
     char *text = m->threads_why;
     size_t size = sizeof m->threads_why, used = (size_t)snprintf(text, size, "measured%s:", bound ? ", bound to CPUs" : "");
     for (int i = 0; i < n && used < size; i++)
@@ -105,7 +105,7 @@ static void say(sluice_model *m, const Trial *t, const int *threads, const uint6
 }
 
 /* Where the number is settled, binding is tried, and kept unless it was slower. */
-static bool choose_places(Trial *t, const OsTopology *topology, int threads) {
+static bool choose_places(ThreadTest *t, const OsTopology *topology, int threads) {
     int cpus[OS_MOST_CPUS];
     uint64_t best[2];
     bool bound = os_topology_places(topology, threads, cpus);
@@ -127,17 +127,17 @@ void engine_choose_threads(sluice_model *m) {
     os_topology(&topology);
     int n = os_topology_choices(&topology, choices);
     uint64_t best[OS_THREAD_CHOICES];
-    Trial trial = {0};
+    ThreadTest test = {0};
     bool worth = n > 1 && m->model->head.rows * m->model->head.row_bytes >= least_worth_measuring;
-    if (worth && trial_new(&trial, m)) {
-        chosen = choose(&trial, choices, n, best);
+    if (worth && test_new(&test, m)) {
+        chosen = choose(&test, choices, n, best);
         os_pool_limit(m->pool, choices[chosen]);
-        bool bound = choose_places(&trial, &topology, choices[chosen]);
-        say(m, &trial, choices, best, n, bound);
+        bool bound = choose_places(&test, &topology, choices[chosen]);
+        say(m, &test, choices, best, n, bound);
     } else {
         snprintf(m->threads_why, sizeof m->threads_why, "one per physical core");
     }
     os_pool_limit(m->pool, choices[chosen]);
-    trial_free(&trial);
+    test_free(&test);
     log_debug("%d threads: %s", os_pool_threads(m->pool), m->threads_why);
 }

@@ -4,25 +4,25 @@
 #include <math.h>
 
 /* Hands out pieces of one block; with base 0 it only counts, so that the plan and the allocation cannot disagree. */
-typedef struct Layout {
+typedef struct Cutter {
     uintptr_t base;
     uint64_t used;
-} Layout;
+} Cutter;
 
-static void *take(Layout *l, uint64_t count, uint64_t size) {
-    uint64_t at = l->used;
-    l->used += align_up(count * size, 64);
-    return l->base ? (void *)(l->base + at) : NULL;
+static void *take(Cutter *c, uint64_t count, uint64_t size) {
+    uint64_t at = c->used;
+    c->used += align_up(count * size, 64);
+    return c->base ? (void *)(c->base + at) : NULL;
 }
 
-static float *floats(Layout *l, uint64_t count) { return take(l, count, sizeof(float)); }
+static float *floats(Cutter *c, uint64_t count) { return take(c, count, sizeof(float)); }
 
-static void take_rows(Layout *l, Rows *r, const ForwardConfig *c, uint64_t count, uint32_t n) {
+static void take_rows(Cutter *c, Rows *r, const ForwardConfig *config, uint64_t count, uint32_t n) {
     r->n = n;
     r->stride = (uint32_t)kernels_act_stride(n);
-    r->x = floats(l, count * n);
-    r->groups = c->precise ? NULL : take(l, count * r->stride, sizeof *r->groups);
-    r->acts = take(l, count, sizeof *r->acts);
+    r->x = floats(c, count * n);
+    r->groups = config->precise ? NULL : take(c, count * r->stride, sizeof *r->groups);
+    r->acts = take(c, count, sizeof *r->acts);
 }
 
 static void bind_rows(Rows *r, uint64_t count) {
@@ -34,51 +34,51 @@ static void bind_rows(Rows *r, uint64_t count) {
 
 static uint64_t max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
-static void lay_out_mixer(Forward *f, Layout *l) {
+static void lay_out_mixer(Forward *f, Cutter *c) {
     const ModelShape *s = f->s;
     uint64_t chunk = f->c.chunk, channels = forward_conv_channels(s);
     uint64_t queries = (uint64_t)s->n_heads * s->head_dim * (s->attn_gate ? 2 : 1);
-    f->wide = floats(l, chunk * max_u64(channels, queries));
-    f->conv = floats(l, chunk * channels);
-    f->z = floats(l, chunk * forward_v_width(s));
-    f->beta = floats(l, chunk * s->lin_v_heads);
-    f->decay = floats(l, chunk * s->lin_v_heads);
-    f->k = floats(l, chunk * s->n_kv_heads * s->head_dim);
-    f->v = floats(l, chunk * s->n_kv_heads * s->head_dim);
-    take_rows(l, &f->lin_o, &f->c, chunk, forward_v_width(s));
-    take_rows(l, &f->att_o, &f->c, chunk, s->n_heads * s->head_dim);
-    f->att_parts = floats(l, forward_attend_parts_floats(&f->c));
-    f->cosines = floats(l, chunk * s->rotary_dim / 2);
-    f->sines = floats(l, chunk * s->rotary_dim / 2);
-    f->inv_freq = floats(l, s->rotary_dim / 2);
-    if (f->c.mtp) take_rows(l, &f->mtp_in, &f->c, chunk, 2 * s->hidden);
+    f->wide = floats(c, chunk * max_u64(channels, queries));
+    f->conv = floats(c, chunk * channels);
+    f->z = floats(c, chunk * forward_v_width(s));
+    f->beta = floats(c, chunk * s->lin_v_heads);
+    f->decay = floats(c, chunk * s->lin_v_heads);
+    f->k = floats(c, chunk * s->n_kv_heads * s->head_dim);
+    f->v = floats(c, chunk * s->n_kv_heads * s->head_dim);
+    take_rows(c, &f->lin_o, &f->c, chunk, forward_v_width(s));
+    take_rows(c, &f->att_o, &f->c, chunk, s->n_heads * s->head_dim);
+    f->att_parts = floats(c, forward_attend_parts_floats(&f->c));
+    f->cosines = floats(c, chunk * s->rotary_dim / 2);
+    f->sines = floats(c, chunk * s->rotary_dim / 2);
+    f->inv_freq = floats(c, s->rotary_dim / 2);
+    if (f->c.mtp) take_rows(c, &f->mtp_in, &f->c, chunk, 2 * s->hidden);
 }
 
-static void lay_out_experts(Forward *f, Layout *l) {
+static void lay_out_experts(Forward *f, Cutter *c) {
     const ModelShape *s = f->s;
     uint64_t chunk = f->c.chunk, k = f->c.top_k;
-    f->router = floats(l, chunk * s->n_experts);
-    f->top_ids = take(l, chunk * k, sizeof *f->top_ids);
-    f->top_w = floats(l, chunk * k);
-    f->picks = take(l, chunk * k, sizeof *f->picks);
-    f->pick_at = take(l, s->n_experts + 1, sizeof *f->pick_at);
-    f->wanted = take(l, s->n_experts, sizeof *f->wanted);
-    f->uses = take(l, s->n_experts, sizeof *f->uses);
-    f->open = take(l, max_u64(k, EXPERT_BATCH), sizeof *f->open);
-    f->jobs = take(l, max_u64(k, EXPERT_BATCH), sizeof *f->jobs);
-    f->gathered = take(l, max_u64(chunk, k), sizeof *f->gathered);
-    f->up = floats(l, max_u64(chunk, k) * max_u64(s->expert_inner, s->shared_inner));
-    take_rows(l, &f->inner, &f->c, max_u64(chunk, k), s->expert_inner);
-    take_rows(l, &f->shared_inner, &f->c, chunk, s->shared_inner);
-    f->out = floats(l, max_u64(chunk, k) * s->hidden);
-    f->shared_out = floats(l, s->shared_inner ? chunk * s->hidden : 0);
-    f->shared_w = floats(l, chunk);
+    f->router = floats(c, chunk * s->n_experts);
+    f->top_ids = take(c, chunk * k, sizeof *f->top_ids);
+    f->top_w = floats(c, chunk * k);
+    f->picks = take(c, chunk * k, sizeof *f->picks);
+    f->pick_at = take(c, s->n_experts + 1, sizeof *f->pick_at);
+    f->wanted = take(c, s->n_experts, sizeof *f->wanted);
+    f->uses = take(c, s->n_experts, sizeof *f->uses);
+    f->open = take(c, max_u64(k, EXPERT_BATCH), sizeof *f->open);
+    f->jobs = take(c, max_u64(k, EXPERT_BATCH), sizeof *f->jobs);
+    f->gathered = take(c, max_u64(chunk, k), sizeof *f->gathered);
+    f->up = floats(c, max_u64(chunk, k) * max_u64(s->expert_inner, s->shared_inner));
+    take_rows(c, &f->inner, &f->c, max_u64(chunk, k), s->expert_inner);
+    take_rows(c, &f->shared_inner, &f->c, chunk, s->shared_inner);
+    f->out = floats(c, max_u64(chunk, k) * s->hidden);
+    f->shared_out = floats(c, s->shared_inner ? chunk * s->hidden : 0);
+    f->shared_w = floats(c, chunk);
     bool ahead = f->c.lookahead != FORWARD_AHEAD_OFF;
-    f->ahead.sum = floats(l, ahead ? s->hidden : 0);
-    f->ahead.x = floats(l, ahead ? s->hidden : 0);
-    f->ahead.router = floats(l, ahead ? s->n_experts : 0);
-    f->ahead.all = take(l, ahead ? s->n_experts : 0, sizeof *f->ahead.all);
-    f->ahead.guess = take(l, ahead ? k : 0, sizeof *f->ahead.guess);
+    f->ahead.sum = floats(c, ahead ? s->hidden : 0);
+    f->ahead.x = floats(c, ahead ? s->hidden : 0);
+    f->ahead.router = floats(c, ahead ? s->n_experts : 0);
+    f->ahead.all = take(c, ahead ? s->n_experts : 0, sizeof *f->ahead.all);
+    f->ahead.guess = take(c, ahead ? k : 0, sizeof *f->ahead.guess);
 }
 
 /* The longest row that is decoded, attention's parts. */
@@ -103,18 +103,18 @@ static uint64_t recurrent_floats(const ForwardConfig *c) {
 
 static uint64_t lay_out(Forward *f, void *base, int n_threads) {
     const ModelShape *s = f->s;
-    Layout layout = {(uintptr_t)base, 0}, *l = &layout;
+    Cutter cutter = {(uintptr_t)base, 0}, *c = &cutter;
     uint64_t chunk = f->c.chunk;
-    f->x = floats(l, chunk * s->hidden);
-    take_rows(l, &f->in, &f->c, chunk, s->hidden);
-    f->in_f32 = take(l, chunk, sizeof *f->in_f32);
-    f->mix = floats(l, chunk * s->hidden);
-    lay_out_mixer(f, l);
-    lay_out_experts(f, l);
-    f->kept = chunk > SHORT_STEP ? floats(l, recurrent_floats(&f->c)) : NULL;
+    f->x = floats(c, chunk * s->hidden);
+    take_rows(c, &f->in, &f->c, chunk, s->hidden);
+    f->in_f32 = take(c, chunk, sizeof *f->in_f32);
+    f->mix = floats(c, chunk * s->hidden);
+    lay_out_mixer(f, c);
+    lay_out_experts(f, c);
+    f->kept = chunk > SHORT_STEP ? floats(c, recurrent_floats(&f->c)) : NULL;
     f->scratch_floats = scratch_floats(&f->c);
-    f->scratch = floats(l, (uint64_t)n_threads * f->scratch_floats);
-    return l->used;
+    f->scratch = floats(c, (uint64_t)n_threads * f->scratch_floats);
+    return c->used;
 }
 
 ForwardSizes forward_sizes(const ForwardConfig *config, int n_threads) {

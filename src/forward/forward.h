@@ -84,7 +84,7 @@ void forward_state_restore(ForwardState *s, const void *bytes, uint32_t position
 
 /* Runs n tokens (1..chunk) that follow what the state has seen. */
 ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, const ForwardProbe *probe, Err *err);
-/* ---- tokens on trial: a step may try a token that is not certain yet ---- */
+/* ---- draft tokens: a step may try a token that is not certain yet ---- */
 
 /* The next step, of more than `tokens` tokens, also keeps what the state will be after so many of them; needs ForwardConfig.mtp. */
 void forward_state_mark(ForwardState *s, uint32_t tokens);
@@ -135,13 +135,13 @@ enum { FORWARD_PAYS_WINDOW = 8, FORWARD_PAYS_SAMPLES = 48 };
 typedef struct ForwardPays {
     ForwardVerdict verdict;   /* of the last trial */
     bool certain;             /* it was beyond the noise */
-    double gain;              /* share of a token's time that looking ahead saved in it; negative: cost */
+    double gain;              /* share of a token's time that was saved in it; negative: cost */
     uint32_t rest, rest_next; /* tokens until the next trial, 0: it is under way; how long the last rest was */
     uint32_t tokens;          /* of the trial under way */
     uint32_t n[2];
     uint64_t ns[2][FORWARD_PAYS_SAMPLES]; /* without, with: ascending */
 } ForwardPays;
-bool forward_pays_next(const ForwardPays *p);         /* should the next token look ahead? */
+bool forward_pays_next(const ForwardPays *p);         /* should the next token do it? */
 bool forward_pays_token(ForwardPays *p, uint64_t ns); /* a token that had to read took so long; true: a trial has ended */
 void forward_pays_text(const ForwardPays *p, char *text, size_t size);
 

@@ -1,9 +1,10 @@
-/* Does looking ahead pay? Believing it is not enough: on a disk that is busy anyway it costs. So it is measured while the model talks.
+/* Does something pay that may be left out? Looking ahead (lookahead.c) and draft tokens (the engine) ask. Believing it is not
+ * enough: on a disk that is busy anyway, looking ahead costs. So it is measured while the model talks.
  *
  * A trial is a row of windows, with and without in the order ABBA, so that a run that becomes slower or faster by itself does not
  * decide. The first tokens of a window settle and are not counted. The two medians are compared with the uncertainty that their own
  * samples show: ranks 0.7 sqrt(n) to either side, about two standard deviations of the difference, whatever the distribution. As
- * long as the two ranges overlap the trial goes on; where they still do at its end there is no gain worth reading for.
+ * long as the two ranges overlap the trial goes on; where they still do at its end there is no gain worth having.
  *
  * The verdict holds for a while, longer each time it is confirmed; then it is tried again, for texts and machines change. */
 #include "forward/forward.h"

@@ -58,8 +58,8 @@ ErrCode bind_mat(Binder *b, ModelMat *mat, const char *name, const char *what, u
     uint64_t at;
     if (!t) return bind_missing(b, name, what);
     TRY(bind_expect(b, t, what, (uint64_t[]){rows, cols}, 2));
-    TRY(plan_mat(b->m, mat, t->type, rows, cols, &at, b->err));
-    return plan_step(b->m, t, 0, rows * cols, at, LOAD_ROWS, b->err);
+    TRY(model_dense_mat(b->m, mat, t->type, rows, cols, &at, b->err));
+    return model_dense_step(b->m, t, 0, rows * cols, at, LOAD_ROWS, b->err);
 }
 
 /* n1 0: a vector of n0. */
@@ -68,8 +68,8 @@ ErrCode bind_vec(Binder *b, const float **vec, const char *name, const char *wha
     uint64_t at, n = n1 ? n0 * n1 : n0;
     if (!t) return bind_missing(b, name, what);
     TRY(bind_expect(b, t, what, (uint64_t[]){n0, n1}, n1 ? 2 : 1));
-    TRY(plan_vec(b->m, vec, n, &at, b->err));
-    return plan_step(b->m, t, 0, n, at, kind, b->err);
+    TRY(model_dense_vec(b->m, vec, n, &at, b->err));
+    return model_dense_step(b->m, t, 0, n, at, kind, b->err);
 }
 
 /* ---- the same within a layer ------------------------------------------------------------------------------------------------ */
@@ -112,7 +112,7 @@ typedef struct RowCopy {
 static ErrCode take_rows(RowCopy *c, uint64_t n, uint64_t at, uint64_t row) {
     uint64_t first = c->next;
     c->next += n;
-    return plan_step(c->b->m, c->from, first * c->cols, n * c->cols, at + row * c->row_bytes, LOAD_ROWS, c->b->err);
+    return model_dense_step(c->b->m, c->from, first * c->cols, n * c->cols, at + row * c->row_bytes, LOAD_ROWS, c->b->err);
 }
 
 static RowCopy row_copy(Binder *b, const FormatTensor *from, uint64_t cols) {
@@ -126,8 +126,8 @@ static ErrCode bind_qkvz(Binder *b, ModelLayer *l, const FormatTensor *t) {
     const uint64_t all_k = groups * dk, all_v = groups * dv;
     uint64_t qkv, z;
     TRY(bind_expect(b, t, "input projection of the delta net", (uint64_t[]){2 * all_k + 2 * all_v, s->hidden}, 2));
-    TRY(plan_mat(b->m, &l->lin_qkv, t->type, 2 * all_k + all_v, s->hidden, &qkv, b->err));
-    TRY(plan_mat(b->m, &l->lin_z, t->type, all_v, s->hidden, &z, b->err));
+    TRY(model_dense_mat(b->m, &l->lin_qkv, t->type, 2 * all_k + all_v, s->hidden, &qkv, b->err));
+    TRY(model_dense_mat(b->m, &l->lin_z, t->type, all_v, s->hidden, &z, b->err));
     RowCopy c = row_copy(b, t, s->hidden);
     for (uint64_t g = 0; g < groups; g++) {
         TRY(take_rows(&c, dk, qkv, g * dk));
@@ -144,8 +144,8 @@ static ErrCode bind_ba(Binder *b, ModelLayer *l, const FormatTensor *t) {
     const uint64_t r = s->lin_v_heads / s->lin_k_heads;
     uint64_t beta, decay;
     TRY(bind_expect(b, t, "beta and decay projection of the delta net", (uint64_t[]){2 * (uint64_t)s->lin_v_heads, s->hidden}, 2));
-    TRY(plan_mat(b->m, &l->lin_b, t->type, s->lin_v_heads, s->hidden, &beta, b->err));
-    TRY(plan_mat(b->m, &l->lin_a, t->type, s->lin_v_heads, s->hidden, &decay, b->err));
+    TRY(model_dense_mat(b->m, &l->lin_b, t->type, s->lin_v_heads, s->hidden, &beta, b->err));
+    TRY(model_dense_mat(b->m, &l->lin_a, t->type, s->lin_v_heads, s->hidden, &decay, b->err));
     RowCopy c = row_copy(b, t, s->hidden);
     for (uint64_t g = 0; g < s->lin_k_heads; g++) {
         TRY(take_rows(&c, r, beta, g * r));
@@ -159,9 +159,9 @@ static ErrCode bind_qkv(Binder *b, ModelLayer *l, const FormatTensor *t, uint64_
     const ModelShape *s = &b->m->shape;
     uint64_t q, k, v;
     TRY(bind_expect(b, t, "query, key and value projection", (uint64_t[]){q_rows + 2 * kv_rows, s->hidden}, 2));
-    TRY(plan_mat(b->m, &l->q, t->type, q_rows, s->hidden, &q, b->err));
-    TRY(plan_mat(b->m, &l->k, t->type, kv_rows, s->hidden, &k, b->err));
-    TRY(plan_mat(b->m, &l->v, t->type, kv_rows, s->hidden, &v, b->err));
+    TRY(model_dense_mat(b->m, &l->q, t->type, q_rows, s->hidden, &q, b->err));
+    TRY(model_dense_mat(b->m, &l->k, t->type, kv_rows, s->hidden, &k, b->err));
+    TRY(model_dense_mat(b->m, &l->v, t->type, kv_rows, s->hidden, &v, b->err));
     RowCopy c = row_copy(b, t, s->hidden);
     TRY(take_rows(&c, q_rows, q, 0));
     TRY(take_rows(&c, kv_rows, k, 0));

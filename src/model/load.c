@@ -1,4 +1,5 @@
-/* Loading the dense weights: follows the plan in the order of the files, in pieces that are read ahead of the one that is taken in.
+/* Loading the dense weights: follows the list of dense.c in the order of the files, in pieces that are read ahead of the one that is taken
+ * in.
  *
  * While reads run, the threads of the pool take in what has landed: every weight is looked at once and copied to its place, or decoded
  * where it is a vector. Copying is also what first touches the pages, and clearing them takes the kernel longer than copying takes us;
@@ -239,7 +240,7 @@ static ErrCode land(Loader *l) {
     return ERR_OK;
 }
 
-static ErrCode follow_plan(Loader *l) {
+static ErrCode follow_list(Loader *l) {
     do {
         TRY(submit(l));
         if (disk_in_flight(l->how->disk) > 0) TRY(land(l));
@@ -287,7 +288,7 @@ ErrCode model_load_dense(Model *m, void *pages, const ModelLoad *how, Err *err) 
     qsort(in->steps, in->n_steps, sizeof *in->steps, in_file_order);
     for (uint32_t i = 0; i < in->n_steps; i++) l.total += step_bytes(&in->steps[i]);
     ErrCode code = make_ring(&l);
-    if (!code) code = follow_plan(&l);
+    if (!code) code = follow_list(&l);
     drain(&l);
     os_pages_free(l.ring, l.ring_bytes);
     if (code) return code;

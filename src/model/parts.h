@@ -1,7 +1,7 @@
 /* What the files of this room share. Private: included only inside src/model/.
  *
  * The way of a model through the room: arch.c names the architecture, hparams*.c read its numbers, bind*.c find every tensor and
- * write down in plan.c where it goes, vocab.c and generation.c read the words around it, load.c follows the plan. */
+ * write down in dense.c where it goes, vocab.c and generation.c read the words around it, load.c follows that list. */
 #ifndef MODEL_PARTS_H
 #define MODEL_PARTS_H
 
@@ -84,7 +84,7 @@ ErrCode hparams_check(const Hparams *h, const ModelShape *s, Err *err);
 ErrCode hparams_gguf(const Hparams *h, Model *m, Err *err);
 ErrCode hparams_hf(const Hparams *h, const HfJson *hf, Model *m, Err *err);
 
-/* ---- plan.c: where every dense tensor goes ---------------------------------------------------------------------------- */
+/* ---- dense.c: where every dense tensor goes --------------------------------------------------------------------------- */
 
 typedef enum LoadKind {
     LOAD_ROWS,          /* bytes as they are */
@@ -121,10 +121,10 @@ struct ModelInner {
 };
 
 /* Reserves room for a matrix or a vector in the pages. */
-ErrCode plan_mat(Model *m, ModelMat *mat, QuantType type, uint64_t rows, uint64_t cols, uint64_t *at, Err *err);
-ErrCode plan_vec(Model *m, const float **vec, uint64_t n, uint64_t *at, Err *err);
+ErrCode model_dense_mat(Model *m, ModelMat *mat, QuantType type, uint64_t rows, uint64_t cols, uint64_t *at, Err *err);
+ErrCode model_dense_vec(Model *m, const float **vec, uint64_t n, uint64_t *at, Err *err);
 /* Fills it: elems elements of t from element `first` on go to byte dst of the pages. */
-ErrCode plan_step(Model *m, const FormatTensor *t, uint64_t first, uint64_t elems, uint64_t dst, LoadKind kind, Err *err);
+ErrCode model_dense_step(Model *m, const FormatTensor *t, uint64_t first, uint64_t elems, uint64_t dst, LoadKind kind, Err *err);
 
 /* ---- bind.c: which tensor is what ------------------------------------------------------------------------------------- */
 
@@ -152,7 +152,7 @@ typedef struct Binder {
     Err *err;
 } Binder;
 
-/* Binds everything: dense tensors into the plan, experts into m->records; fails on what is missing, misshaped or left over. */
+/* Binds everything: dense tensors into the list, experts into m->records; fails on what is missing, misshaped or left over. */
 ErrCode bind_model(Model *m, const HfJson *hf, Err *err);
 
 /* bind_gguf.c, bind_hf.c: names, the tensors outside the layers, and which left-over tensors are harmless. */

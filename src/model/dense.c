@@ -1,4 +1,4 @@
-/* The plan of the dense weights: what lies where in the pages, and from which bytes of which tensor it is filled. Made while the
+/* The list of the dense weights: what lies where in the pages, and from which bytes of which tensor it is filled. Made while the
  * tensors are bound, before a single weight is read, so that dense_bytes is exact. */
 #include "model/parts.h"
 
@@ -26,16 +26,16 @@ static ErrCode home(Model *m, LoadHome where, uint64_t bytes, uint64_t *at, Err 
     return ERR_OK;
 }
 
-ErrCode plan_mat(Model *m, ModelMat *mat, QuantType type, uint64_t rows, uint64_t cols, uint64_t *at, Err *err) {
+ErrCode model_dense_mat(Model *m, ModelMat *mat, QuantType type, uint64_t rows, uint64_t cols, uint64_t *at, Err *err) {
     *mat = (ModelMat){.type = type, .rows = (uint32_t)rows, .cols = (uint32_t)cols, .row_bytes = quant_row_bytes(type, cols)};
     return home(m, (LoadHome){.mat = mat}, rows * mat->row_bytes, at, err);
 }
 
-ErrCode plan_vec(Model *m, const float **vec, uint64_t n, uint64_t *at, Err *err) {
+ErrCode model_dense_vec(Model *m, const float **vec, uint64_t n, uint64_t *at, Err *err) {
     return home(m, (LoadHome){.vec = vec}, n * sizeof(float), at, err);
 }
 
-ErrCode plan_step(Model *m, const FormatTensor *t, uint64_t first, uint64_t elems, uint64_t dst, LoadKind kind, Err *err) {
+ErrCode model_dense_step(Model *m, const FormatTensor *t, uint64_t first, uint64_t elems, uint64_t dst, LoadKind kind, Err *err) {
     struct ModelInner *in = m->inner;
     void *list = in->steps;
     if (!grow(&list, in->n_steps, &in->cap_steps, sizeof *in->steps))

@@ -1,4 +1,4 @@
-/* Tokens on trial. When one token is fed, the draft layer guesses the one after it, and the step runs both: dense weights are read
+/* Draft tokens. When one token is fed, the draft layer guesses the one after it, and the step runs both: dense weights are read
  * once for two tokens. If the caller then feeds the guessed token, its logits are there already; if not, the state goes back to where
  * it was before the guess. The caller sees nothing of it: whatever it feeds, it gets that token's own logits, bit for bit, for a step
  * of two tokens computes each as a step of one would. So it holds for any way of sampling.
@@ -11,7 +11,7 @@
 
 enum { GROUP_TOKENS = 4 }; /* a guess that came true takes no time: times are compared in groups of tokens */
 
-struct EngineTrial {
+struct EngineDrafts {
     bool waiting;        /* the state is one token ahead of what was fed: */
     int32_t id;          /* this one */
     float *logits;       /* [vocab] after it */
@@ -54,46 +54,46 @@ ErrCode engine_bind_mtp(sluice_model *m, uint64_t budget, Err *err) {
     return model_bind_mtp(m->model, err);
 }
 
-uint64_t engine_trial_bytes(const sluice_model *m) {
-    return m->mtp == ENGINE_MTP_OFF ? 0 : sizeof(EngineTrial) + (uint64_t)m->model->shape.vocab * sizeof(float);
+uint64_t engine_drafts_bytes(const sluice_model *m) {
+    return m->mtp == ENGINE_MTP_OFF ? 0 : sizeof(EngineDrafts) + (uint64_t)m->model->shape.vocab * sizeof(float);
 }
 
-EngineTrial *engine_trial_new(const sluice_model *m, Err *err) {
-    EngineTrial *t = MEM_NEW(EngineTrial, 1);
-    if (t) t->logits = MEM_NEW(float, m->model->shape.vocab);
-    if (t && t->logits) return t;
-    mem_free(t);
-    err_no_memory(err, engine_trial_bytes(m), "a session");
+EngineDrafts *engine_drafts_new(const sluice_model *m, Err *err) {
+    EngineDrafts *d = MEM_NEW(EngineDrafts, 1);
+    if (d) d->logits = MEM_NEW(float, m->model->shape.vocab);
+    if (d && d->logits) return d;
+    mem_free(d);
+    err_no_memory(err, engine_drafts_bytes(m), "a session");
     return NULL;
 }
 
-void engine_trial_free(EngineTrial *t) {
-    if (!t) return;
-    mem_free(t->logits);
-    mem_free(t);
+void engine_drafts_free(EngineDrafts *d) {
+    if (!d) return;
+    mem_free(d->logits);
+    mem_free(d);
 }
 
-bool engine_trial_waiting(const sluice_session *s) { return s->trial && s->trial->waiting; }
+bool engine_drafts_waiting(const sluice_session *s) { return s->drafts && s->drafts->waiting; }
 
-void engine_trial_drop(const sluice_session *s) {
-    if (!engine_trial_waiting(s)) return;
+void engine_drafts_drop(const sluice_session *s) {
+    if (!engine_drafts_waiting(s)) return;
     forward_state_back(s->state);
-    s->trial->waiting = false;
+    s->drafts->waiting = false;
 }
 
-void engine_trial_reset(const sluice_session *s) {
-    if (s->trial) s->trial->waiting = false;
+void engine_drafts_reset(const sluice_session *s) {
+    if (s->drafts) s->drafts->waiting = false;
 }
 
-bool engine_trial_take(sluice_session *s, int32_t id) {
-    EngineTrial *t = s->trial;
-    if (!engine_trial_waiting(s)) return false;
-    if (id != t->id) {
-        engine_trial_drop(s);
+bool engine_drafts_take(sluice_session *s, int32_t id) {
+    EngineDrafts *d = s->drafts;
+    if (!engine_drafts_waiting(s)) return false;
+    if (id != d->id) {
+        engine_drafts_drop(s);
         return false;
     }
-    t->waiting = false;
-    memcpy(s->logits, t->logits, s->model->model->shape.vocab * sizeof *s->logits);
+    d->waiting = false;
+    memcpy(s->logits, d->logits, s->model->model->shape.vocab * sizeof *s->logits);
     s->model->stats.drafts_right++;
     return true;
 }
@@ -101,29 +101,29 @@ bool engine_trial_take(sluice_session *s, int32_t id) {
 /* Is the next token to be fed with a guess? Decided for a group of tokens. */
 static bool next_is_with(sluice_session *s) {
     sluice_model *m = s->model;
-    EngineTrial *t = s->trial;
+    EngineDrafts *d = s->drafts;
     if (m->mtp == ENGINE_MTP_ON) return true;
-    if (t->group_tokens == 0) t->with = m->pressure.now == m->plan.experts_total && forward_pays_next(&m->mtp_pays);
-    return t->with;
+    if (d->group_tokens == 0) d->with = m->pressure.now == m->plan.experts_total && forward_pays_next(&m->mtp_pays);
+    return d->with;
 }
 
-bool engine_trial_wanted(sluice_session *s) {
+bool engine_drafts_wanted(sluice_session *s) {
     const sluice_probe *p = &s->probe;
-    if (!s->trial || p->logits || p->hidden || p->routing || p->fetch) return false; /* a probe sees tokens that are certain */
+    if (!s->drafts || p->logits || p->hidden || p->routing || p->fetch) return false; /* a probe sees tokens that are certain */
     if (forward_state_position(s->state) + 2 > s->model->ctx || s->model->chunk < 2) return false;
     return forward_mtp_open(s->state) > 0 && next_is_with(s);
 }
 
-void engine_trial_time(sluice_session *s, uint64_t ns) {
+void engine_drafts_time(sluice_session *s, uint64_t ns) {
     sluice_model *m = s->model;
-    EngineTrial *t = s->trial;
-    if (!t || m->mtp != ENGINE_MTP_AUTO) return;
-    t->group_ns += ns;
-    if (++t->group_tokens < GROUP_TOKENS) return;
-    if (m->pressure.now == m->plan.experts_total && forward_pays_token(&m->mtp_pays, t->group_ns))
+    EngineDrafts *d = s->drafts;
+    if (!d || m->mtp != ENGINE_MTP_AUTO) return;
+    d->group_ns += ns;
+    if (++d->group_tokens < GROUP_TOKENS) return;
+    if (m->pressure.now == m->plan.experts_total && forward_pays_token(&m->mtp_pays, d->group_ns))
         forward_pays_text(&m->mtp_pays, m->mtp_text, sizeof m->mtp_text);
-    t->group_tokens = 0;
-    t->group_ns = 0;
+    d->group_tokens = 0;
+    d->group_ns = 0;
 }
 
 static int32_t likeliest(const float *logits, uint32_t n) {
@@ -138,35 +138,35 @@ static const int32_t *next_ids(const sluice_session *s) {
     return s->ids + forward_state_position(s->state) - forward_mtp_open(s->state) + 1;
 }
 
-ErrCode engine_trial_step(sluice_session *s, int32_t id, const ForwardProbe *probe, Err *err) {
+ErrCode engine_drafts_step(sluice_session *s, int32_t id, const ForwardProbe *probe, Err *err) {
     sluice_model *m = s->model;
-    EngineTrial *t = s->trial;
+    EngineDrafts *d = s->drafts;
     const uint32_t vocab = m->model->shape.vocab;
     s->ids[forward_state_position(s->state)] = id;
     ErrCode code = forward_mtp_guess(m->forward, s->state, next_ids(s), m->logits, err);
     if (code) return code;
-    t->id = likeliest(m->logits, vocab);
+    d->id = likeliest(m->logits, vocab);
     forward_state_mark(s->state, 1);
-    code = forward_step(m->forward, s->state, (int32_t[]){id, t->id}, 2, probe, err);
+    code = forward_step(m->forward, s->state, (int32_t[]){id, d->id}, 2, probe, err);
     if (code) return code;
     forward_logits(m->forward, 0, 2, m->logits);
     forward_mtp_keep(m->forward, s->state, 0, 2);
     memcpy(s->logits, m->logits, vocab * sizeof *s->logits);
-    memcpy(t->logits, m->logits + vocab, vocab * sizeof *t->logits);
-    t->waiting = true;
+    memcpy(d->logits, m->logits + vocab, vocab * sizeof *d->logits);
+    d->waiting = true;
     m->stats.drafts++;
     return ERR_OK;
 }
 
-ErrCode engine_trial_before_chunk(sluice_session *s, int32_t first_id, Err *err) {
-    if (!s->trial || forward_mtp_open(s->state) == 0) return ERR_OK;
+ErrCode engine_drafts_before_chunk(sluice_session *s, int32_t first_id, Err *err) {
+    if (!s->drafts || forward_mtp_open(s->state) == 0) return ERR_OK;
     s->ids[forward_state_position(s->state)] = first_id;
     return forward_mtp_guess(s->model->forward, s->state, next_ids(s), NULL, err);
 }
 
-ErrCode engine_trial_after_chunk(sluice_session *s, const int32_t *ids, uint32_t n, Err *err) {
+ErrCode engine_drafts_after_chunk(sluice_session *s, const int32_t *ids, uint32_t n, Err *err) {
     Forward *f = s->model->forward;
-    if (!s->trial) return ERR_OK;
+    if (!s->drafts) return ERR_OK;
     if (n > 1) return forward_mtp_learn(f, s->state, ids, n, err);
     forward_mtp_forget(f, s->state); /* of tokens fed without guesses only the last is worth its while */
     forward_mtp_keep(f, s->state, 0, 1);

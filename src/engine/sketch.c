@@ -1,55 +1,55 @@
 /* Plans for models that are not opened: the steps of opening up to the plan, without a disk, threads or anything large. */
 #include "engine/inside.h"
 
-struct EngineDraft {
+struct EngineSketch {
     sluice_model m;
     ForwardConfig forward;
 };
 
-EngineDraft *engine_draft_new(const sluice_options *options, int threads, uint64_t base_elsewhere, Err *err) {
+EngineSketch *engine_sketch_new(const sluice_options *options, int threads, uint64_t base_elsewhere, Err *err) {
     Err own = {0};
-    EngineDraft *d = MEM_NEW(EngineDraft, 1);
-    if (!d) {
-        err_no_memory(err, sizeof *d, "a model");
+    EngineSketch *sketch = MEM_NEW(EngineSketch, 1);
+    if (!sketch) {
+        err_no_memory(err, sizeof *sketch, "a model");
         return NULL;
     }
-    d->m.options = *options;
-    d->m.draft_threads = threads > 0 ? threads : 1;
-    if (engine_read_headers(&d->m, &d->forward, true, &own) == ERR_OK) {
+    sketch->m.options = *options;
+    sketch->m.sketch_threads = threads > 0 ? threads : 1;
+    if (engine_read_headers(&sketch->m, &sketch->forward, true, &own) == ERR_OK) {
         /* now, before whoever plans takes memory for other things */
-        d->m.draft_base = os_rss_now() + base_elsewhere;
-        d->m.draft_peak = os_rss_peak() + base_elsewhere;
-        return d;
+        sketch->m.sketch_base = os_rss_now() + base_elsewhere;
+        sketch->m.sketch_peak = os_rss_peak() + base_elsewhere;
+        return sketch;
     }
     if (err) *err = own;
-    engine_draft_free(d);
+    engine_sketch_free(sketch);
     return NULL;
 }
 
-void engine_draft_free(EngineDraft *d) {
-    if (!d) return;
-    model_free(d->m.model);
-    if (d->m.format) format_close(d->m.format);
-    mem_free(d->m.parts);
-    mem_free(d);
+void engine_sketch_free(EngineSketch *sketch) {
+    if (!sketch) return;
+    model_free(sketch->m.model);
+    if (sketch->m.format) format_close(sketch->m.format);
+    mem_free(sketch->m.parts);
+    mem_free(sketch);
 }
 
-const Model *engine_draft_model(const EngineDraft *d) { return d->m.model; }
-uint32_t engine_draft_ctx(const EngineDraft *d) { return d->m.ctx; }
+const Model *engine_sketch_model(const EngineSketch *sketch) { return sketch->m.model; }
+uint32_t engine_sketch_ctx(const EngineSketch *sketch) { return sketch->m.ctx; }
 
-ErrCode engine_draft_plan(EngineDraft *d, uint64_t ram_bytes, sluice_plan *plan, uint32_t *chunk, Err *err) {
+ErrCode engine_sketch_plan(EngineSketch *sketch, uint64_t ram_bytes, sluice_plan *plan, uint32_t *chunk, Err *err) {
     Err own = {0};
-    ForwardConfig forward = d->forward;
-    d->m.options.ram_bytes = ram_bytes;
-    ErrCode code = engine_make_plan(&d->m, &forward, &own);
-    *plan = d->m.plan;
+    ForwardConfig forward = sketch->forward;
+    sketch->m.options.ram_bytes = ram_bytes;
+    ErrCode code = engine_make_plan(&sketch->m, &forward, &own);
+    *plan = sketch->m.plan;
     if (chunk) *chunk = forward.chunk;
     if (code && err) *err = own;
     return code;
 }
 
-bool engine_draft_retype(EngineDraft *d, QuantType type) {
-    Model *m = d->m.model;
+bool engine_sketch_retype(EngineSketch *sketch, QuantType type) {
+    Model *m = sketch->m.model;
     const ModelShape *s = &m->shape;
     size_t n_records = (size_t)s->n_layers * s->n_experts;
     uint64_t bytes[STORE_PARTS];
@@ -63,9 +63,9 @@ bool engine_draft_retype(EngineDraft *d, QuantType type) {
     for (size_t i = 0; i < n_records; i++)
         for (size_t p = 0; p < STORE_PARTS; p++) { /* each matrix of all experts in one piece, as files have them */
             m->records[i * STORE_PARTS + p].bytes = (uint32_t)bytes[p];
-            d->m.parts[i * STORE_PARTS + p] = (StorePart){.file = (uint32_t)p, .bytes = (uint32_t)bytes[p], .offset = i * bytes[p]};
+            sketch->m.parts[i * STORE_PARTS + p] = (StorePart){.file = (uint32_t)p, .bytes = (uint32_t)bytes[p], .offset = i * bytes[p]};
         }
-    d->m.slot_bytes = store_slot_bytes(d->m.parts, n_records, NULL);
+    sketch->m.slot_bytes = store_slot_bytes(sketch->m.parts, n_records, NULL);
     return true;
 }
 
@@ -97,7 +97,7 @@ void engine_work(const Model *model, uint32_t experts_per_token, uint64_t state_
     out->record_bytes = records ? bytes / records : 0;
 }
 
-void engine_draft_work(const EngineDraft *d, EngineWork *out) {
-    ForwardSizes sizes = forward_sizes(&d->forward, d->m.draft_threads);
-    engine_work(d->m.model, d->m.top_k, sizes.state, sizes.position, out);
+void engine_sketch_work(const EngineSketch *sketch, EngineWork *out) {
+    ForwardSizes sizes = forward_sizes(&sketch->forward, sketch->m.sketch_threads);
+    engine_work(sketch->m.model, sketch->m.top_k, sizes.state, sizes.position, out);
 }

@@ -8,7 +8,7 @@
 
 #define GIB (UINT64_C(1) << 30)
 
-static EngineDraft *draft_of(const ForgeShape *shape, Forge **forge, int *fd, int ctx) {
+static EngineSketch *sketch_of(const ForgeShape *shape, Forge **forge, int *fd, int ctx) {
     static char path[FORGE_PATH];
     Err err = {0};
     ForgeOptions o = {.shape = *shape, .experts = QUANT_Q4_K, .dense = QUANT_Q8_0};
@@ -19,13 +19,13 @@ static EngineDraft *draft_of(const ForgeShape *shape, Forge **forge, int *fd, in
     sluice_options_init(&options);
     options.model = path;
     options.ctx = ctx;
-    EngineDraft *d = engine_draft_new(&options, 16, 50 << 20, &err);
-    if (!d) fail_msg("%s: %s", shape->name, err.text);
-    return d;
+    EngineSketch *s = engine_sketch_new(&options, 16, 50 << 20, &err);
+    if (!s) fail_msg("%s: %s", shape->name, err.text);
+    return s;
 }
 
-static void drop(EngineDraft *d, Forge *forge, int fd) {
-    engine_draft_free(d);
+static void drop(EngineSketch *s, Forge *forge, int fd) {
+    engine_sketch_free(s);
     forge_hollow_close(fd);
     forge_free(forge);
 }
@@ -38,9 +38,9 @@ static void every_shape_gets_faster_with_memory_and_fits_from_some_size_on(void 
         const ForgeShape *shape = forge_shape_at(i);
         Forge *forge;
         int fd;
-        EngineDraft *d = draft_of(shape, &forge, &fd, 0);
+        EngineSketch *s = sketch_of(shape, &forge, &fd, 0);
         EngineWork work;
-        engine_draft_work(d, &work);
+        engine_sketch_work(s, &work);
         bool fitted = false;
         double before = 0, before_prefill = 0;
         for (uint64_t ram = 2 * GIB; ram <= 1024 * GIB; ram *= 2) {
@@ -48,7 +48,7 @@ static void every_shape_gets_faster_with_memory_and_fits_from_some_size_on(void 
             uint32_t chunk;
             Err err = {0};
             EnginePrediction p;
-            if (engine_draft_plan(d, ram, &plan, &chunk, &err)) {
+            if (engine_sketch_plan(s, ram, &plan, &chunk, &err)) {
                 assert_false(fitted);
                 assert_non_null(strstr(err.text, "--ram"));
                 continue;
@@ -63,17 +63,17 @@ static void every_shape_gets_faster_with_memory_and_fits_from_some_size_on(void 
             before_prefill = p.prefill_tok_s;
         }
         assert_true(fitted);
-        drop(d, forge, fd);
+        drop(s, forge, fd);
     }
 }
 
-static void a_draft_knows_what_a_token_costs(void **state) {
+static void a_sketch_knows_what_a_token_costs(void **state) {
     (void)state;
     Forge *forge;
     int fd;
-    EngineDraft *d = draft_of(forge_shape("qwen3.5-397b-a17b"), &forge, &fd, 4096);
+    EngineSketch *s = sketch_of(forge_shape("qwen3.5-397b-a17b"), &forge, &fd, 4096);
     EngineWork w;
-    engine_draft_work(d, &w);
+    engine_sketch_work(s, &w);
     assert_int_equal(w.layers, 60);
     assert_int_equal(w.experts_per_token, 10);
     assert_int_equal(w.record_bytes, 7077888);
@@ -83,14 +83,14 @@ static void a_draft_knows_what_a_token_costs(void **state) {
     assert_true(w.kv_bytes_per_position == 2 * 30720); /* 30,720 in 16 bits */
     assert_true(w.state_bytes > 188000000 && w.state_bytes < 200000000);
     sluice_plan plan;
-    assert_int_equal(engine_draft_plan(d, 64 * GIB, &plan, NULL, NULL), ERR_OK);
+    assert_int_equal(engine_sketch_plan(s, 64 * GIB, &plan, NULL, NULL), ERR_OK);
     uint32_t q4 = plan.cache_slots;
-    assert_true(engine_draft_retype(d, QUANT_Q2_K));
-    assert_int_equal(engine_draft_plan(d, 64 * GIB, &plan, NULL, NULL), ERR_OK);
+    assert_true(engine_sketch_retype(s, QUANT_Q2_K));
+    assert_int_equal(engine_sketch_plan(s, 64 * GIB, &plan, NULL, NULL), ERR_OK);
     assert_true(plan.cache_slots > q4 * 1.6 && plan.cache_slots < q4 * 1.8); /* 144 bytes a block against 84 */
-    engine_draft_work(d, &w);
+    engine_sketch_work(s, &w);
     assert_int_equal(w.record_bytes, 12582912 / 256 * 84);
-    drop(d, forge, fd);
+    drop(s, forge, fd);
 }
 
 static void a_longer_context_takes_its_memory_from_the_cache(void **state) {
@@ -99,20 +99,20 @@ static void a_longer_context_takes_its_memory_from_the_cache(void **state) {
     for (int ctx = 4096; ctx <= 262144; ctx *= 4) {
         Forge *forge;
         int fd;
-        EngineDraft *d = draft_of(forge_shape("qwen3.5-35b-a3b"), &forge, &fd, ctx);
+        EngineSketch *s = sketch_of(forge_shape("qwen3.5-35b-a3b"), &forge, &fd, ctx);
         sluice_plan plan;
-        assert_int_equal(engine_draft_plan(d, 16 * GIB, &plan, NULL, NULL), ERR_OK);
+        assert_int_equal(engine_sketch_plan(s, 16 * GIB, &plan, NULL, NULL), ERR_OK);
         assert_true(plan.kv_bytes == (uint64_t)ctx * 40960);
         assert_true(plan.cache_slots < before);
         before = plan.cache_slots;
-        drop(d, forge, fd);
+        drop(s, forge, fd);
     }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_shape_gets_faster_with_memory_and_fits_from_some_size_on),
-        cmocka_unit_test(a_draft_knows_what_a_token_costs),
+        cmocka_unit_test(a_sketch_knows_what_a_token_costs),
         cmocka_unit_test(a_longer_context_takes_its_memory_from_the_cache),
     };
     return RUN_TESTS(tests);
