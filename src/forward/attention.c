@@ -56,17 +56,18 @@ static void place_task(void *arg, int task, int worker) {
     for (uint32_t t = first > skip ? first - skip : 0; t < last && t < j->f->n; t++) place_token(j, t);
 }
 
-void forward_attention(Forward *f, ForwardState *state, const ModelLayer *layer, uint32_t index) {
+void forward_attention(Forward *f, ForwardState *state, const LayerAt *at) {
     const ModelShape *s = f->s;
+    const ModelLayer *layer = at->layer;
     uint64_t bytes = forward_keys_bytes(&f->c);
-    uint8_t *keys = state->kv + 2 * (uint64_t)index * bytes;
-    PlaceJob job = {f, layer, keys, keys + bytes, state->position};
+    uint8_t *keys = state->kv + 2 * (uint64_t)at->index * bytes;
+    PlaceJob job = {f, layer, keys, keys + bytes, at->position};
     const MatPart in[] = {{&layer->q, f->in.acts, f->wide, (uint64_t)s->n_heads * s->head_dim * (s->attn_gate ? 2 : 1)},
                           {&layer->k, f->in.acts, f->k, (uint64_t)s->n_kv_heads * s->head_dim},
                           {&layer->v, f->in.acts, f->v, (uint64_t)s->n_kv_heads * s->head_dim}};
     forward_matmuls(f, in, COUNT_OF(in), f->n);
-    uint32_t runs = (state->position % PLACE_RUN + f->n + PLACE_RUN - 1) / PLACE_RUN;
+    uint32_t runs = (at->position % PLACE_RUN + f->n + PLACE_RUN - 1) / PLACE_RUN;
     os_pool_run(f->c.pool, (int)runs, place_task, &job);
-    forward_attend(f, keys, keys + bytes, state->position);
+    forward_attend(f, keys, keys + bytes, at->position);
     forward_matmul(f, &layer->o, f->att_o.acts, f->n, f->mix, s->hidden);
 }

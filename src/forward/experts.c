@@ -23,19 +23,15 @@ static void run_shared(Forward *f, const ModelLayer *layer) {
     forward_down(f, &job, 1);
 }
 
-static ErrCode not_finite(Err *err, const char *who) {
-    return err_set(err, ERR_RANGE, "the output of %s is not a finite number; the model file is damaged or its numbers overflow", who);
-}
-
 /* ---- the routed experts of a layer --------------------------------------------------------------------------------- */
 
-static ErrCode check_finite(Forward *f, const ExpertJob *jobs, uint32_t n_jobs, Err *err) {
+static ErrCode check_finite(Forward *f, const LayerAt *at, const ExpertJob *jobs, uint32_t n_jobs, Err *err) {
     if (!atomic_load(&f->not_finite)) return ERR_OK;
-    char who[32] = "an expert";
+    char what[48] = "the output of an expert";
     for (uint32_t i = n_jobs; i-- > 0;)
         if (!forward_finite(jobs[i].out + (uint64_t)jobs[i].row * f->s->hidden, jobs[i].n * f->s->hidden))
-            snprintf(who, sizeof who, "expert %d", jobs[i].expert);
-    return not_finite(err, who);
+            snprintf(what, sizeof what, "the output of expert %d", jobs[i].expert);
+    return forward_not_finite(f, at, what, err);
 }
 
 static uint32_t tokens_of(const Forward *f, int32_t expert) { return f->pick_at[expert + 1] - f->pick_at[expert]; }
@@ -58,14 +54,14 @@ static void put_all(Forward *f, uint32_t n) {
 
 /* The next experts in ascending order: one is waited for, more are taken if they are there and there is too little to do for the
  * pool. A share of the slots only, for reads go on in the others. */
-static ErrCode take_batch(Forward *f, const ModelLayer *layer, uint32_t done, uint32_t n_wanted, uint32_t *n, Err *err) {
+static ErrCode take_batch(Forward *f, const LayerAt *at, uint32_t done, uint32_t n_wanted, uint32_t *n, Err *err) {
     uint32_t most = store_slots(f->c.store) / 4, enough = (uint32_t)os_pool_threads(f->c.pool) * TOKENS_PER_THREAD, row = 0;
     if (most > EXPERT_BATCH) most = EXPERT_BATCH;
     *n = 0;
     do {
         ErrCode code = store_next(f->c.store, &f->open[*n], err);
         if (code) return code;
-        f->jobs[*n] = routed_job(f, layer, &f->open[*n], row);
+        f->jobs[*n] = routed_job(f, at->layer, &f->open[*n], row);
         f->jobs[*n].add_to = f->picks + f->pick_at[f->open[*n].expert];
         row += f->jobs[*n].n;
         ++*n;
@@ -75,10 +71,10 @@ static ErrCode take_batch(Forward *f, const ModelLayer *layer, uint32_t done, ui
 }
 
 /* Several tokens: in ascending id, each added as it comes. Reads run far ahead, for the store starts as many as there are slots. */
-static ErrCode run_in_order(Forward *f, const ModelLayer *layer, uint32_t layer_index, uint32_t n_wanted, Err *err) {
+static ErrCode run_in_order(Forward *f, const LayerAt *at, uint32_t n_wanted, Err *err) {
     for (uint32_t done = 0, n; done < n_wanted;) {
         forward_enter(f, SECTION_STORE);
-        ErrCode code = take_batch(f, layer, done, n_wanted, &n, err);
+        ErrCode code = take_batch(f, at, done, n_wanted, &n, err);
         if (!code) {
             forward_enter(f, SECTION_EXPERT);
             forward_gate_up(f, f->jobs, n);
@@ -89,12 +85,12 @@ static ErrCode run_in_order(Forward *f, const ModelLayer *layer, uint32_t layer_
         if (!code) {
             forward_enter(f, SECTION_EXPERT);
             forward_down(f, f->jobs, n);
-            code = check_finite(f, f->jobs, n, err);
+            code = check_finite(f, at, f->jobs, n, err);
             forward_enter(f, SECTION_STORE);
         }
         put_all(f, n);
         if (code) return code;
-        for (uint32_t i = 0; i < n; i++) forward_ahead_sweep(f, layer_index, ++done, n_wanted);
+        for (uint32_t i = 0; i < n; i++) forward_ahead_sweep(f, at->number, ++done, n_wanted);
     }
     return ERR_OK;
 }
@@ -107,14 +103,14 @@ static uint32_t rank_of(const Forward *f, uint32_t n_wanted, int32_t expert) {
 }
 
 /* Gate and up of all experts that are ready; they stay open until their down is there. */
-static ErrCode begin_experts(Forward *f, const ModelLayer *layer, uint32_t n_wanted, uint32_t *taken, uint32_t *n_open, Err *err) {
+static ErrCode begin_experts(Forward *f, const LayerAt *at, uint32_t n_wanted, uint32_t *taken, uint32_t *n_open, Err *err) {
     ErrCode code = ERR_OK;
     uint32_t n = 0;
     while (!code && *taken < n_wanted && store_next_ready(f->c.store)) {
         StoreLease *lease = &f->open[*n_open];
         code = store_next(f->c.store, lease, err);
         if (code) break;
-        f->jobs[n++] = routed_job(f, layer, lease, rank_of(f, n_wanted, lease->expert));
+        f->jobs[n++] = routed_job(f, at->layer, lease, rank_of(f, n_wanted, lease->expert));
         ++*n_open;
         ++*taken;
     }
@@ -126,7 +122,7 @@ static ErrCode begin_experts(Forward *f, const ModelLayer *layer, uint32_t n_wan
 }
 
 /* Down of all open experts that are whole, which gives their slots back. */
-static ErrCode end_experts(Forward *f, const ModelLayer *layer, uint32_t n_wanted, uint32_t *n_open, Err *err) {
+static ErrCode end_experts(Forward *f, const LayerAt *at, uint32_t n_wanted, uint32_t *n_open, Err *err) {
     ErrCode code = ERR_OK;
     uint32_t n = 0, kept = 0;
     for (uint32_t i = 0; i < *n_open && !code; i++) {
@@ -135,12 +131,12 @@ static ErrCode end_experts(Forward *f, const ModelLayer *layer, uint32_t n_wante
         StoreLease lease = f->open[i]; /* the whole ones come first */
         f->open[i] = f->open[n];
         f->open[n] = lease;
-        f->jobs[n++] = routed_job(f, layer, &lease, rank_of(f, n_wanted, lease.expert));
+        f->jobs[n++] = routed_job(f, at->layer, &lease, rank_of(f, n_wanted, lease.expert));
     }
     if (code || n == 0) return code;
     forward_enter(f, SECTION_EXPERT);
     forward_down(f, f->jobs, n);
-    code = check_finite(f, f->jobs, n, err);
+    code = check_finite(f, at, f->jobs, n, err);
     forward_enter(f, SECTION_STORE);
     put_all(f, n);
     for (uint32_t i = n; i < *n_open; i++) f->open[kept++] = f->open[i];
@@ -150,15 +146,15 @@ static ErrCode end_experts(Forward *f, const ModelLayer *layer, uint32_t n_wante
 
 /* One token: whatever can be computed is, and only when nothing can does the step wait. While the down of one expert is on its way,
  * gate and up of others are multiplied. Downs come first, because they give slots back. */
-static ErrCode run_as_they_land(Forward *f, const ModelLayer *layer, uint32_t n_wanted, Err *err) {
+static ErrCode run_as_they_land(Forward *f, const LayerAt *at, uint32_t n_wanted, Err *err) {
     ErrCode code = ERR_OK;
     uint32_t taken = 0, n_open = 0;
     forward_enter(f, SECTION_STORE);
     while (!code && (taken < n_wanted || n_open > 0)) {
         uint32_t before = n_open + taken;
-        code = end_experts(f, layer, n_wanted, &n_open, err);
+        code = end_experts(f, at, n_wanted, &n_open, err);
         if (code || n_open + taken != before) continue;
-        code = begin_experts(f, layer, n_wanted, &taken, &n_open, err);
+        code = begin_experts(f, at, n_wanted, &taken, &n_open, err);
         if (!code && n_open + taken == before) store_wait(f->c.store);
     }
     put_all(f, n_open);
@@ -167,18 +163,18 @@ static ErrCode run_as_they_land(Forward *f, const ModelLayer *layer, uint32_t n_
 
 /* What can run under the reads of a layer is its shared expert, the guess at the next layer, and its own hits. Nothing of the next
  * layer can: its norm divides by a root over the whole residual stream, so it must see the last of these sums first. */
-ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_index, uint32_t n_wanted, Err *err) {
+ErrCode forward_experts(Forward *f, const LayerAt *at, uint32_t n_wanted, Err *err) {
     uint32_t hidden = f->s->hidden;
     bool single = f->n == 1;
     forward_enter(f, SECTION_STORE);
-    ErrCode code = store_want(f->c.store, (int)layer_index, f->wanted, f->uses, (int)n_wanted, single ? STORE_ANY : STORE_ASCENDING, err);
+    ErrCode code = store_want(f->c.store, (int)at->number, f->wanted, f->uses, (int)n_wanted, single ? STORE_ANY : STORE_ASCENDING, err);
     if (code) return code;
     forward_enter(f, SECTION_DENSE);
     memset(f->mix, 0, (uint64_t)f->n * hidden * sizeof *f->mix);
-    if (f->s->shared_inner) run_shared(f, layer);
-    if (atomic_load(&f->not_finite)) code = not_finite(err, "the shared expert");
-    if (!code) forward_ahead_guess(f, layer_index);
-    if (!code) code = single ? run_as_they_land(f, layer, n_wanted, err) : run_in_order(f, layer, layer_index, n_wanted, err);
+    if (f->s->shared_inner) run_shared(f, at->layer);
+    if (atomic_load(&f->not_finite)) code = forward_not_finite(f, at, "the output of the shared expert", err);
+    if (!code) forward_ahead_guess(f, at->number);
+    if (!code) code = single ? run_as_they_land(f, at, n_wanted, err) : run_in_order(f, at, n_wanted, err);
     if (code) {
         forward_enter(f, SECTION_STORE);
         store_drop(f->c.store);

@@ -59,6 +59,14 @@ typedef struct ExpertJob {
     const Pick *add_to;         /* [n] add weight * out to mix of these tokens; NULL: leave it in out */
 } ExpertJob;
 
+/* A layer of the step under way. */
+typedef struct LayerAt {
+    const ModelLayer *layer;
+    uint32_t number;   /* in the model; the draft layer is the last */
+    uint32_t index;    /* its place among the layers of its kind */
+    uint32_t position; /* of the step's first token, as this layer counts */
+} LayerAt;
+
 /* What the calling thread is doing; the time goes to one of these. */
 typedef enum Section { SECTION_OUTSIDE, SECTION_DENSE, SECTION_EXPERT, SECTION_STORE, SECTIONS } Section;
 
@@ -107,7 +115,7 @@ struct Forward {
     _Atomic int not_finite; /* set by a task that saw NaN or infinity */
 
     uint32_t n;          /* tokens of the current step */
-    uint32_t mark;       /* after so many of them the state is kept as well; 0: no mark */
+    uint32_t mark;       /* the state's mark, if it is within this step; 0: none. See forward_state_mark */
 
     Ahead ahead;
     Section section;
@@ -157,21 +165,26 @@ static inline uint64_t forward_kv_block(const ForwardConfig *c, uint32_t kv_head
 static inline uint64_t forward_keys_bytes(const ForwardConfig *c) { return forward_kv_block(c, c->model->shape.n_kv_heads, 0); }
 static inline float *forward_scratch(Forward *f, int worker) { return f->scratch + (uint64_t)worker * f->scratch_floats; }
 
-/* From here on the time belongs to another section: one reading of the clock, a handful per expert. Returns the section before. */
-static inline Section forward_enter(Forward *f, Section section) {
-    uint64_t now = os_now_ns();
-    Section before = f->section;
-    f->section_ns[before] += now - f->section_since;
-    f->section_since = now;
-    f->section = section;
-    return before;
-}
+/* clock.c. From here on the time belongs to another section: one reading of the clock, a handful per expert. Returns the section
+ * before. */
+Section forward_enter(Forward *f, Section section);
+uint64_t forward_spent(Forward *f); /* time in all sections but outside, until now */
 
-/* Time in all sections but outside, until now. */
-static inline uint64_t forward_spent(Forward *f) {
-    forward_enter(f, f->section);
-    return f->section_ns[SECTION_DENSE] + f->section_ns[SECTION_EXPERT] + f->section_ns[SECTION_STORE];
-}
+/* probe.c: what is told of a layer to who asked for it; probe may be NULL. */
+void forward_show_routing(Forward *f, const LayerAt *at, const ForwardProbe *probe);
+void forward_show_hidden(Forward *f, const LayerAt *at, const ForwardProbe *probe);
+/* Around the experts: waited is what the first has returned. */
+uint64_t forward_waited(const Forward *f, const ForwardProbe *probe);
+void forward_show_fetch(Forward *f, const LayerAt *at, const ForwardProbe *probe, uint32_t n_wanted, uint64_t waited);
+
+/* layer.c: one layer over the tokens of the step, from x to x. */
+ErrCode forward_layer(Forward *f, ForwardState *s, const LayerAt *at, const ForwardProbe *probe, Err *err);
+/* The error of numbers that overflow: what ("the output of expert 7") is not finite, and in which layer. */
+ErrCode forward_not_finite(const Forward *f, const LayerAt *at, const char *what, Err *err);
+
+/* step.c: what the draft layer needs too. The embedding of a token; and out [n][vocab] = head(norm(x)) of tokens [first, first + n). */
+void forward_embed(const Forward *f, int32_t id, float *x);
+void forward_head(Forward *f, const float *norm, uint32_t first, uint32_t n, float *out);
 
 /* y[t][r] = row r of w . acts[t], for n tokens. Matrices that read the same input, or inputs that are there at the same time, are one
  * run of the pool, and their rows are spread over it. */
@@ -189,28 +202,26 @@ void forward_row_ready(const Forward *f, Rows *rows, uint32_t token);
 void forward_part_ready(const Forward *f, Rows *rows, uint32_t token, uint32_t first, uint32_t n);
 /* in.x[t] = norm(x[t]) * weight for every token, ready for the kernels. */
 void forward_norm_in(Forward *f, const float *weight);
-/* x += mix */
-void forward_add_mix(Forward *f);
 
-/* The mixers read f->in and write f->mix. index: the layer's place among its kind. */
-void forward_linear(Forward *f, ForwardState *s, const ModelLayer *layer, uint32_t index);
-void forward_attention(Forward *f, ForwardState *s, const ModelLayer *layer, uint32_t index);
+/* The mixers read f->in and write f->mix. */
+void forward_linear(Forward *f, ForwardState *s, const LayerAt *at);
+void forward_attention(Forward *f, ForwardState *s, const LayerAt *at);
 /* attend.c: turned queries of f->wide against a layer's keys and values, into f->att_o; and the memory it takes, per thread and once. */
 void forward_attend(Forward *f, const uint8_t *keys, const uint8_t *values, uint32_t position);
 uint64_t forward_attend_scratch_floats(const ForwardConfig *c);
 uint64_t forward_attend_parts_floats(const ForwardConfig *c);
-/* Fills cosines and sines for the positions of this step. */
+/* Fills cosines and sines for the positions of this step. position: of its first token. */
 void forward_rope_table(Forward *f, uint32_t position);
 
 /* Fills top_ids, top_w, picks, pick_at and wanted from f->in; *n_wanted is the number of experts that this step needs. */
-ErrCode forward_route(Forward *f, const ModelLayer *layer, uint32_t *n_wanted, Err *err);
+ErrCode forward_route(Forward *f, const LayerAt *at, uint32_t *n_wanted, Err *err);
 /* The halves of several experts at a time: of one shape, in ascending order of id, all with add_to or none. */
 void forward_gate_up(Forward *f, const ExpertJob *jobs, uint32_t n_jobs); /* acts to inner */
 void forward_down(Forward *f, const ExpertJob *jobs, uint32_t n_jobs);    /* inner to out */
 bool forward_finite(const float *x, uint32_t n);
 
 /* Reads f->in, writes f->mix. */
-ErrCode forward_experts(Forward *f, const ModelLayer *layer, uint32_t layer_index, uint32_t n_wanted, Err *err);
+ErrCode forward_experts(Forward *f, const LayerAt *at, uint32_t n_wanted, Err *err);
 
 /* Looking ahead: when the buffers are there; at the ends of a step; when a layer's experts are on their way; when the next has routed. */
 void forward_ahead_new(Forward *f);

@@ -148,9 +148,10 @@ static void ready_task(void *arg, int task, int worker) {
     forward_row_ready(f, &f->lin_o, (uint32_t)task);
 }
 
-void forward_linear(Forward *f, ForwardState *state, const ModelLayer *layer, uint32_t index) {
+void forward_linear(Forward *f, ForwardState *state, const LayerAt *at) {
     const ModelShape *s = f->s;
-    uint64_t conv_at = index * forward_conv_state_floats(s), delta_at = index * forward_delta_floats(s);
+    const ModelLayer *layer = at->layer;
+    uint64_t conv_at = at->index * forward_conv_state_floats(s), delta_at = at->index * forward_delta_floats(s);
     LinearJob job = {.f = f, .layer = layer, .conv_state = state->conv + conv_at, .delta = state->delta + delta_at};
     if (f->mark) job.marked_conv = state->marked_conv + conv_at, job.marked_delta = state->marked_delta + delta_at;
     const MatPart in[] = {{&layer->lin_qkv, f->in.acts, f->wide, forward_conv_channels(s)},

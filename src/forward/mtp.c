@@ -15,56 +15,39 @@ uint32_t forward_mtp_open(const ForwardState *s) { return s->mtp_open; }
 /* Row t of the layer's input, from the token that follows and the hidden state h (after the final norm). */
 static void make_row(Forward *f, uint32_t t, int32_t next, const float *h) {
     const ModelMtp *mtp = &f->c.model->mtp;
-    const ModelMat *e = &f->c.model->embedding;
     const uint32_t hidden = f->s->hidden;
     float *x = f->mtp_in.x + (uint64_t)t * 2 * hidden;
     f->c.kernels->rms_norm(x + hidden, h, mtp->norm_hidden, f->s->eps, hidden);
-    quant_decode(e->type, e->data + (uint64_t)next * e->row_bytes, x, hidden);
+    forward_embed(f, next, x);
     f->c.kernels->rms_norm(x, x, mtp->norm_embedding, f->s->eps, hidden);
     forward_row_ready(f, &f->mtp_in, t);
 }
 
-/* The layer over the n rows that make_row has written; leaves its last row's normed output in f->in. */
+/* The layer over the n rows that make_row has written, into f->x. It counts its own pairs; distances are all that rotary positions
+ * see. */
 static ErrCode run_layer(Forward *f, ForwardState *s, uint32_t n, Err *err) {
     const Model *m = f->c.model;
-    const ModelLayer *layer = &m->layers[m->shape.n_layers];
-    const uint32_t trunk_position = s->position;
-    uint32_t n_wanted, full = 0;
-    for (uint32_t l = 0; l < m->shape.n_layers; l++) full += !m->layers[l].linear;
+    LayerAt at = {.layer = &m->layers[m->shape.n_layers], .number = m->shape.n_layers, .position = s->mtp_count};
+    for (uint32_t l = 0; l < m->shape.n_layers; l++) at.index += !m->layers[l].linear;
     f->n = n;
     s->broken = true; /* until the rows are through */
     forward_matmul(f, &m->mtp.fc, f->mtp_in.acts, n, f->x, f->s->hidden);
-    s->position = s->mtp_count; /* the layer counts its own pairs; distances are all that rotary positions see */
-    forward_rope_table(f, s->position);
-    forward_norm_in(f, layer->norm_in);
-    forward_attention(f, s, layer, full);
-    s->position = trunk_position;
-    forward_add_mix(f);
-    forward_norm_in(f, layer->norm_post);
-    ErrCode code = forward_route(f, layer, &n_wanted, err);
-    if (!code) code = forward_experts(f, layer, m->shape.n_layers, n_wanted, err);
-    if (code == ERR_RANGE) err_prefix(err, "the draft layer");
+    forward_rope_table(f, at.position);
+    ErrCode code = forward_layer(f, s, &at, NULL, err);
     if (code) return code;
-    forward_add_mix(f);
     s->mtp_count += n;
     s->broken = false;
     return ERR_OK;
 }
 
 ErrCode forward_mtp_guess(Forward *f, ForwardState *s, const int32_t *next_ids, float *logits, Err *err) {
-    const Model *m = f->c.model;
     const uint32_t n = s->mtp_open, hidden = f->s->hidden;
     if (n == 0) return ERR_OK;
     forward_enter(f, SECTION_DENSE);
     for (uint32_t t = 0; t < n; t++) make_row(f, t, next_ids[t], s->mtp_rows + (uint64_t)t * hidden);
     ErrCode code = run_layer(f, s, n, err);
     s->mtp_open = 0;
-    if (!code && logits) {
-        uint64_t at = (uint64_t)(n - 1) * hidden;
-        f->c.kernels->rms_norm(f->in.x + at, f->x + at, m->mtp.norm_out, f->s->eps, hidden);
-        forward_row_ready(f, &f->in, n - 1);
-        forward_matmul(f, &m->head, f->in.acts + n - 1, 1, logits, f->s->vocab);
-    }
+    if (!code && logits) forward_head(f, f->c.model->mtp.norm_out, n - 1, 1, logits);
     forward_enter(f, SECTION_OUTSIDE);
     return code;
 }

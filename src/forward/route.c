@@ -60,15 +60,15 @@ static uint32_t sort_picks(Forward *f) {
     return n_wanted;
 }
 
-ErrCode forward_route(Forward *f, const ModelLayer *layer, uint32_t *n_wanted, Err *err) {
+ErrCode forward_route(Forward *f, const LayerAt *at, uint32_t *n_wanted, Err *err) {
+    const ModelLayer *layer = at->layer;
     atomic_store(&f->not_finite, 0);
     /* the gate of the shared expert reads the same input */
     const MatPart in[] = {{&layer->router, f->in_f32, f->router, f->s->n_experts}, {&layer->shared_router, f->in_f32, f->shared_w, 1}};
     forward_matmuls(f, in, f->s->shared_inner ? 2 : 1, f->n);
     for (uint32_t t = 0; f->s->shared_inner && t < f->n; t++) f->shared_w[t] = kernels_sigmoid(f->shared_w[t]);
     os_pool_run(f->c.pool, (int)f->n, pick_task, f);
-    if (atomic_load(&f->not_finite))
-        return err_set(err, ERR_RANGE, "the router's output is not a finite number; the model file is damaged or its numbers overflow");
+    if (atomic_load(&f->not_finite)) return forward_not_finite(f, at, "the router's output", err);
     *n_wanted = sort_picks(f);
     return ERR_OK;
 }
