@@ -1,5 +1,6 @@
-/* The experts of one layer: the schedule of multiplying against reading. The wanted ones are asked of the store at once; while they
- * are read the shared expert is computed, then each routed expert as it comes, for all tokens of the step that chose it.
+/* The experts of one layer: the schedule of multiplying against reading. Read from the end: forward_experts. The wanted ones are asked
+ * of the store at once; while they are read the shared expert is computed, then each routed expert as it comes, for all tokens of the
+ * step that chose it.
  *
  * Sums have an order: a token's experts are added in ascending expert id, whatever arrives first. A step of several tokens takes
  * the experts in that order and adds directly; a single token takes them as they land, keeps each output apart and adds at the end.
@@ -11,182 +12,221 @@
 
 enum { TOKENS_PER_THREAD = 8 }; /* of some experts together, that keep a pool busy */
 
+/* The routed experts of a layer while they come in. Those that were taken from the store and not yet given back are open: f->jobs[i] is
+ * what is multiplied with the lease f->open[i]. */
+typedef struct Landing {
+    Forward *f;
+    const LayerAt *at;
+    uint32_t n_wanted, n_taken; /* experts; those that are or were open */
+    uint32_t n_open;
+} Landing;
+
+/* ---- opening and closing ------------------------------------------------------------------------------------------- */
+
+static uint32_t tokens_of(const Forward *f, int32_t expert) { return f->pick_at[expert + 1] - f->pick_at[expert]; }
+
+/* Where a single token's output of this expert waits for its turn: its rank among the wanted. */
+static uint32_t rank_of(const Landing *l, int32_t expert) {
+    uint32_t i = 0;
+    while (i + 1 < l->n_wanted && l->f->wanted[i] != expert) i++;
+    return i;
+}
+
+/* Rows that the open experts of several tokens fill in the buffers between: one after the other. */
+static uint32_t rows_in_use(const Landing *l) {
+    const ExpertJob *last = l->n_open > 0 ? &l->f->jobs[l->n_open - 1] : NULL;
+    return last ? last->first_row + last->n : 0;
+}
+
+/* Opens the next expert that the store gives out, waiting for its gate and up if need be. */
+static ErrCode take_next(Landing *l, Err *err) {
+    Forward *f = l->f;
+    StoreLease *lease = &f->open[l->n_open];
+    ErrCode code = store_next(f->c.store, lease, err);
+    if (code) return code;
+    const Pick *picks = f->picks + f->pick_at[lease->expert];
+    uint32_t n = tokens_of(f, lease->expert), row = f->n == 1 ? rank_of(l, lease->expert) : rows_in_use(l);
+    ExpertJob *job = &f->jobs[l->n_open];
+    *job = (ExpertJob){.expert = lease->expert, .acts = f->gathered + row, .n = n, .first_row = row, .inner = &f->inner,
+                       .rows_out = f->out, .add_to = f->n == 1 ? NULL : picks};
+    for (uint32_t i = 0; i < n; i++) f->gathered[row + i] = f->in.acts[picks[i].token];
+    for (int i = 0; i < 3; i++) {
+        job->mat[i] = &l->at->layer->expert[i];
+        job->data[i] = lease->part[i];
+    }
+    l->n_open++;
+    l->n_taken++;
+    return ERR_OK;
+}
+
+/* The first n of the open ones are done with. */
+static void give_back(Landing *l, uint32_t n) {
+    Forward *f = l->f;
+    for (uint32_t i = 0; i < n; i++) store_put(f->c.store, &f->open[i]);
+    l->n_open -= n;
+    memmove(f->open, f->open + n, l->n_open * sizeof *f->open);
+    memmove(f->jobs, f->jobs + n, l->n_open * sizeof *f->jobs);
+}
+
+/* ---- multiplying; before and after it the time is the store's ------------------------------------------------------ */
+
+/* Gate and up of the open ones from `first` on. */
+static void multiply_gate_up(Landing *l, uint32_t first) {
+    forward_enter(l->f, SECTION_EXPERT);
+    forward_gate_up(l->f, l->f->jobs + first, l->n_open - first);
+    forward_enter(l->f, SECTION_STORE);
+}
+
+/* Downwards, so that of several the first is named. */
+static ErrCode check_finite(const Landing *l, uint32_t n, Err *err) {
+    Forward *f = l->f;
+    if (!atomic_load(&f->not_finite)) return ERR_OK;
+    char what[48] = "the output of an expert";
+    for (uint32_t i = n; i-- > 0;) {
+        const ExpertJob *job = &f->jobs[i];
+        if (!forward_finite(job->rows_out + (uint64_t)job->first_row * f->s->hidden, job->n * f->s->hidden))
+            snprintf(what, sizeof what, "the output of expert %d", job->expert);
+    }
+    return forward_not_finite(f, l->at, what, err);
+}
+
+/* Down of the first n of the open ones, which closes them. */
+static ErrCode multiply_down(Landing *l, uint32_t n, Err *err) {
+    forward_enter(l->f, SECTION_EXPERT);
+    forward_down(l->f, l->f->jobs, n);
+    ErrCode code = check_finite(l, n, err);
+    forward_enter(l->f, SECTION_STORE);
+    if (!code) give_back(l, n);
+    return code;
+}
+
+/* ---- several tokens ------------------------------------------------------------------------------------------------ */
+
+/* The next experts in ascending order: one is waited for, more are taken if they are there and there is too little to do for the
+ * pool. A share of the slots only, for reads go on in the others. */
+static ErrCode take_batch(Landing *l, Err *err) {
+    const Forward *f = l->f;
+    uint32_t most = store_slots_in_use(f->c.store) / 4, enough = (uint32_t)os_pool_threads(f->c.pool) * TOKENS_PER_THREAD;
+    if (most > EXPERT_BATCH) most = EXPERT_BATCH;
+    do {
+        ErrCode code = take_next(l, err);
+        if (code) return code;
+    } while (l->n_open < most && rows_in_use(l) < enough && l->n_taken < l->n_wanted &&
+             rows_in_use(l) + tokens_of(f, f->wanted[l->n_taken]) <= f->c.chunk && store_next_ready(f->c.store));
+    return ERR_OK;
+}
+
+/* In ascending id, each added as it comes. Reads run far ahead, for the store starts as many as there are slots. */
+static ErrCode run_in_order(Landing *l, Err *err) {
+    Forward *f = l->f;
+    while (l->n_taken < l->n_wanted) {
+        uint32_t done = l->n_taken;
+        ErrCode code = take_batch(l, err);
+        if (code) return code;
+        multiply_gate_up(l, 0);
+        for (uint32_t i = 0; i < l->n_open && !code; i++)
+            if (!f->open[i].whole) code = store_finish(f->c.store, &f->open[i], err);
+        if (!code) code = multiply_down(l, l->n_open, err);
+        if (code) return code;
+        while (done < l->n_taken) forward_ahead_sweep(f, l->at->number, ++done, l->n_wanted);
+    }
+    return ERR_OK;
+}
+
+/* ---- one token ----------------------------------------------------------------------------------------------------- */
+
+/* Gate and up of all experts that are ready; they stay open until their down is there. */
+static ErrCode begin_ready(Landing *l, Err *err) {
+    uint32_t before = l->n_open;
+    while (l->n_taken < l->n_wanted && store_next_ready(l->f->c.store)) {
+        ErrCode code = take_next(l, err);
+        if (code) return code;
+    }
+    if (l->n_open > before) multiply_gate_up(l, before);
+    return ERR_OK;
+}
+
+static void swap_open(Forward *f, uint32_t a, uint32_t b) {
+    StoreLease lease = f->open[a];
+    ExpertJob job = f->jobs[a];
+    f->open[a] = f->open[b];
+    f->jobs[a] = f->jobs[b];
+    f->open[b] = lease;
+    f->jobs[b] = job;
+}
+
+/* Down of all open experts that are whole, which gives their slots back. */
+static ErrCode end_whole(Landing *l, Err *err) {
+    Forward *f = l->f;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < l->n_open; i++) {
+        if (!store_finish_ready(f->c.store, &f->open[i])) continue;
+        ErrCode code = store_finish(f->c.store, &f->open[i], err);
+        if (code) return code;
+        swap_open(f, i, n++); /* they come first */
+    }
+    return n > 0 ? multiply_down(l, n, err) : ERR_OK;
+}
+
+/* Whatever can be computed is, and only when nothing can does the step wait. While the down of one expert is on its way, gate and up
+ * of others are multiplied. Downs come first, because they give slots back. */
+static ErrCode run_as_they_land(Landing *l, Err *err) {
+    ErrCode code = ERR_OK;
+    while (!code && (l->n_taken < l->n_wanted || l->n_open > 0)) {
+        uint32_t open = l->n_open, taken = l->n_taken;
+        code = end_whole(l, err);
+        if (code || l->n_open != open) continue;
+        code = begin_ready(l, err);
+        if (!code && l->n_taken == taken) store_wait(l->f->c.store);
+    }
+    return code;
+}
+
+/* ---- the layer ----------------------------------------------------------------------------------------------------- */
+
 /* The shared expert, left in shared_out: it is added after the routed ones. Its gate was computed with the router. */
-static void run_shared(Forward *f, const ModelLayer *layer) {
-    ExpertJob job = {.acts = f->in.acts, .n = f->n, .inner = &f->shared_inner, .out = f->shared_out};
-    const ModelMat *mats[3] = {&layer->shared_gate, &layer->shared_up, &layer->shared_down};
+static ErrCode run_shared(Forward *f, const LayerAt *at, Err *err) {
+    const ModelMat *mats[3] = {&at->layer->shared_gate, &at->layer->shared_up, &at->layer->shared_down};
+    ExpertJob job = {.acts = f->in.acts, .n = f->n, .inner = &f->shared_inner, .rows_out = f->shared_out};
     for (int i = 0; i < 3; i++) {
         job.mat[i] = mats[i];
         job.data[i] = mats[i]->data;
     }
     forward_gate_up(f, &job, 1);
     forward_down(f, &job, 1);
+    return atomic_load(&f->not_finite) ? forward_not_finite(f, at, "the output of the shared expert", err) : ERR_OK;
 }
 
-/* ---- the routed experts of a layer --------------------------------------------------------------------------------- */
-
-static ErrCode check_finite(Forward *f, const LayerAt *at, const ExpertJob *jobs, uint32_t n_jobs, Err *err) {
-    if (!atomic_load(&f->not_finite)) return ERR_OK;
-    char what[48] = "the output of an expert";
-    for (uint32_t i = n_jobs; i-- > 0;)
-        if (!forward_finite(jobs[i].out + (uint64_t)jobs[i].row * f->s->hidden, jobs[i].n * f->s->hidden))
-            snprintf(what, sizeof what, "the output of expert %d", jobs[i].expert);
-    return forward_not_finite(f, at, what, err);
-}
-
-static uint32_t tokens_of(const Forward *f, int32_t expert) { return f->pick_at[expert + 1] - f->pick_at[expert]; }
-
-/* An expert whose gate and up are multiplied or can be. row: where its tokens' rows begin in the buffers between. */
-static ExpertJob routed_job(Forward *f, const ModelLayer *layer, const StoreLease *lease, uint32_t row) {
-    uint32_t first = f->pick_at[lease->expert], n = tokens_of(f, lease->expert);
-    ExpertJob job = {.expert = lease->expert, .acts = f->gathered + row, .n = n, .inner = &f->inner, .row = row, .out = f->out};
-    for (uint32_t i = 0; i < n; i++) f->gathered[row + i] = f->in.acts[f->picks[first + i].token];
-    for (int i = 0; i < 3; i++) {
-        job.mat[i] = &layer->expert[i];
-        job.data[i] = lease->part[i];
-    }
-    return job;
-}
-
-static void put_all(Forward *f, uint32_t n) {
-    for (uint32_t i = 0; i < n; i++) store_put(f->c.store, &f->open[i]);
-}
-
-/* The next experts in ascending order: one is waited for, more are taken if they are there and there is too little to do for the
- * pool. A share of the slots only, for reads go on in the others. */
-static ErrCode take_batch(Forward *f, const LayerAt *at, uint32_t done, uint32_t n_wanted, uint32_t *n, Err *err) {
-    uint32_t most = store_slots(f->c.store) / 4, enough = (uint32_t)os_pool_threads(f->c.pool) * TOKENS_PER_THREAD, row = 0;
-    if (most > EXPERT_BATCH) most = EXPERT_BATCH;
-    *n = 0;
-    do {
-        ErrCode code = store_next(f->c.store, &f->open[*n], err);
-        if (code) return code;
-        f->jobs[*n] = routed_job(f, at->layer, &f->open[*n], row);
-        f->jobs[*n].add_to = f->picks + f->pick_at[f->open[*n].expert];
-        row += f->jobs[*n].n;
-        ++*n;
-    } while (*n < most && row < enough && done + *n < n_wanted && row + tokens_of(f, f->wanted[done + *n]) <= f->c.chunk &&
-             store_next_ready(f->c.store));
-    return ERR_OK;
-}
-
-/* Several tokens: in ascending id, each added as it comes. Reads run far ahead, for the store starts as many as there are slots. */
-static ErrCode run_in_order(Forward *f, const LayerAt *at, uint32_t n_wanted, Err *err) {
-    for (uint32_t done = 0, n; done < n_wanted;) {
-        forward_enter(f, SECTION_STORE);
-        ErrCode code = take_batch(f, at, done, n_wanted, &n, err);
-        if (!code) {
-            forward_enter(f, SECTION_EXPERT);
-            forward_gate_up(f, f->jobs, n);
-            forward_enter(f, SECTION_STORE);
-        }
-        for (uint32_t i = 0; !code && i < n; i++)
-            if (!f->open[i].whole) code = store_finish(f->c.store, &f->open[i], err);
-        if (!code) {
-            forward_enter(f, SECTION_EXPERT);
-            forward_down(f, f->jobs, n);
-            code = check_finite(f, at, f->jobs, n, err);
-            forward_enter(f, SECTION_STORE);
-        }
-        put_all(f, n);
-        if (code) return code;
-        for (uint32_t i = 0; i < n; i++) forward_ahead_sweep(f, at->number, ++done, n_wanted);
-    }
-    return ERR_OK;
-}
-
-/* Where a single token's output of this expert waits for its turn: its rank among the wanted. */
-static uint32_t rank_of(const Forward *f, uint32_t n_wanted, int32_t expert) {
-    uint32_t i = 0;
-    while (i + 1 < n_wanted && f->wanted[i] != expert) i++;
-    return i;
-}
-
-/* Gate and up of all experts that are ready; they stay open until their down is there. */
-static ErrCode begin_experts(Forward *f, const LayerAt *at, uint32_t n_wanted, uint32_t *taken, uint32_t *n_open, Err *err) {
-    ErrCode code = ERR_OK;
-    uint32_t n = 0;
-    while (!code && *taken < n_wanted && store_next_ready(f->c.store)) {
-        StoreLease *lease = &f->open[*n_open];
-        code = store_next(f->c.store, lease, err);
-        if (code) break;
-        f->jobs[n++] = routed_job(f, at->layer, lease, rank_of(f, n_wanted, lease->expert));
-        ++*n_open;
-        ++*taken;
-    }
-    if (code || n == 0) return code;
-    forward_enter(f, SECTION_EXPERT);
-    forward_gate_up(f, f->jobs, n);
-    forward_enter(f, SECTION_STORE);
-    return ERR_OK;
-}
-
-/* Down of all open experts that are whole, which gives their slots back. */
-static ErrCode end_experts(Forward *f, const LayerAt *at, uint32_t n_wanted, uint32_t *n_open, Err *err) {
-    ErrCode code = ERR_OK;
-    uint32_t n = 0, kept = 0;
-    for (uint32_t i = 0; i < *n_open && !code; i++) {
-        if (!store_finish_ready(f->c.store, &f->open[i])) continue;
-        code = store_finish(f->c.store, &f->open[i], err);
-        StoreLease lease = f->open[i]; /* the whole ones come first */
-        f->open[i] = f->open[n];
-        f->open[n] = lease;
-        f->jobs[n++] = routed_job(f, at->layer, &lease, rank_of(f, n_wanted, lease.expert));
-    }
-    if (code || n == 0) return code;
-    forward_enter(f, SECTION_EXPERT);
-    forward_down(f, f->jobs, n);
-    code = check_finite(f, at, f->jobs, n, err);
-    forward_enter(f, SECTION_STORE);
-    put_all(f, n);
-    for (uint32_t i = n; i < *n_open; i++) f->open[kept++] = f->open[i];
-    *n_open = kept;
-    return code;
-}
-
-/* One token: whatever can be computed is, and only when nothing can does the step wait. While the down of one expert is on its way,
- * gate and up of others are multiplied. Downs come first, because they give slots back. */
-static ErrCode run_as_they_land(Forward *f, const LayerAt *at, uint32_t n_wanted, Err *err) {
-    ErrCode code = ERR_OK;
-    uint32_t taken = 0, n_open = 0;
-    forward_enter(f, SECTION_STORE);
-    while (!code && (taken < n_wanted || n_open > 0)) {
-        uint32_t before = n_open + taken;
-        code = end_experts(f, at, n_wanted, &n_open, err);
-        if (code || n_open + taken != before) continue;
-        code = begin_experts(f, at, n_wanted, &taken, &n_open, err);
-        if (!code && n_open + taken == before) store_wait(f->c.store);
-    }
-    put_all(f, n_open);
-    return code;
+/* What is not in mix yet: a single token's experts, in ascending id, and after them the shared one. */
+static void add_up(Forward *f, uint32_t n_wanted) {
+    uint32_t hidden = f->s->hidden;
+    for (uint32_t i = 0; f->n == 1 && i < n_wanted; i++)
+        f->c.kernels->axpy(f->mix, f->out + (uint64_t)i * hidden, f->picks[f->pick_at[f->wanted[i]]].weight, hidden);
+    for (uint32_t t = 0; f->s->shared_inner && t < f->n; t++)
+        f->c.kernels->axpy(f->mix + (uint64_t)t * hidden, f->shared_out + (uint64_t)t * hidden, f->shared_w[t], hidden);
 }
 
 /* What can run under the reads of a layer is its shared expert, the guess at the next layer, and its own hits. Nothing of the next
  * layer can: its norm divides by a root over the whole residual stream, so it must see the last of these sums first. */
 ErrCode forward_experts(Forward *f, const LayerAt *at, uint32_t n_wanted, Err *err) {
-    uint32_t hidden = f->s->hidden;
+    Landing l = {.f = f, .at = at, .n_wanted = n_wanted};
     bool single = f->n == 1;
     forward_enter(f, SECTION_STORE);
     ErrCode code = store_want(f->c.store, (int)at->number, f->wanted, f->uses, (int)n_wanted, single ? STORE_ANY : STORE_ASCENDING, err);
     if (code) return code;
     forward_enter(f, SECTION_DENSE);
-    memset(f->mix, 0, (uint64_t)f->n * hidden * sizeof *f->mix);
-    if (f->s->shared_inner) run_shared(f, at->layer);
-    if (atomic_load(&f->not_finite)) code = forward_not_finite(f, at, "the output of the shared expert", err);
+    memset(f->mix, 0, (uint64_t)f->n * f->s->hidden * sizeof *f->mix);
+    if (f->s->shared_inner) code = run_shared(f, at, err);
     if (!code) forward_ahead_guess(f, at->number);
-    if (!code) code = single ? run_as_they_land(f, at, n_wanted, err) : run_in_order(f, at, n_wanted, err);
+    forward_enter(f, SECTION_STORE);
+    if (!code) code = single ? run_as_they_land(&l, err) : run_in_order(&l, err);
     if (code) {
-        forward_enter(f, SECTION_STORE);
+        give_back(&l, l.n_open);
         store_drop(f->c.store);
         return code;
     }
     forward_enter(f, SECTION_EXPERT);
-    if (single)
-        for (uint32_t i = 0; i < n_wanted; i++)
-            f->c.kernels->axpy(f->mix, f->out + (uint64_t)i * hidden, f->picks[f->pick_at[f->wanted[i]]].weight, hidden);
-    if (f->s->shared_inner)
-        for (uint32_t t = 0; t < f->n; t++)
-            f->c.kernels->axpy(f->mix + (uint64_t)t * hidden, f->shared_out + (uint64_t)t * hidden, f->shared_w[t], hidden);
+    add_up(f, n_wanted);
     forward_enter(f, SECTION_DENSE);
     return ERR_OK;
 }

@@ -53,10 +53,10 @@ typedef struct ExpertJob {
     const ModelMat *mat[3];     /* gate, up [inner, hidden], down [hidden, inner] */
     const uint8_t *data[3];
     const KernelsActs *acts;    /* [n] inputs */
-    uint32_t n, row;            /* tokens; the first of their rows in inner and out */
-    Rows *inner;                /* [.. row + n][inner] what is between the halves */
-    float *out;                 /* [.. row + n][hidden] */
-    const Pick *add_to;         /* [n] add weight * out to mix of these tokens; NULL: leave it in out */
+    uint32_t n, first_row;      /* tokens; the first of their rows in inner and rows_out */
+    Rows *inner;                /* [.. first_row + n][inner] what is between the halves */
+    float *rows_out;            /* [.. first_row + n][hidden] */
+    const Pick *add_to;         /* [n] add weight * row to mix of these tokens; NULL: leave it in rows_out */
 } ExpertJob;
 
 /* A layer of the step under way. */
@@ -104,7 +104,7 @@ struct Forward {
     float *up;           /* [rows][larger of the inner sizes] */
     Rows inner;          /* [rows][expert_inner] silu(gate) * up */
     StoreLease *open;    /* [max(k, EXPERT_BATCH)] experts that were taken from the store and not yet given back */
-    ExpertJob *jobs;     /* [max(k, EXPERT_BATCH)] what is multiplied in one run */
+    ExpertJob *jobs;     /* [max(k, EXPERT_BATCH)] what is multiplied with them */
     Rows shared_inner;   /* [chunk][shared_inner] the same of the shared expert */
     float *out;          /* [rows][hidden] outputs of some experts; with one token, of each of its experts */
     float *shared_out;   /* [chunk][hidden] output of the shared expert, added last */
@@ -215,9 +215,10 @@ void forward_rope_table(Forward *f, uint32_t position);
 
 /* Fills top_ids, top_w, picks, pick_at and wanted from f->in; *n_wanted is the number of experts that this step needs. */
 ErrCode forward_route(Forward *f, const LayerAt *at, uint32_t *n_wanted, Err *err);
-/* The halves of several experts at a time: of one shape, in ascending order of id, all with add_to or none. */
+/* The halves of several experts of one shape at a time. With add_to (all or none) they add to mix in the order of jobs, which must be
+ * ascending ids; without, each leaves its own rows of rows_out, and any order will do. */
 void forward_gate_up(Forward *f, const ExpertJob *jobs, uint32_t n_jobs); /* acts to inner */
-void forward_down(Forward *f, const ExpertJob *jobs, uint32_t n_jobs);    /* inner to out */
+void forward_down(Forward *f, const ExpertJob *jobs, uint32_t n_jobs);    /* inner to rows_out */
 bool forward_finite(const float *x, uint32_t n);
 
 /* Reads f->in, writes f->mix. */

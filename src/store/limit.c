@@ -22,4 +22,6 @@ void store_limit(Store *s, uint32_t n) {
     cache_limit(s->slots.cache, n, &told);
 }
 
+uint32_t store_slots_in_use(const Store *s) { return cache_slots_in_use(s->slots.cache); }
+
 uint32_t store_slots_filled(const Store *s) { return s->slots.n_resident; }

@@ -118,6 +118,7 @@ int store_hint(Store *s, int layer, const int32_t *experts, int n);
 /* From now on at most n of the slots (at least 1) are used, and the memory of the others is given back as soon as nobody holds them;
  * a larger n takes slots back in use. Also in the middle of a want. */
 void store_limit(Store *s, uint32_t n);
+uint32_t store_slots_in_use(const Store *s); /* those that it allows */
 uint32_t store_slots_filled(const Store *s); /* those that hold memory now */
 
 /* ---- statistics ---- */
