@@ -143,6 +143,8 @@ typedef struct sluice_plan {
 typedef struct sluice_info {
     const char *arch;       /* "qwen35moe" */
     int layers, hidden, vocab, experts, experts_per_token, ctx, ctx_train;
+    int experts_per_token_own; /* the model's own number, whatever options.experts says */
+    uint64_t record_bytes;  /* one expert on disk, mean */
     const char *cpu, *io;   /* what is in force */
     const char *policy;     /* "lru" */
     const char *lookahead;  /* "on", "off", "auto: on, it saves 7.1 %"; good until the next feed */

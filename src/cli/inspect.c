@@ -28,7 +28,7 @@ static void gather_record(Inspection *in) {
     r->bytes_min = UINT64_MAX;
     for (uint32_t l = 0; l < m->shape.n_layers; l++) {
         for (uint32_t e = 0; e < m->shape.n_experts; e++) {
-            const ModelPart *p = model_record(m, l, e);
+            const DiskRange *p = model_record(m, l, e);
             uint64_t bytes = (uint64_t)p[0].bytes + p[1].bytes + p[2].bytes;
             if (bytes < r->bytes_min) r->bytes_min = bytes;
             if (bytes > r->bytes_max) r->bytes_max = bytes;

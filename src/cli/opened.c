@@ -65,14 +65,10 @@ static ErrCode fill(const Options *o, int ctx_needed, Opened *e, sluice_options 
     return ERR_OK;
 }
 
-/* --experts is lossy and says so. The engine knows only the number in force, the headers know the model's own. */
-static void warn_fewer_experts(const Options *o) {
-    FormatModel *format = source_format(o, NULL);
-    Model *model = format ? model_new(format, NULL) : NULL;
-    int own = model ? (int)model->shape.top_k : 0, asked = opt_int(o, OPT_EXPERTS, own);
-    if (model) model_free(model);
-    if (format) format_close(format);
-    if (own && asked != own)
+/* --experts is lossy and says so. */
+static void warn_fewer_experts(const sluice_info *info) {
+    int own = info->experts_per_token_own, asked = info->experts_per_token;
+    if (asked != own)
         log_warn("--experts %d: lossy. The model uses %d experts per token; with %.0f %% of that, answers are not its own. "
                  "`sluice ppl` with and without it measures the cost on a text of yours",
                  asked, own, 100.0 * asked / own);
@@ -85,7 +81,7 @@ static void say_what_was_chosen(const Options *o, const sluice_info *info) {
         log_warn("--kv q8_0: lossy. Keys and values have 8 bits; `sluice ppl` with and without it measures the cost on a text of yours");
     if (!opt_given(o, OPT_MODEL)) log_note("no -m: the small story model inside sluice answers");
     if (!opt_given(o, OPT_RAM)) log_note("memory: up to %s (measured; --ram sets it)", format_size(info->plan.ram_bytes, size));
-    if (opt_given(o, OPT_EXPERTS)) warn_fewer_experts(o);
+    if (opt_given(o, OPT_EXPERTS)) warn_fewer_experts(info);
     if (info->ctx > info->ctx_train)
         log_warn("a context of %d: the model was made for %d positions; what comes after them may make little sense", info->ctx,
                  info->ctx_train);

@@ -41,21 +41,10 @@ void opened_set_probe(Opened *e, const sluice_probe *probe) {
     sluice_set_probe(e->session, &both);
 }
 
-/* Bytes of an expert on disk: the engine tells the size of a slot, the headers the record's own. */
-static uint64_t record_bytes(const Options *o) {
-    FormatModel *format = source_format(o, NULL);
-    Model *m = format ? model_new(format, NULL) : NULL;
-    uint64_t all = 0, n = m ? (uint64_t)m->shape.n_layers * m->shape.n_experts : 0;
-    for (uint64_t i = 0; i < 3 * n; i++) all += m->records[i].bytes;
-    if (m) model_free(m);
-    if (format) format_close(format);
-    return n ? all / n : 0;
-}
-
 ErrCode opened_start_trace(const Options *o, Opened *e, const char *path, Err *err) {
     LabTraceFacts facts = {.layers = (uint32_t)e->info.layers, .experts = (uint32_t)e->info.experts,
                            .top_k = (uint32_t)e->info.experts_per_token, .slots = e->info.plan.cache_slots,
-                           .record_bytes = record_bytes(o)};
+                           .record_bytes = e->info.record_bytes};
     const char *name = source_name(o), *slash = strrchr(name, '/');
     strncpy(facts.model, slash && slash[1] ? slash + 1 : name, sizeof facts.model - 1);
     e->trace = lab_trace_new(path, &facts, err);

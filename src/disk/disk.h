@@ -17,6 +17,13 @@
 
 typedef struct Disk Disk;
 
+/* Bytes of a file, wherever they begin. */
+typedef struct DiskRange {
+    uint32_t file;   /* id of disk_add_file */
+    uint32_t bytes;
+    uint64_t offset;
+} DiskRange;
+
 /* No backend silently becomes another: where the kernel refuses io_uring, disk_new fails and says why. */
 typedef enum DiskBackend { DISK_THREADS, DISK_FAKE, DISK_URING, DISK_MMAP } DiskBackend;
 typedef enum DiskDirect { DISK_DIRECT_AUTO, DISK_DIRECT_ON, DISK_DIRECT_OFF } DiskDirect;

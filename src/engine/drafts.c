@@ -36,8 +36,7 @@ ErrCode engine_choose_mtp(sluice_model *m, const char *name, Err *err) {
 /* With auto: would everything fit beside everything else? A rough sum; the plan that follows is exact. */
 static bool all_would_fit(const sluice_model *m, uint64_t budget) {
     const Model *model = m->model;
-    uint64_t experts = 0;
-    for (uint64_t i = 0; i < (uint64_t)model_expert_layers(model) * model->shape.n_experts * 3; i++) experts += model->records[i].bytes;
+    uint64_t experts = model_experts_bytes(model);
     uint64_t one_layer = experts / (model->shape.n_layers ? model->shape.n_layers : 1), dense = model->dense_bytes;
     uint64_t mtp = one_layer + dense / (model->shape.n_layers ? model->shape.n_layers : 1);
     return experts + mtp + dense + (experts + dense) / 16 + (UINT64_C(256) << 20) <= budget;

@@ -26,7 +26,7 @@ static ErrCode describe_reads(const sluice_model *m, DiskChoose *wish, Err *err)
     if (!bytes) return err_no_memory(err, m->format->n_files * sizeof *bytes, "the table of files");
     uint32_t most = 0;
     for (size_t i = 0; i < n; i++) {
-        const ModelPart *p = &m->model->records[i];
+        const DiskRange *p = &m->model->records[i];
         bytes[p->file] += p->bytes;
         wish->bytes += p->bytes;
         if (bytes[p->file] > bytes[most]) most = p->file;

@@ -30,7 +30,6 @@ struct sluice_model {
     char threads_why[160];  /* how the number of threads was chosen */
     Store *store;
     Forward *forward;
-    StorePart *parts;       /* [model_expert_layers][n_experts][3] */
     uint64_t slot_bytes;    /* the largest record with its alignment */
     /* of a sketch, which has no pool: what the process that is planned for will have */
     int sketch_threads;
@@ -109,7 +108,6 @@ void engine_watch_stop(sluice_model *m);
 
 /* open.c: the steps of opening that a sketch takes too. */
 ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool sketch, Err *err);
-ErrCode engine_describe_records(sluice_model *m, Err *err);
 ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err);
 
 int engine_fail(sluice_error *out, const Err *err); /* copies, returns the code */

@@ -9,6 +9,8 @@ SAME_CODE(SLUICE_USAGE, ERR_USAGE);
 SAME_CODE(SLUICE_MEMORY, ERR_MEMORY);
 SAME_CODE(SLUICE_STATE, ERR_STATE);
 SAME_CODE(SLUICE_INTERRUPTED, ERR_INTERRUPTED);
+_Static_assert((int)MODEL_GATE == (int)STORE_GATE && (int)MODEL_UP == (int)STORE_UP && (int)MODEL_DOWN == (int)STORE_DOWN &&
+               (int)MODEL_MATS == (int)STORE_PARTS, "the store reads the model's table of experts");
 _Static_assert((int)SLUICE_HIT == (int)STORE_HIT && (int)SLUICE_READ_AHEAD == (int)STORE_AHEAD && (int)SLUICE_MISS == (int)STORE_MISS,
                "a probe is told what the store says");
 
@@ -32,19 +34,11 @@ static uint64_t measured_budget(void) {
     return engine_default_budget(memory.budget);
 }
 
-ErrCode engine_describe_records(sluice_model *m, Err *err) {
-    const ModelShape *s = &m->model->shape;
-    size_t n_records = (size_t)model_expert_layers(m->model) * s->n_experts;
-    m->parts = MEM_NEW(StorePart, n_records * STORE_PARTS);
-    if (!m->parts) return err_no_memory(err, n_records * STORE_PARTS * sizeof *m->parts, "the table of experts");
+static ErrCode describe_records(sluice_model *m, Err *err) {
     ErrCode code = m->pool ? engine_open_disk(m, err) : ERR_OK; /* a sketch has neither */
     if (!code) code = engine_add_mirrors(m, err);
     if (code) return code;
-    for (size_t i = 0; i < n_records * STORE_PARTS; i++) {
-        const ModelPart *p = &m->model->records[i];
-        m->parts[i] = (StorePart){.file = p->file, .bytes = p->bytes, .offset = p->offset};
-    }
-    m->slot_bytes = store_slot_bytes(m->parts, n_records, m->disk);
+    m->slot_bytes = store_slot_bytes(m->model->records, (size_t)model_expert_layers(m->model) * m->model->shape.n_experts, m->disk);
     return ERR_OK;
 }
 
@@ -57,8 +51,8 @@ static uint64_t session_bytes(const sluice_model *m) {
 }
 
 static StoreConfig store_config(const sluice_model *m) {
-    return (StoreConfig){.n_layers = (int)model_expert_layers(m->model), .n_experts = (int)m->model->shape.n_experts, .parts = m->parts,
-                         .disk = m->disk, .policy = m->policy, .floor = m->top_k,
+    return (StoreConfig){.n_layers = (int)model_expert_layers(m->model), .n_experts = (int)m->model->shape.n_experts,
+                         .parts = m->model->records, .disk = m->disk, .policy = m->policy, .floor = m->top_k,
                          .hint_slots = m->lookahead == FORWARD_AHEAD_OFF ? 0 : m->model->shape.n_experts};
 }
 
@@ -232,7 +226,7 @@ ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool sketch
     forward->top_k = m->top_k;
     forward->lookahead = m->lookahead;
     forward->mtp = m->model->mtp.bound;
-    return engine_describe_records(m, err);
+    return describe_records(m, err);
 }
 
 static ErrCode open_model(sluice_model *m, Err *err) {
@@ -272,6 +266,5 @@ void sluice_close(sluice_model *m) {
     os_pages_free(m->dense, m->plan.dense_bytes);
     model_free(m->model);
     if (m->format) format_close(m->format);
-    mem_free(m->parts);
     mem_free(m);
 }

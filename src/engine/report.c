@@ -17,7 +17,8 @@ void sluice_get_info(const sluice_model *m, sluice_info *info) {
     disk_info(m->disk, &disk);
     *info = (sluice_info){
         .arch = model_arch_name(s->arch), .layers = (int)s->n_layers, .hidden = (int)s->hidden, .vocab = (int)s->vocab,
-        .experts = (int)s->n_experts, .experts_per_token = (int)m->top_k, .ctx = (int)m->ctx, .ctx_train = (int)s->ctx_train,
+        .experts = (int)s->n_experts, .experts_per_token = (int)m->top_k, .experts_per_token_own = (int)s->top_k,
+        .record_bytes = model_record_bytes(m->model), .ctx = (int)m->ctx, .ctx_train = (int)s->ctx_train,
         .cpu = m->kernels->name, .io = disk.backend, .io_why = m->io_why, .direct = disk.direct,
         .threads = os_pool_threads(m->pool), .threads_why = m->threads_why,
         .chunk = (int)m->chunk, .has_chat_template = m->model->chat != NULL, .chat_template_error = m->model->chat_error,

@@ -30,7 +30,6 @@ void engine_sketch_free(EngineSketch *sketch) {
     if (!sketch) return;
     model_free(sketch->m.model);
     if (sketch->m.format) format_close(sketch->m.format);
-    mem_free(sketch->m.parts);
     mem_free(sketch);
 }
 
@@ -50,22 +49,8 @@ ErrCode engine_sketch_plan(EngineSketch *sketch, uint64_t ram_bytes, sluice_plan
 
 bool engine_sketch_retype(EngineSketch *sketch, QuantType type) {
     Model *m = sketch->m.model;
-    const ModelShape *s = &m->shape;
-    size_t n_records = (size_t)s->n_layers * s->n_experts;
-    uint64_t bytes[STORE_PARTS];
-    for (int p = 0; p < STORE_PARTS; p++) {
-        const ModelMat *mat = &m->layers[0].expert[p];
-        bytes[p] = mat->rows * quant_row_bytes(type, mat->cols);
-        if (bytes[p] == 0 || bytes[p] > UINT32_MAX) return false;
-    }
-    for (uint32_t l = 0; l < s->n_layers; l++)
-        for (int p = 0; p < STORE_PARTS; p++) m->layers[l].expert[p].type = type;
-    for (size_t i = 0; i < n_records; i++)
-        for (size_t p = 0; p < STORE_PARTS; p++) { /* each matrix of all experts in one piece, as files have them */
-            m->records[i * STORE_PARTS + p].bytes = (uint32_t)bytes[p];
-            sketch->m.parts[i * STORE_PARTS + p] = (StorePart){.file = (uint32_t)p, .bytes = (uint32_t)bytes[p], .offset = i * bytes[p]};
-        }
-    sketch->m.slot_bytes = store_slot_bytes(sketch->m.parts, n_records, NULL);
+    if (!model_retype_experts(m, type)) return false;
+    sketch->m.slot_bytes = store_slot_bytes(m->records, (size_t)m->shape.n_layers * m->shape.n_experts, NULL);
     return true;
 }
 
@@ -87,14 +72,12 @@ void engine_work(const Model *model, uint32_t experts_per_token, uint64_t state_
     const ModelShape *s = &model->shape;
     *out = (EngineWork){.layers = s->n_layers, .experts = s->n_experts, .experts_per_token = experts_per_token, .hidden = s->hidden,
                         .state_bytes = state_bytes, .kv_bytes_per_position = position_bytes,
-                        .record_weights = 3 * (uint64_t)s->hidden * s->expert_inner};
+                        .record_bytes = model_record_bytes(model),
+                        .record_weights = MODEL_MATS * (uint64_t)s->hidden * s->expert_inner};
     for (uint32_t l = 0; l < s->n_layers; l++) add_layer(&model->layers[l], out);
     add_mat(&model->head, &out->head_bytes, &out->head_weights);
     out->dense_bytes += out->shared_bytes + out->head_bytes;
     out->dense_weights += out->shared_weights + out->head_weights;
-    uint64_t records = (uint64_t)s->n_layers * s->n_experts, bytes = 0;
-    for (uint64_t i = 0; i < records * 3; i++) bytes += model->records[i].bytes;
-    out->record_bytes = records ? bytes / records : 0;
 }
 
 void engine_sketch_work(const EngineSketch *sketch, EngineWork *out) {

@@ -19,12 +19,12 @@ static void gate_up_task(void *arg, int task, int worker) {
     const Kernels *k = f->c.kernels;
     uint32_t inner = j->inner->n, first = (uint32_t)task % h->tasks_per_job * h->rows_per_task;
     uint32_t rows = inner - first < h->rows_per_task ? inner - first : h->rows_per_task;
-    const ModelMat *gate = j->mat[0], *up = j->mat[1];
+    const ModelMat *gate = j->mat[MODEL_GATE], *up = j->mat[MODEL_UP];
     uint64_t at = (uint64_t)j->first_row * inner + first;
     float *x = j->inner->x + at, *u = f->up + at; /* [n tokens][inner], of which this task has `rows` columns */
     float *scratch = forward_scratch(f, worker);
-    k->matmul(gate->type, j->data[0] + (uint64_t)first * gate->row_bytes, rows, gate->cols, j->acts, j->n, x, inner, scratch);
-    k->matmul(up->type, j->data[1] + (uint64_t)first * up->row_bytes, rows, up->cols, j->acts, j->n, u, inner, scratch);
+    k->matmul(gate->type, j->data[MODEL_GATE] + (uint64_t)first * gate->row_bytes, rows, gate->cols, j->acts, j->n, x, inner, scratch);
+    k->matmul(up->type, j->data[MODEL_UP] + (uint64_t)first * up->row_bytes, rows, up->cols, j->acts, j->n, u, inner, scratch);
     for (uint32_t t = 0; t < j->n; t++) {
         float *y = x + (uint64_t)t * inner;
         k->silu_mul(y, y, u + (uint64_t)t * inner, rows);
@@ -40,11 +40,11 @@ bool forward_finite(const float *x, uint32_t n) {
 
 /* Rows [first, first + rows) of down of one expert. */
 static void down_rows(Forward *f, const ExpertJob *j, uint32_t first, uint32_t rows, float *scratch) {
-    const ModelMat *down = j->mat[2];
+    const ModelMat *down = j->mat[MODEL_DOWN];
     uint32_t hidden = f->s->hidden;
     float *out = j->rows_out + (uint64_t)j->first_row * hidden + first; /* [n tokens][hidden], of which this task has `rows` columns */
-    f->c.kernels->matmul(down->type, j->data[2] + (uint64_t)first * down->row_bytes, rows, down->cols, j->inner->acts + j->first_row, j->n,
-                         out, hidden, scratch);
+    const uint8_t *data = j->data[MODEL_DOWN] + (uint64_t)first * down->row_bytes;
+    f->c.kernels->matmul(down->type, data, rows, down->cols, j->inner->acts + j->first_row, j->n, out, hidden, scratch);
     for (uint32_t t = 0; t < j->n; t++, out += hidden) {
         if (!forward_finite(out, rows)) atomic_store(&f->not_finite, 1);
         if (j->add_to) f->c.kernels->axpy(f->mix + (uint64_t)j->add_to[t].token * hidden + first, out, j->add_to[t].weight, rows);

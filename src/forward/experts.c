@@ -50,7 +50,7 @@ static ErrCode take_next(Landing *l, Err *err) {
     *job = (ExpertJob){.expert = lease->expert, .acts = f->gathered + row, .n = n, .first_row = row, .inner = &f->inner,
                        .rows_out = f->out, .add_to = f->n == 1 ? NULL : picks};
     for (uint32_t i = 0; i < n; i++) f->gathered[row + i] = f->in.acts[picks[i].token];
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < MODEL_MATS; i++) {
         job->mat[i] = &l->at->layer->expert[i];
         job->data[i] = lease->part[i];
     }
@@ -186,9 +186,9 @@ static ErrCode run_as_they_land(Landing *l, Err *err) {
 
 /* The shared expert, left in shared_out: it is added after the routed ones. Its gate was computed with the router. */
 static ErrCode run_shared(Forward *f, const LayerAt *at, Err *err) {
-    const ModelMat *mats[3] = {&at->layer->shared_gate, &at->layer->shared_up, &at->layer->shared_down};
+    const ModelMat *mats[MODEL_MATS] = {&at->layer->shared_gate, &at->layer->shared_up, &at->layer->shared_down};
     ExpertJob job = {.acts = f->in.acts, .n = f->n, .inner = &f->shared_inner, .rows_out = f->shared_out};
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < MODEL_MATS; i++) {
         job.mat[i] = mats[i];
         job.data[i] = mats[i]->data;
     }

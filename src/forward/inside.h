@@ -50,8 +50,8 @@ typedef struct Ahead {
 /* One expert, routed or shared, over some tokens of the step. */
 typedef struct ExpertJob {
     int32_t expert;
-    const ModelMat *mat[3];     /* gate, up [inner, hidden], down [hidden, inner] */
-    const uint8_t *data[3];
+    const ModelMat *mat[MODEL_MATS]; /* gate, up [inner, hidden], down [hidden, inner] */
+    const uint8_t *data[MODEL_MATS];
     const KernelsActs *acts;    /* [n] inputs */
     uint32_t n, first_row;      /* tokens; the first of their rows in inner and rows_out */
     Rows *inner;                /* [.. first_row + n][inner] what is between the halves */

@@ -48,7 +48,7 @@ void lab_formats(const Model *model, LabFormats *out) {
                                    &y->shared_gate, &y->shared_up, &y->shared_down, &y->shared_router};
         for (size_t i = 0; i < COUNT_OF(dense); i++)
             count(out->dense, &out->n_dense, dense[i]->type, (uint64_t)dense[i]->rows * dense[i]->cols);
-        for (int i = 0; i < 3; i++)
+        for (int i = 0; i < MODEL_MATS; i++)
             count(out->expert, &out->n_expert, y->expert[i].type,
                   (uint64_t)model->shape.top_k * y->expert[i].rows * y->expert[i].cols);
     }

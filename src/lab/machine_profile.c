@@ -22,9 +22,8 @@ static void name_types(const LabMix *mix, int n, char out[64]) {
 
 uint32_t lab_request_bytes(const Model *model) {
     if (!model) return 589824; /* a third of an expert of 3 * 512 * 2048 weights at 4.5 bits */
-    uint64_t bytes = 0, n = (uint64_t)model->shape.n_layers * model->shape.n_experts * 3;
-    for (uint64_t i = 0; i < n; i++) bytes += model->records[i].bytes;
-    bytes = n ? align_up(bytes / n, 4096) : 4096;
+    uint64_t bytes = model_record_bytes(model) / MODEL_MATS;
+    bytes = bytes ? align_up(bytes, 4096) : 4096;
     return bytes > (8 << 20) ? 8 << 20 : (uint32_t)bytes;
 }
 

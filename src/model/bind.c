@@ -259,10 +259,11 @@ static ErrCode bind_all(Binder *b, const HfJson *hf) {
     }
     for (b->layer = 0; b->layer < n; b->layer++) TRY(bind_layer(b, &m->layers[b->layer]));
     /* Only now: every layer's router exists in the file, so this table cannot be larger than a small multiple of the file. */
-    m->records = mem_new((size_t)n * m->shape.n_experts, 3 * sizeof(ModelPart));
-    if (!m->records) return err_no_memory(b->err, (uint64_t)n * m->shape.n_experts * 3 * sizeof(ModelPart), "the table of experts");
+    const size_t per_layer = (size_t)m->shape.n_experts * MODEL_MATS;
+    m->records = mem_new(n, per_layer * sizeof *m->records);
+    if (!m->records) return err_no_memory(b->err, n * per_layer * sizeof *m->records, "the table of experts");
     for (b->layer = 0; b->layer < n; b->layer++)
-        TRY(bind_experts(b, &m->layers[b->layer], m->records + (size_t)b->layer * m->shape.n_experts * 3));
+        TRY(bind_experts(b, &m->layers[b->layer], m->records + b->layer * per_layer));
     return refuse_left_over(b);
 }
 

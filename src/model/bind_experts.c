@@ -4,19 +4,19 @@
 
 #include <stdio.h>
 
-static const char *const what[3] = {"gate of the experts", "up projection of the experts", "down projection of the experts"};
+static const char *const what[MODEL_MATS] = {"gate of the experts", "up projection of the experts", "down projection of the experts"};
 
 typedef struct Matrix {
     ModelMat *mat;
-    ModelPart *parts; /* [n_experts][3], this matrix's column first */
-    int which;        /* 0 gate, 1 up, 2 down */
+    DiskRange *column; /* [n_experts] of this matrix, MODEL_MATS apart */
+    int which;         /* MODEL_GATE ... */
 } Matrix;
 
 static ErrCode set_part(Binder *b, const Matrix *x, uint32_t expert, const FormatTensor *t, uint64_t at) {
     uint64_t bytes = (uint64_t)x->mat->rows * x->mat->row_bytes;
     if (bytes > UINT32_MAX)
         return err_set(b->err, ERR_UNSUPPORTED, "the tensor %s (%s) has more than 4 GiB per expert", t->name.ptr, what[x->which]);
-    x->parts[(size_t)expert * 3] = (ModelPart){.file = t->file, .bytes = (uint32_t)bytes, .offset = t->offset + at};
+    x->column[(size_t)expert * MODEL_MATS] = (DiskRange){.file = t->file, .bytes = (uint32_t)bytes, .offset = t->offset + at};
     return ERR_OK;
 }
 
@@ -55,13 +55,14 @@ static ErrCode bind_each(Binder *b, const Matrix *x) {
     return ERR_OK;
 }
 
-ErrCode bind_experts(Binder *b, ModelLayer *l, ModelPart *parts) {
+ErrCode bind_experts(Binder *b, ModelLayer *l, DiskRange *records) {
     const ModelShape *s = &b->m->shape;
     const BindNames *n = &b->names;
     char name[256];
-    for (int i = 0; i < 3; i++) {
-        l->expert[i] = (ModelMat){.rows = i < 2 ? s->expert_inner : s->hidden, .cols = i < 2 ? s->hidden : s->expert_inner};
-        Matrix x = {.mat = &l->expert[i], .parts = parts + i, .which = i};
+    for (int i = 0; i < MODEL_MATS; i++) {
+        const bool down = i == MODEL_DOWN;
+        l->expert[i] = (ModelMat){.rows = down ? s->hidden : s->expert_inner, .cols = down ? s->expert_inner : s->hidden};
+        Matrix x = {.mat = &l->expert[i], .column = records + i, .which = i};
         snprintf(name, sizeof name, "%s%u.%s", n->layers, b->layer, n->expert_stack[i] ? n->expert_stack[i] : "");
         const FormatTensor *stack = n->expert_stack[i] ? bind_find(b, name) : NULL;
         if (stack) {
@@ -70,9 +71,9 @@ ErrCode bind_experts(Binder *b, ModelLayer *l, ModelPart *parts) {
         }
         char both[256];
         snprintf(both, sizeof both, "%s%u.%s", n->layers, b->layer, n->expert_gate_up_stack);
-        const FormatTensor *gate_up = i < 2 ? bind_find(b, both) : NULL;
+        const FormatTensor *gate_up = down ? NULL : bind_find(b, both);
         if (gate_up)
-            TRY(bind_stack(b, &x, gate_up, i == 0 ? 0 : s->expert_inner, 2 * (uint64_t)s->expert_inner));
+            TRY(bind_stack(b, &x, gate_up, i == MODEL_GATE ? 0 : s->expert_inner, 2 * (uint64_t)s->expert_inner));
         else if (n->experts)
             TRY(bind_each(b, &x));
         else

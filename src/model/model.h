@@ -50,6 +50,9 @@ typedef struct ModelMat {
     const uint8_t *data;  /* NULL until loaded, or the matrix does not exist */
 } ModelMat;
 
+/* The matrices of an expert, in this order wherever there are three. */
+enum { MODEL_GATE, MODEL_UP, MODEL_DOWN, MODEL_MATS };
+
 /* f32 vectors are NULL where the layer has none. K = lin_k_heads * lin_k_dim, V = lin_v_heads * lin_v_dim. */
 typedef struct ModelLayer {
     bool linear;
@@ -73,15 +76,8 @@ typedef struct ModelLayer {
     ModelMat shared_gate, shared_up;     /* [shared_inner, hidden] */
     ModelMat shared_down;                /* [hidden, shared_inner] */
     ModelMat shared_router;              /* [1, hidden] */
-    ModelMat expert[3];                  /* gate, up [expert_inner, hidden], down [hidden, expert_inner]; data is NULL: see records */
+    ModelMat expert[MODEL_MATS];         /* gate, up [expert_inner, hidden], down [hidden, expert_inner]; data is NULL: see records */
 } ModelLayer;
-
-/* Where one matrix of one expert lies on disk. */
-typedef struct ModelPart {
-    uint32_t file;   /* index into FormatModel.files */
-    uint32_t bytes;
-    uint64_t offset; /* absolute */
-} ModelPart;
 
 /* The draft (MTP) layer: from the trunk's last hidden state h_t (after the final norm) and token t + 1 it guesses token t + 2:
  *   x = fc [norm(embedding of token t + 1); norm(h_t)];  a full layer with keys and values of its own;  logits = head(norm_out(x)) */
@@ -107,7 +103,7 @@ typedef struct Model {
     ModelMat embedding;          /* [vocab, hidden] */
     ModelMat head;               /* [vocab, hidden]; the embedding itself when tied */
     const float *norm_out;       /* [hidden] */
-    ModelPart *records;          /* [model_expert_layers][n_experts][3]: gate, up, down */
+    DiskRange *records;          /* [model_expert_layers][n_experts][MODEL_MATS] where experts lie; file: index into FormatModel.files */
     ModelMtp mtp;
     uint64_t dense_bytes;        /* pages that model_load_dense will need */
     Tokenizer *tokenizer;        /* NULL: the file has none */
@@ -144,9 +140,14 @@ ErrCode model_load_dense(Model *m, void *pages, const ModelLoad *how, Err *err);
 
 /* Layers with routed experts: the trunk's, and the draft layer where it is bound. */
 static inline uint32_t model_expert_layers(const Model *m) { return m->shape.n_layers + m->mtp.bound; }
-static inline const ModelPart *model_record(const Model *m, uint32_t layer, uint32_t expert) {
-    return m->records + ((uint64_t)layer * m->shape.n_experts + expert) * 3;
+static inline const DiskRange *model_record(const Model *m, uint32_t layer, uint32_t expert) {
+    return m->records + ((uint64_t)layer * m->shape.n_experts + expert) * MODEL_MATS;
 }
+uint64_t model_experts_bytes(const Model *m); /* of all experts of the trunk, on disk */
+uint64_t model_record_bytes(const Model *m);  /* of one of them, mean; 0: there is none */
+/* For plans: from now on as if all experts of the trunk had this number format, each of their matrices in a file of its own, of which
+ * there is none. False, and nothing is changed: their rows cannot be of that type. */
+bool model_retype_experts(Model *m, QuantType type);
 /* The k-head that feeds v-head h. */
 static inline uint32_t model_k_head(const ModelShape *s, uint32_t h) {
     return s->heads_tiled ? h % s->lin_k_heads : h / (s->lin_v_heads / s->lin_k_heads);

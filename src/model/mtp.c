@@ -55,8 +55,8 @@ static ErrCode bind_mtp(Binder *b, const MtpNames *n) {
         if (format_tensor(m->format, full_name(n, n->own[i], name)))
             return err_set(b->err, ERR_UNSUPPORTED, "the draft layer has an embedding or a head of its own (%s), which is not supported",
                            name);
-    const size_t trunk = (size_t)s->n_layers * s->n_experts * 3, own = (size_t)s->n_experts * 3;
-    ModelPart *records = mem_resize(m->records, trunk + own, sizeof *records);
+    const size_t own = (size_t)s->n_experts * MODEL_MATS, trunk = s->n_layers * own;
+    DiskRange *records = mem_resize(m->records, trunk + own, sizeof *records);
     if (!records) return err_no_memory(b->err, (trunk + own) * sizeof *records, "the table of experts");
     m->records = records;
     b->names.layers = n->layers;

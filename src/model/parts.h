@@ -135,10 +135,10 @@ typedef struct BindNames {
     const char *lin_qkv, *lin_z, *lin_qkvz, *lin_b, *lin_a, *lin_ba, *conv, *ssm_a, *dt_bias, *lin_norm, *lin_out;
     const char *q, *k, *v, *qkv, *o, *q_norm, *k_norm;
     const char *router, *shared_gate, *shared_up, *shared_down, *shared_router;
-    const char *expert_stack[3];      /* gate, up, down: [experts, rows, cols] */
+    const char *expert_stack[MODEL_MATS]; /* [experts, rows, cols] */
     const char *expert_gate_up_stack; /* [experts, gate rows then up rows, cols] */
     const char *experts;              /* before an expert's number: "mlp.experts."; and after it: */
-    const char *expert_each[3];
+    const char *expert_each[MODEL_MATS];
     bool a_is_log;                    /* ssm_a holds log(-A) */
 } BindNames;
 
@@ -175,8 +175,8 @@ ErrCode bind_layer(Binder *b, ModelLayer *l);
 /* How a norm's factor is stored in this file. */
 LoadKind bind_norm_kind(const Binder *b);
 
-/* bind_experts.c: and the experts. parts: [n_experts][3] */
-ErrCode bind_experts(Binder *b, ModelLayer *l, ModelPart *parts);
+/* bind_experts.c: and the experts. records: [n_experts][MODEL_MATS] */
+ErrCode bind_experts(Binder *b, ModelLayer *l, DiskRange *records);
 
 /* ---- the words around the network -------------------------------------------------------------------------------------- */
 

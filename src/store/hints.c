@@ -48,7 +48,7 @@ void store_hint_used(Store *s, int32_t at) {
     Slot *slot = &s->slots.slots[at];
     if (slot->hint_at == SLOT_NONE) return;
     slots_unhint(&s->slots, at);
-    const StorePart *parts = record_parts(s, slot_record(s, at));
+    const DiskRange *parts = record_parts(s, slot_record(s, at));
     s->stats.hints_used++;
     for (int p = 0; p < STORE_PARTS; p++) s->stats.hint_bytes_used += parts[p].bytes;
     for (int i = 0; i < STORE_PARTS; i++)

@@ -53,7 +53,7 @@ struct Store {
 static inline char *slot_memory(const Store *s, int32_t slot) { return s->base + (uint64_t)slot * s->slot_bytes; }
 
 /* parts of a record: [STORE_PARTS] */
-static inline const StorePart *record_parts(const Store *s, int32_t record) { return s->config.parts + (size_t)record * STORE_PARTS; }
+static inline const DiskRange *record_parts(const Store *s, int32_t record) { return s->config.parts + (size_t)record * STORE_PARTS; }
 
 static inline int32_t record_of(const Store *s, int32_t expert) { return s->want.layer * s->config.n_experts + expert; }
 static inline uint64_t read_tag(int32_t slot, int read) { return (uint64_t)slot * STORE_PARTS + (uint64_t)read; }

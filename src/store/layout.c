@@ -16,12 +16,12 @@ enum {
 static uint64_t down_to(uint64_t n, uint32_t alignment) { return n & ~((uint64_t)alignment - 1); }
 static uint64_t up_to(uint64_t n, uint32_t alignment) { return down_to(n + alignment - 1, alignment); }
 
-static bool lies_before(const StorePart *a, const StorePart *b) {
+static bool lies_before(const DiskRange *a, const DiskRange *b) {
     return a->file != b->file ? a->file < b->file : a->offset < b->offset;
 }
 
 /* order: the parts' numbers by file and offset */
-static void sort_parts(const StorePart *parts, int order[STORE_PARTS]) {
+static void sort_parts(const DiskRange *parts, int order[STORE_PARTS]) {
     for (int i = 0; i < STORE_PARTS; i++) {
         int at = i;
         for (; at > 0 && lies_before(&parts[i], &parts[order[at - 1]]); at--) order[at] = order[at - 1];
@@ -32,13 +32,13 @@ static void sort_parts(const StorePart *parts, int order[STORE_PARTS]) {
 /* Without a disk, when a machine is only planned for, what nearly every drive asks for. */
 static uint32_t alignment_of(const Disk *disk, uint32_t file) { return disk ? disk_alignment(disk, file) : 4096; }
 
-void layout_record(Layout *l, const StorePart *parts, const Disk *disk) {
+void layout_record(Layout *l, const DiskRange *parts, const Disk *disk) {
     int order[STORE_PARTS];
     sort_parts(parts, order);
     l->n_reads = 0;
     l->bytes = 0;
     for (int i = 0; i < STORE_PARTS; i++) {
-        const StorePart *p = &parts[order[i]];
+        const DiskRange *p = &parts[order[i]];
         uint32_t alignment = alignment_of(disk, p->file);
         uint64_t start = down_to(p->offset, alignment), end = p->offset + p->bytes;
         LayoutRead *r = l->n_reads > 0 ? &l->reads[l->n_reads - 1] : NULL;
@@ -55,7 +55,7 @@ void layout_record(Layout *l, const StorePart *parts, const Disk *disk) {
     }
 }
 
-uint64_t layout_alignment(const StorePart *parts, size_t n_records, const Disk *disk) {
+uint64_t layout_alignment(const DiskRange *parts, size_t n_records, const Disk *disk) {
     uint64_t alignment = CACHE_LINE;
     for (size_t i = 0; i < n_records * STORE_PARTS; i++) {
         uint64_t a = alignment_of(disk, parts[i].file);
@@ -64,7 +64,7 @@ uint64_t layout_alignment(const StorePart *parts, size_t n_records, const Disk *
     return alignment;
 }
 
-uint64_t store_slot_bytes(const StorePart *parts, size_t n_records, const Disk *disk) {
+uint64_t store_slot_bytes(const DiskRange *parts, size_t n_records, const Disk *disk) {
     uint64_t most = 0;
     Layout l;
     for (size_t i = 0; i < n_records; i++) {

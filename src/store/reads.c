@@ -52,7 +52,7 @@ void store_slot_advanced(Store *s, int32_t i) {
 
 static void count_bytes(Store *s, int32_t at, int read) {
     const Slot *slot = &s->slots.slots[at];
-    const StorePart *parts = record_parts(s, slot_record(s, at));
+    const DiskRange *parts = record_parts(s, slot_record(s, at));
     uint64_t bytes = 0;
     for (int p = 0; p < STORE_PARTS; p++)
         if (slot->brings[read] & 1u << p) bytes += parts[p].bytes;

@@ -17,10 +17,10 @@
 
 /* A record outside its file should be known before the first token, not in the middle of an answer. */
 static ErrCode check_record(const StoreConfig *c, size_t record, Err *err) {
-    const StorePart *parts = c->parts + record * STORE_PARTS;
+    const DiskRange *parts = c->parts + record * STORE_PARTS;
     int layer = (int)(record / (size_t)c->n_experts), expert = (int)(record % (size_t)c->n_experts);
     for (int i = 0; i < STORE_PARTS; i++) {
-        const StorePart *p = &parts[i];
+        const DiskRange *p = &parts[i];
         if (p->file >= disk_files(c->disk))
             return err_set(err, ERR_RANGE, "layer %d expert %d: part %d is in file %u, which is not open", layer, expert, i, p->file);
         uint64_t size = disk_file_bytes(c->disk, p->file);

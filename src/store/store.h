@@ -27,16 +27,10 @@
 
 enum { STORE_GATE, STORE_UP, STORE_DOWN, STORE_PARTS };
 
-/* One byte range of a record. */
-typedef struct StorePart {
-    uint32_t file;   /* id of disk_add_file */
-    uint32_t bytes;
-    uint64_t offset; /* any; alignment is the store's business */
-} StorePart;
-
 typedef struct StoreConfig {
     int n_layers, n_experts;   /* layers that have routed experts, experts in each */
-    const StorePart *parts;    /* [n_layers][n_experts][STORE_PARTS], borrowed for the store's life */
+    const DiskRange *parts;    /* [n_layers][n_experts][STORE_PARTS] the records, borrowed for the store's life; alignment is the
+                                * store's business */
     Disk *disk;                /* borrowed */
     uint64_t slab_bytes;       /* memory for slots; at least one slot */
     CachePolicy policy;        /* who leaves first */
@@ -56,7 +50,7 @@ enum { STORE_POISON = 0xDB };
 typedef struct Store Store;
 
 /* Bytes that one slot needs for the largest record of the table, alignment and over-read included: a pure function. */
-uint64_t store_slot_bytes(const StorePart *parts, size_t n_records, const Disk *disk);
+uint64_t store_slot_bytes(const DiskRange *parts, size_t n_records, const Disk *disk);
 /* Bytes of the tables for so many slots, which come on top of the slab: a pure function. */
 uint64_t store_bytes(const StoreConfig *config, uint32_t n_slots);
 Store *store_new(const StoreConfig *config, Err *err);

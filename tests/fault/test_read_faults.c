@@ -68,7 +68,7 @@ static void a_dead_expert_ends_the_run_by_name(void **state) {
     for (int which = 0; which < STORE_PARTS; which++) {
         DiskConfig clean = clean_disk();
         Rig r = model_on(path, &clean);
-        StorePart part = r.parts[((size_t)1 * r.model->shape.n_experts + 3) * STORE_PARTS + (size_t)which]; /* layer 1, expert 3 */
+        DiskRange part = model_record(r.model, 1, 3)[which];
         Err err = {0};
         rig_close(&r);
         DiskConfig dead = {.backend = DISK_FAKE, .retries = 2};

@@ -121,11 +121,11 @@ static void a_guess_that_cannot_be_read_is_no_error(void **state) {
     Wanted wanted = {0};
     Rig r = open_rig(LAYERS * EXPERTS / 2, FORWARD_AHEAD_OFF);
     run(&r, FEW, &wanted, truth);
-    StorePart dead[LAYERS * EXPERTS];
+    DiskRange dead[LAYERS * EXPERTS];
     int n = 0;
     for (int l = 0; l < LAYERS; l++)
         for (int e = 0; e < EXPERTS; e++)
-            if (!wanted.by[l][e]) dead[n++] = r.parts[((size_t)l * EXPERTS + (size_t)e) * STORE_PARTS];
+            if (!wanted.by[l][e]) dead[n++] = *model_record(r.model, (uint32_t)l, (uint32_t)e);
     rig_close(&r);
     assert_true(n > 0);
     uint64_t failed = 0;

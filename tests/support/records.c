@@ -30,7 +30,7 @@ static uint8_t record_byte(int record, int part, uint32_t i) {
 
 static void put_part(Records *r, FILE **files, int record, int part, uint32_t file, uint32_t gap, uint32_t bytes) {
     for (uint32_t i = 0; i < gap; i++) fputc(0x55, files[file]);
-    r->parts[record][part] = (StorePart){.file = file, .bytes = bytes, .offset = (uint64_t)ftell(files[file])};
+    r->parts[record][part] = (DiskRange){.file = file, .bytes = bytes, .offset = (uint64_t)ftell(files[file])};
     for (uint32_t i = 0; i < bytes; i++) fputc(record_byte(record, part, i), files[file]);
     r->bytes[record] += bytes;
 }
@@ -59,7 +59,7 @@ void records_write(Records *r, uint32_t part_bytes) {
     for (int f = 0; f < RECORDS_FILES; f++) assert_int_equal(fclose(files[f]), 0);
 }
 
-const StorePart *records_part(const Records *r, int layer, int expert, int part) {
+const DiskRange *records_part(const Records *r, int layer, int expert, int part) {
     return &r->parts[layer * RECORDS_EXPERTS + expert][part];
 }
 

@@ -11,13 +11,13 @@ enum { RECORDS_LAYERS = 5, RECORDS_EXPERTS = 24, RECORDS_N = RECORDS_LAYERS * RE
 /* Where the parts lie: scattered over both files, some records in one piece, all at odd offsets and of odd sizes. */
 typedef struct Records {
     char path[RECORDS_FILES][256];
-    StorePart parts[RECORDS_N][STORE_PARTS];
+    DiskRange parts[RECORDS_N][STORE_PARTS];
     uint64_t bytes[RECORDS_N];
 } Records;
 
 /* Writes the files into the test's own folder. part_bytes: about how large a part is. */
 void records_write(Records *r, uint32_t part_bytes);
-const StorePart *records_part(const Records *r, int layer, int expert, int part);
+const DiskRange *records_part(const Records *r, int layer, int expert, int part);
 /* Fails the test unless these are the bytes of that expert: gate and up, and where the lease is whole, down. */
 void records_check(const Records *r, int layer, const StoreLease *lease);
 Disk *records_disk(const Records *r, const DiskConfig *config);

@@ -3,8 +3,6 @@
 #include "support/load_dense.h"
 #include "support/support.h"
 
-#include <stdlib.h>
-
 Rig rig_open(const RigConfig *c) {
     Rig r = {0};
     Err err = {0};
@@ -16,16 +14,13 @@ Rig rig_open(const RigConfig *c) {
     r.pool = os_pool_new(c->threads ? c->threads : 2, NULL);
     r.disk = disk_new(&c->disk, &err);
     if (!r.disk) fail_msg("%s", err.text);
-    uint32_t files[8], n_files = r.format->n_files;
-    assert_true(n_files <= 8);
-    for (uint32_t i = 0; i < n_files; i++)
-        if (disk_add_file(r.disk, r.format->files[i].path, &files[i], &err)) fail_msg("%s", err.text);
-    r.parts = calloc(records * STORE_PARTS, sizeof *r.parts);
-    for (size_t i = 0; i < records * STORE_PARTS; i++)
-        r.parts[i] = (StorePart){files[r.model->records[i].file], r.model->records[i].bytes, r.model->records[i].offset};
-    uint64_t slot = store_slot_bytes(r.parts, records, r.disk);
-    StoreConfig config = {.n_layers = (int)model_expert_layers(r.model), .n_experts = (int)s->n_experts, .parts = r.parts, .disk = r.disk,
-                          .slab_bytes = c->slots * slot, .poison = true, .policy = c->policy,
+    for (uint32_t i = 0, id; i < r.format->n_files; i++) {
+        if (disk_add_file(r.disk, r.format->files[i].path, &id, &err)) fail_msg("%s", err.text);
+        assert_int_equal(id, i); /* the number that the model's records have */
+    }
+    uint64_t slot = store_slot_bytes(r.model->records, records, r.disk);
+    StoreConfig config = {.n_layers = (int)model_expert_layers(r.model), .n_experts = (int)s->n_experts, .parts = r.model->records,
+                          .disk = r.disk, .slab_bytes = c->slots * slot, .poison = true, .policy = c->policy,
                           .hint_slots = c->lookahead == FORWARD_AHEAD_OFF ? 0 : s->n_experts};
     r.store = store_new(&config, &err);
     r.dense = os_pages_new(r.model->dense_bytes, &err);
@@ -48,7 +43,6 @@ void rig_close(Rig *r) {
     store_free(r->store);
     disk_free(r->disk);
     os_pool_free(r->pool);
-    free(r->parts);
     model_free(r->model);
     format_close(r->format);
 }

@@ -20,7 +20,6 @@ typedef struct Rig {
     Model *model;
     OsPool *pool;
     Disk *disk;
-    StorePart *parts;
     Store *store;
     void *dense;
     Forward *forward;

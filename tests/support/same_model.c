@@ -160,7 +160,7 @@ void assert_same_vectors(const Opened *a, const Opened *b, float tol) {
 }
 
 static ModelMat read_expert(const Opened *o, uint32_t layer, uint32_t expert, int which, uint8_t **bytes) {
-    const ModelPart *part = model_record(o->model, layer, expert) + which;
+    const DiskRange *part = model_record(o->model, layer, expert) + which;
     ModelMat mat = o->model->layers[layer].expert[which];
     assert_int_equal(part->bytes, mat.rows * mat.row_bytes);
     Err err = {0};

@@ -291,7 +291,7 @@ static void a_bad_disk_changes_no_byte(void **state) {
 
 static void an_expert_that_cannot_be_read_is_an_error(void **state) {
     (void)state;
-    const StorePart *up = records_part(&records, 3, 9, 1);
+    const DiskRange *up = records_part(&records, 3, 9, 1);
     DiskConfig config = {.backend = DISK_FAKE, .retries = 1, .direct = DISK_DIRECT_OFF,
                          .faults = {.fail_file = up->file, .fail_offset = up->offset + up->bytes / 2}};
     Disk *d = records_disk(&records, &config);
@@ -383,8 +383,8 @@ static void mistakes_are_refused(void **state) {
 static void records_outside_their_file_are_refused(void **state) {
     (void)state;
     Disk *d = records_disk(&records, &plain);
-    static StorePart parts[RECORDS_N][STORE_PARTS];
-    const StorePart bad[] = {
+    static DiskRange parts[RECORDS_N][STORE_PARTS];
+    const DiskRange bad[] = {
         {.file = 2, .bytes = 10, .offset = 0},
         {.file = 0, .bytes = 0, .offset = 0},
         {.file = 0, .bytes = 10, .offset = disk_file_bytes(d, 0) - 9},
@@ -451,16 +451,16 @@ static void running_out_of_memory_is_an_error(void **state) {
 static void slots_hold_records_of_any_shape(void **state) {
     (void)state;
     Disk *d = records_disk(&records, &(DiskConfig){.direct = DISK_DIRECT_OFF});
-    const StorePart close[STORE_PARTS] = {{0, 100, 0}, {0, 100, 200}, {0, 100, 100}};           /* touching, in another order */
-    const StorePart apart[STORE_PARTS] = {{0, 100, 0}, {1, 100, 0}, {0, 100, 50000}};           /* three reads */
-    const StorePart large[STORE_PARTS] = {{0, 1 << 20, 0}, {0, 1 << 20, 1 << 20}, {0, 1, 2 << 20}};
+    const DiskRange close[STORE_PARTS] = {{0, 100, 0}, {0, 100, 200}, {0, 100, 100}};           /* touching, in another order */
+    const DiskRange apart[STORE_PARTS] = {{0, 100, 0}, {1, 100, 0}, {0, 100, 50000}};           /* three reads */
+    const DiskRange large[STORE_PARTS] = {{0, 1 << 20, 0}, {0, 1 << 20, 1 << 20}, {0, 1, 2 << 20}};
     assert_int_equal(store_slot_bytes(close, 1, d), 320);
     assert_int_equal(store_slot_bytes(apart, 1, d), 384);
     assert_int_equal(store_slot_bytes(large, 1, d), (2 << 20) + 64);
     disk_free(d);
     d = records_disk(&records, &plain);
     uint32_t a = disk_alignment(d, 0);
-    const StorePart odd[STORE_PARTS] = {{0, 2, a - 1}, {0, 2, 20 * a - 1}, {1, 2, a - 1}}; /* each touches two blocks */
+    const DiskRange odd[STORE_PARTS] = {{0, 2, a - 1}, {0, 2, 20 * a - 1}, {1, 2, a - 1}}; /* each touches two blocks */
     if (a > 1) assert_int_equal(store_slot_bytes(odd, 1, d), 2 * 3 * a);
     disk_free(d);
 }

@@ -223,7 +223,7 @@ static void hints_that_wait_give_way(void **state) {
 static void a_failed_hint_is_told_only_to_who_wants_it(void **state) {
     (void)state;
     for (int part = 0; part < STORE_PARTS; part++) {
-        const StorePart *bad = records_part(&records, 1, 5, part);
+        const DiskRange *bad = records_part(&records, 1, 5, part);
         DiskConfig config = {.backend = DISK_FAKE, .direct = DISK_DIRECT_OFF, .retries = 0,
                              .faults = {.fail_file = bad->file, .fail_offset = bad->offset + 1}};
         Disk *d = records_disk(&records, &config);
@@ -249,7 +249,7 @@ static void a_failed_hint_is_told_only_to_who_wants_it(void **state) {
 static void a_promoted_hint_that_fails_is_read_again(void **state) {
     (void)state;
     for (int part = 0; part < STORE_PARTS; part++) {
-        const StorePart *bad = records_part(&records, 1, 5, part);
+        const DiskRange *bad = records_part(&records, 1, 5, part);
         Gate gate;
         gate_init(&gate);
         DiskConfig config = gate_disk(&gate, 3, 1);

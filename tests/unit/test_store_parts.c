@@ -98,7 +98,7 @@ static void a_lease_put_before_it_is_whole_keeps_its_slot_until_then(void **stat
 
 static void a_down_that_cannot_be_read_is_told_by_finish(void **state) {
     (void)state;
-    const StorePart *down = records_part(&records, 0, 5, STORE_DOWN);
+    const DiskRange *down = records_part(&records, 0, 5, STORE_DOWN);
     DiskConfig config = slow;
     config.faults.fail_file = down->file;
     config.faults.fail_offset = down->offset + down->bytes / 2;

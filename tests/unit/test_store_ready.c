@@ -85,7 +85,7 @@ static void a_hit_is_ready_and_a_read_is_not(void **state) {
 /* An error is ready too: who waited for the lease instead would wait for ever. */
 static void a_read_that_fails_is_ready(void **state) {
     (void)state;
-    const StorePart *part = records_part(&records, 0, 3, 0);
+    const DiskRange *part = records_part(&records, 0, 3, 0);
     DiskConfig dead = {.backend = DISK_FAKE, .faults = {.fail_file = part->file, .fail_offset = part->offset + 1}};
     Disk *d = records_disk(&records, &dead);
     Store *s = records_store(&records, d, 4);
