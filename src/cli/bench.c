@@ -27,7 +27,7 @@ static ErrCode read_headers(Bench *b, Err *err) {
         lab_formats(model, &b->formats);
         QuantType kv_type = QUANT_F32;
         quant_from_name(opt_text(b->o, OPT_KV, "f32"), &kv_type);
-        lab_work(model, (uint32_t)opt_int(b->o, OPT_EXPERTS, 0), kv_type, &b->work);
+        engine_work(model, (uint32_t)opt_int(b->o, OPT_EXPERTS, 0), kv_type, &b->work);
         b->request_bytes = lab_request_bytes(model);
         code = copy_paths(b, format, err);
     }

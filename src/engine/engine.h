@@ -108,8 +108,8 @@ void engine_predict(const EngineWork *work, const EngineMachine *machine, const 
 
 /* ---- a model that is only planned for ---- */
 
-/* What a decoded token costs with this model. position_bytes: keys and values of one position. */
-void engine_work(const Model *model, uint32_t experts_per_token, uint64_t state_bytes, uint64_t position_bytes, EngineWork *out);
+/* What a decoded token costs with this model. experts_per_token 0: the model's own number; kv_type: of keys and values. */
+void engine_work(const Model *model, uint32_t experts_per_token, QuantType kv_type, EngineWork *out);
 
 /* A model of which only the headers were read: enough to plan for any amount of memory, and to predict. */
 typedef struct EngineSketch EngineSketch;

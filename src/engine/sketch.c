@@ -61,26 +61,24 @@ static void add_mat(const ModelMat *mat, uint64_t *bytes, uint64_t *weights) {
     *weights += (uint64_t)mat->rows * mat->cols;
 }
 
-static void add_layer(const ModelLayer *l, EngineWork *w) {
-    const ModelMat *const mixer[] = {&l->lin_qkv, &l->lin_z, &l->lin_b, &l->lin_a, &l->lin_out, &l->q, &l->k, &l->v, &l->o, &l->router};
-    const ModelMat *const shared[] = {&l->shared_gate, &l->shared_up, &l->shared_down, &l->shared_router};
-    for (size_t i = 0; i < COUNT_OF(mixer); i++) add_mat(mixer[i], &w->dense_bytes, &w->dense_weights);
-    for (size_t i = 0; i < COUNT_OF(shared); i++) add_mat(shared[i], &w->shared_bytes, &w->shared_weights);
-}
-
-void engine_work(const Model *model, uint32_t experts_per_token, uint64_t state_bytes, uint64_t position_bytes, EngineWork *out) {
+void engine_work(const Model *model, uint32_t experts_per_token, QuantType kv_type, EngineWork *out) {
     const ModelShape *s = &model->shape;
-    *out = (EngineWork){.layers = s->n_layers, .experts = s->n_experts, .experts_per_token = experts_per_token, .hidden = s->hidden,
-                        .state_bytes = state_bytes, .kv_bytes_per_position = position_bytes,
-                        .record_bytes = model_record_bytes(model),
+    const ForwardToken token = forward_token_bytes(model, kv_type);
+    *out = (EngineWork){.layers = s->n_layers, .experts = s->n_experts, .hidden = s->hidden,
+                        .experts_per_token = experts_per_token ? experts_per_token : s->top_k,
+                        .state_bytes = token.state, .kv_bytes_per_position = token.position, .record_bytes = model_record_bytes(model),
                         .record_weights = MODEL_MATS * (uint64_t)s->hidden * s->expert_inner};
-    for (uint32_t l = 0; l < s->n_layers; l++) add_layer(&model->layers[l], out);
+    for (uint32_t l = 0; l < s->n_layers; l++) {
+        const ModelMat *mats[MODEL_DENSE_MATS];
+        model_layer_mats(&model->layers[l], mats);
+        for (int i = 0; i < MODEL_DENSE_MATS; i++) add_mat(mats[i], &out->dense_bytes, &out->dense_weights);
+        for (int i = MODEL_SHARED_MATS; i < MODEL_DENSE_MATS; i++) add_mat(mats[i], &out->shared_bytes, &out->shared_weights);
+    }
     add_mat(&model->head, &out->head_bytes, &out->head_weights);
-    out->dense_bytes += out->shared_bytes + out->head_bytes;
-    out->dense_weights += out->shared_weights + out->head_weights;
+    out->dense_bytes += out->head_bytes;
+    out->dense_weights += out->head_weights;
 }
 
 void engine_sketch_work(const EngineSketch *sketch, EngineWork *out) {
-    ForwardSizes sizes = forward_sizes(&sketch->forward, sketch->m.sketch_threads);
-    engine_work(sketch->m.model, sketch->m.top_k, sizes.state, sizes.position, out);
+    engine_work(sketch->m.model, sketch->m.top_k, sketch->forward.kv_type, out);
 }

@@ -132,6 +132,15 @@ ForwardSizes forward_sizes(const ForwardConfig *config, int n_threads) {
     return sizes;
 }
 
+ForwardToken forward_token_bytes(const Model *model, QuantType kv_type) {
+    const ModelShape *s = &model->shape;
+    uint64_t linear, full;
+    count_layers(model, &linear, &full);
+    uint64_t conv = s->conv_width ? (uint64_t)forward_conv_channels(s) * (s->conv_width - 1) : 0;
+    return (ForwardToken){.state = linear * (forward_delta_floats(s) + conv) * sizeof(float),
+                          .position = full * 2 * s->n_kv_heads * quant_row_bytes(kv_type, s->head_dim)};
+}
+
 Forward *forward_new(const ForwardConfig *config, Err *err) {
     int n_threads = os_pool_threads(config->pool);
     Forward *f = MEM_NEW(Forward, 1);

@@ -49,6 +49,12 @@ typedef struct ForwardSizes {
     uint64_t position; /* of these, for one position */
 } ForwardSizes;
 ForwardSizes forward_sizes(const ForwardConfig *config, int n_threads);
+/* What of a session's memory one decoded token touches, padding left out: recurrent state, which it reads and writes; keys and values,
+ * of which it reads so much for every position before it. */
+typedef struct ForwardToken {
+    uint64_t state, position;
+} ForwardToken;
+ForwardToken forward_token_bytes(const Model *model, QuantType kv_type);
 
 /* Looks inside a step. Every pointer may be NULL; arrays are valid during the call. */
 typedef struct ForwardProbe {

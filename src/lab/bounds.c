@@ -3,16 +3,6 @@
 
 #include <string.h>
 
-void lab_work(const Model *model, uint32_t top_k, QuantType kv_type, EngineWork *w) {
-    const ModelShape *s = &model->shape;
-    uint64_t k = (uint64_t)s->lin_k_heads * s->lin_k_dim, v = (uint64_t)s->lin_v_heads * s->lin_v_dim, state = 0, position = 0;
-    for (uint32_t l = 0; l < s->n_layers; l++) {
-        if (model->layers[l].linear) state += ((uint64_t)s->lin_k_dim * v + (s->conv_width - 1) * (2 * k + v)) * sizeof(float);
-        else position += UINT64_C(2) * s->n_kv_heads * quant_row_bytes(kv_type, s->head_dim);
-    }
-    engine_work(model, top_k ? top_k : s->top_k, state, position, w);
-}
-
 static double over(double amount, double rate) { return rate > 0 ? amount / rate : 0; }
 
 /* Sum over the layers of all tokens of the slower of two: its missing experts read, its present ones multiplied. */

@@ -195,9 +195,6 @@ void lab_trace_free(LabTrace *t);
 
 /* ---- bench (bench.c, bounds.c) --------------------------------------------------------------------------------------------- */
 
-/* What one decoded token of this model costs, from its headers: top_k 0 means the model's own. */
-void lab_work(const Model *model, uint32_t top_k, QuantType kv_type, EngineWork *work);
-
 enum { LAB_MAX_MISSES = 256 };
 
 /* How some tokens went: counts and clocks of one repetition. */

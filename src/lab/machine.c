@@ -44,9 +44,9 @@ void lab_formats(const Model *model, LabFormats *out) {
     }
     for (uint32_t l = 0; l < model->shape.n_layers; l++) {
         const ModelLayer *y = &model->layers[l];
-        const ModelMat *dense[] = {&y->lin_qkv, &y->lin_z, &y->lin_b, &y->lin_a, &y->lin_out, &y->q, &y->k, &y->v, &y->o, &y->router,
-                                   &y->shared_gate, &y->shared_up, &y->shared_down, &y->shared_router};
-        for (size_t i = 0; i < COUNT_OF(dense); i++)
+        const ModelMat *dense[MODEL_DENSE_MATS];
+        model_layer_mats(y, dense);
+        for (int i = 0; i < MODEL_DENSE_MATS; i++)
             count(out->dense, &out->n_dense, dense[i]->type, (uint64_t)dense[i]->rows * dense[i]->cols);
         for (int i = 0; i < MODEL_MATS; i++)
             count(out->expert, &out->n_expert, y->expert[i].type,

@@ -79,6 +79,11 @@ typedef struct ModelLayer {
     ModelMat expert[MODEL_MATS];         /* gate, up [expert_inner, hidden], down [hidden, expert_inner]; data is NULL: see records */
 } ModelLayer;
 
+/* The matrices of a layer that every token reads, its mixer's and router's, and from MODEL_SHARED_MATS on those of the shared expert.
+ * What the layer does not have has no rows. */
+enum { MODEL_SHARED_MATS = 10, MODEL_DENSE_MATS = 14 };
+void model_layer_mats(const ModelLayer *l, const ModelMat *out[MODEL_DENSE_MATS]);
+
 /* The draft (MTP) layer: from the trunk's last hidden state h_t (after the final norm) and token t + 1 it guesses token t + 2:
  *   x = fc [norm(embedding of token t + 1); norm(h_t)];  a full layer with keys and values of its own;  logits = head(norm_out(x)) */
 typedef struct ModelMtp {
