@@ -137,7 +137,7 @@ static const int32_t *next_ids(const sluice_session *s) {
     return s->ids + forward_state_position(s->state) - forward_mtp_open(s->state) + 1;
 }
 
-ErrCode engine_drafts_step(sluice_session *s, int32_t id, const ForwardProbe *probe, Err *err) {
+ErrCode engine_drafts_step(sluice_session *s, int32_t id, const ForwardWatch *watch, const ForwardProbe *probe, Err *err) {
     sluice_model *m = s->model;
     EngineDrafts *d = s->drafts;
     const uint32_t vocab = m->model->shape.vocab;
@@ -146,7 +146,7 @@ ErrCode engine_drafts_step(sluice_session *s, int32_t id, const ForwardProbe *pr
     if (code) return code;
     d->id = likeliest(m->logits, vocab);
     forward_state_mark(s->state, 1);
-    code = forward_step(m->forward, s->state, (int32_t[]){id, d->id}, 2, probe, err);
+    code = forward_step(m->forward, s->state, (int32_t[]){id, d->id}, 2, watch, probe, err);
     if (code) return code;
     forward_logits(m->forward, 0, 2, m->logits);
     forward_mtp_keep(m->forward, s->state, 0, 2);

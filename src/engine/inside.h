@@ -89,7 +89,7 @@ bool engine_drafts_take(sluice_session *s, int32_t id); /* true: it was this one
 bool engine_drafts_wanted(sluice_session *s);
 void engine_drafts_time(sluice_session *s, uint64_t ns); /* a token took so long */
 /* Feeds one token with a guess beside it. */
-ErrCode engine_drafts_step(sluice_session *s, int32_t id, const ForwardProbe *probe, Err *err);
+ErrCode engine_drafts_step(sluice_session *s, int32_t id, const ForwardWatch *watch, const ForwardProbe *probe, Err *err);
 /* Around every other step. */
 ErrCode engine_drafts_before_chunk(sluice_session *s, int32_t first_id, Err *err);
 ErrCode engine_drafts_after_chunk(sluice_session *s, const int32_t *ids, uint32_t n, Err *err);

@@ -75,7 +75,7 @@ void sluice_set_probe(sluice_session *s, const sluice_probe *probe) {
 
 /* ---- feeding ---- */
 
-/* What a running step needs to answer the probe of the room below. */
+/* What a running step needs to answer the room below. */
 typedef struct Feeding {
     sluice_session *session;
     const char *stage;
@@ -129,11 +129,12 @@ static bool all_finite(const float *x, uint32_t n) {
 }
 
 /* One step without guesses. last: its last token's logits are the session's. */
-static ErrCode feed_chunk(sluice_session *s, const int32_t *ids, uint32_t n, bool last, const ForwardProbe *probe, Err *err) {
+static ErrCode feed_chunk(sluice_session *s, const int32_t *ids, uint32_t n, bool last, const ForwardWatch *watch,
+                          const ForwardProbe *probe, Err *err) {
     sluice_model *m = s->model;
     uint32_t position = forward_state_position(s->state);
     ErrCode code = n > 1 ? engine_drafts_before_chunk(s, ids[0], err) : ERR_OK;
-    if (!code) code = forward_step(m->forward, s->state, ids, n, probe, err);
+    if (!code) code = forward_step(m->forward, s->state, ids, n, watch, probe, err);
     if (code) return code;
     if (s->probe.logits) give_all_logits(s, position, n);
     if (last) forward_logits(m->forward, n - 1, 1, s->logits);
@@ -153,7 +154,8 @@ int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *e
     }
     uint64_t start = os_now_ns();
     Feeding feeding = {.session = s, .stage = n > 1 ? "prefill" : "decode", .total = n};
-    ForwardProbe probe = {.user = &feeding, .keep_going = keep_going, .hidden = s->probe.hidden ? on_hidden : NULL,
+    ForwardWatch watch = {.user = &feeding, .keep_going = keep_going};
+    ForwardProbe probe = {.user = &feeding, .hidden = s->probe.hidden ? on_hidden : NULL,
                           .routing = s->probe.routing ? on_routing : NULL, .fetch = s->probe.fetch ? on_fetch : NULL};
     s->has_logits = false;
     size_t at = 0;
@@ -165,8 +167,8 @@ int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *e
         uint32_t chunk = n - at < m->chunk ? (uint32_t)(n - at) : m->chunk;
         feeding.chunk = chunk;
         feeding.layers = 0;
-        ErrCode code = chunk == 1 && engine_drafts_wanted(s) ? engine_drafts_step(s, ids[at], &probe, &err)
-                                                            : feed_chunk(s, ids + at, chunk, at + chunk == n, &probe, &err);
+        ErrCode code = chunk == 1 && engine_drafts_wanted(s) ? engine_drafts_step(s, ids[at], &watch, &probe, &err)
+                                                            : feed_chunk(s, ids + at, chunk, at + chunk == n, &watch, &probe, &err);
         if (code) return engine_fail(error, &err);
         memcpy(s->ids + position, ids + at, chunk * sizeof *ids);
         position += chunk;

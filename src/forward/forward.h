@@ -65,10 +65,14 @@ typedef struct ForwardProbe {
      * STORE_ values of store_last_hits; wait_ns: how long the step stood still for them */
     void (*fetch)(void *user, uint32_t layer, uint32_t position, uint32_t n, uint32_t n_wanted, const int32_t *experts,
                   const uint8_t *hit, uint64_t wait_ns);
-    /* asked before every layer; false interrupts the step and takes it back, so that the state is what it was before. A step of at
-     * most 8 tokens, which is soon over, ends so only before its first layer. */
-    bool (*keep_going)(void *user);
 } ForwardProbe;
+
+/* Asked before every layer, and free to change what the store may hold. False interrupts the step and takes it back, so that the state
+ * is what it was before; a step of at most 8 tokens, which is soon over, ends so only before its first layer. */
+typedef struct ForwardWatch {
+    void *user;
+    bool (*keep_going)(void *user);
+} ForwardWatch;
 
 typedef struct Forward Forward;
 typedef struct ForwardState ForwardState;
@@ -88,8 +92,10 @@ uint64_t forward_state_save_bytes(const ForwardState *s);
 void forward_state_save(const ForwardState *s, void *bytes);
 void forward_state_restore(ForwardState *s, const void *bytes, uint32_t position);
 
-/* Runs n tokens (1..chunk) that follow what the state has seen. */
-ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, const ForwardProbe *probe, Err *err);
+/* Runs n tokens (1..chunk) that follow what the state has seen. watch, probe: NULL where nobody asks. */
+ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, const ForwardWatch *watch, const ForwardProbe *probe,
+                     Err *err);
+
 /* ---- draft tokens: a step may try a token that is not certain yet ---- */
 
 /* The next step, of more than `tokens` tokens, also keeps what the state will be after so many of them; needs ForwardConfig.mtp. */

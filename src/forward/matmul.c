@@ -1,4 +1,5 @@
-/* Matrices over the pool, and rows brought into the form that the kernels take. */
+/* Matrices over the pool, and rows brought into the form that the kernels take. Every run of matrices is also the moment at which
+ * finished reads are taken in (forward_ahead_advance): dense work has no other that comes often enough. */
 #include "forward/inside.h"
 
 #include <assert.h>

@@ -9,12 +9,12 @@ void forward_embed(const Forward *f, int32_t id, float *x) {
     quant_decode(e->type, e->data + (uint64_t)id * e->row_bytes, x, f->s->hidden);
 }
 
-static ErrCode run_layers(Forward *f, ForwardState *s, const ForwardProbe *probe, Err *err) {
+static ErrCode run_layers(Forward *f, ForwardState *s, const ForwardWatch *watch, const ForwardProbe *probe, Err *err) {
     uint32_t n_linear = 0, n_full = 0;
     for (uint32_t l = 0; l < f->s->n_layers; l++) {
         const ModelLayer *layer = &f->c.model->layers[l];
         LayerAt at = {layer, l, layer->linear ? n_linear++ : n_full++, s->position};
-        bool stop = probe && probe->keep_going && !probe->keep_going(probe->user);
+        bool stop = watch && !watch->keep_going(watch->user);
         if (stop && (l == 0 || f->n > SHORT_STEP)) return err_set(err, ERR_INTERRUPTED, "interrupted");
         ErrCode code = forward_layer(f, s, &at, probe, err);
         if (code) return code;
@@ -35,7 +35,8 @@ static ErrCode check_request(const Forward *f, const ForwardState *s, const int3
     return ERR_OK;
 }
 
-ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, const ForwardProbe *probe, Err *err) {
+ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, const ForwardWatch *watch, const ForwardProbe *probe,
+                     Err *err) {
     ErrCode code = check_request(f, s, ids, n, err);
     if (code) return code;
     f->n = n;
@@ -48,7 +49,7 @@ ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n
     forward_ahead_begin(f);
     for (uint32_t t = 0; t < n; t++) forward_embed(f, ids[t], f->x + (uint64_t)t * f->s->hidden);
     forward_rope_table(f, s->position);
-    code = run_layers(f, s, probe, err);
+    code = run_layers(f, s, watch, probe, err);
     forward_ahead_end(f, code == ERR_OK);
     forward_enter(f, SECTION_OUTSIDE);
     if (code == ERR_INTERRUPTED) {

@@ -70,7 +70,7 @@ static void find_the_truth(void) {
         for (int t = 0; t < TEXTS; t++) {
             forward_state_clear(rig.state);
             for (int i = 0; i < LENGTH; i++) {
-                if (forward_step(rig.forward, rig.state, &texts[t][i], 1, NULL, &err)) fail_msg("%s", err.text);
+                if (forward_step(rig.forward, rig.state, &texts[t][i], 1, NULL, NULL, &err)) fail_msg("%s", err.text);
                 truth[a][t][i] = hash_logits(rig.forward, 0);
             }
         }
@@ -143,10 +143,10 @@ static bool advance(Rig *rig, int arch, Telling *t, Random *r) {
     Guess guess = {r, rig->store};
     ForwardProbe probe = {.user = &guess, .hidden = hint};
     Err err = {0};
-    if (forward_step(rig->forward, t->state, texts[t->text] + t->position, n, &probe, &err)) {
+    if (forward_step(rig->forward, t->state, texts[t->text] + t->position, n, NULL, &probe, &err)) {
         if (err.code != ERR_IO || !strstr(err.text, "expert")) fail_msg("no read error: %s", err.text);
         totals.failures++;
-        if (forward_step(rig->forward, t->state, texts[0], 1, NULL, &err) != ERR_STATE) fail_msg("went on from half a step");
+        if (forward_step(rig->forward, t->state, texts[0], 1, NULL, NULL, &err) != ERR_STATE) fail_msg("went on from half a step");
         forward_state_restore(t->state, t->saved, t->saved_at);
         t->position = t->saved_at;
         totals.restores++;
