@@ -111,5 +111,6 @@ ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool sketch
 ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err);
 
 int engine_fail(sluice_error *out, const Err *err); /* copies, returns the code */
+int engine_refuse(sluice_error *out, ErrCode code, const char *fmt, ...) BASE_PRINTF(3, 4); /* the same of a new error */
 
 #endif

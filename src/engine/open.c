@@ -1,6 +1,7 @@
 /* Opening a model: headers, plan, then the large allocations, in this order. */
 #include "engine/inside.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,6 +23,17 @@ int engine_fail(sluice_error *out, const Err *err) {
         snprintf(out->message, sizeof out->message, "%s", err->text);
     }
     return (int)err->code;
+}
+
+int engine_refuse(sluice_error *out, ErrCode code, const char *fmt, ...) {
+    if (out) {
+        va_list args;
+        out->code = (int)code;
+        va_start(args, fmt);
+        vsnprintf(out->message, sizeof out->message, fmt, args);
+        va_end(args);
+    }
+    return (int)code;
 }
 
 void sluice_options_init(sluice_options *o) { memset(o, 0, sizeof *o); }

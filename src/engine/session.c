@@ -1,25 +1,14 @@
-/* Sessions: feed, logits, sample, snapshot. */
+/* Sessions: feed, logits, sample. */
 #include "engine/inside.h"
 
 #include <math.h>
 #include <string.h>
 
-struct sluice_snapshot {
-    sluice_model *model;
-    uint32_t position;
-    bool has_logits;
-    uint64_t bytes;       /* of all of this */
-    EngineRandom random;
-    int32_t *ids;         /* [position] */
-    float *logits;        /* [vocab] */
-    void *state;          /* what forward_state_save wrote */
-};
-
 sluice_session *sluice_session_new(sluice_model *m, sluice_error *error) {
     Err err = {0};
     if (m->open_sessions >= m->max_sessions) {
-        err_set(&err, ERR_STATE, "%d sessions are open and the memory plan has room for no more; set options.sessions", m->open_sessions);
-        engine_fail(error, &err);
+        engine_refuse(error, ERR_STATE, "%d sessions are open and the memory plan has room for no more; set options.sessions",
+                      m->open_sessions);
         return NULL;
     }
     sluice_session *s = MEM_NEW(sluice_session, 1);
@@ -75,10 +64,13 @@ void sluice_set_probe(sluice_session *s, const sluice_probe *probe) {
 
 /* ---- feeding ---- */
 
-/* What a running step needs to answer the room below. */
+/* A feed under way: what a running step needs to answer the room below. */
 typedef struct Feeding {
     sluice_session *session;
     const char *stage;
+    ForwardWatch watch;
+    ForwardProbe probe;
+    uint32_t before;           /* tokens that were fed earlier */
     uint64_t done, total;      /* tokens of whole chunks; of all */
     uint64_t chunk, layers;    /* tokens of the chunk under way, and how many of its layers were begun */
 } Feeding;
@@ -128,65 +120,78 @@ static bool all_finite(const float *x, uint32_t n) {
     return true;
 }
 
-/* One step without guesses. last: its last token's logits are the session's. */
-static ErrCode feed_chunk(sluice_session *s, const int32_t *ids, uint32_t n, bool last, const ForwardWatch *watch,
-                          const ForwardProbe *probe, Err *err) {
+/* One step without guesses. */
+static ErrCode feed_chunk(const Feeding *f, const int32_t *ids, uint32_t n, Err *err) {
+    sluice_session *s = f->session;
     sluice_model *m = s->model;
     uint32_t position = forward_state_position(s->state);
     ErrCode code = n > 1 ? engine_drafts_before_chunk(s, ids[0], err) : ERR_OK;
-    if (!code) code = forward_step(m->forward, s->state, ids, n, watch, probe, err);
+    if (!code) code = forward_step(m->forward, s->state, ids, n, &f->watch, &f->probe, err);
     if (code) return code;
     if (s->probe.logits) give_all_logits(s, position, n);
-    if (last) forward_logits(m->forward, n - 1, 1, s->logits);
+    if (f->done + n == f->total) forward_logits(m->forward, n - 1, 1, s->logits);
     return engine_drafts_after_chunk(s, ids, n, err);
+}
+
+/* n more of the tokens are through. */
+static void keep(Feeding *f, const int32_t *ids, uint32_t n) {
+    memcpy(f->session->ids + f->before + f->done, ids, n * sizeof *ids);
+    f->done += n;
+}
+
+/* One step of a feed: a token with a guess beside it, or a chunk. */
+static ErrCode feed_some(Feeding *f, const int32_t *ids, uint32_t n, Err *err) {
+    sluice_session *s = f->session;
+    f->chunk = n;
+    f->layers = 0;
+    bool guess = n == 1 && engine_drafts_wanted(s);
+    ErrCode code = guess ? engine_drafts_step(s, ids[0], &f->watch, &f->probe, err) : feed_chunk(f, ids, n, err);
+    if (!code) keep(f, ids, n);
+    return code;
+}
+
+/* More than one token is prefill: the caller had them all at once. */
+static void account(sluice_stats *stats, uint64_t n, uint64_t ns) {
+    if (n > 1) {
+        stats->prefill_tokens += n;
+        stats->prefill_ns += ns;
+    } else {
+        stats->decode_tokens += n;
+        stats->decode_ns += ns;
+    }
 }
 
 int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *error) {
     sluice_model *m = s->model;
-    Err err = {0};
-    uint32_t position = position_of(s);
-    if (n == 0) return engine_fail(error, (err_set(&err, ERR_RANGE, "there is nothing to feed: the prompt has no tokens"), &err));
-    if (n > m->ctx - position) {
-        err_set(&err, ERR_RANGE,
-                "%zu tokens do not fit: the context holds %u and %u are taken; raise --ctx to at least %zu", n, m->ctx,
-                position, n + position);
-        return engine_fail(error, &err);
-    }
+    uint32_t before = position_of(s);
+    if (n == 0) return engine_refuse(error, ERR_RANGE, "there is nothing to feed: the prompt has no tokens");
+    if (n > m->ctx - before)
+        return engine_refuse(error, ERR_RANGE,
+                             "%zu tokens do not fit: the context holds %u and %u are taken; raise --ctx to at least %zu", n, m->ctx, before,
+                             n + before);
     uint64_t start = os_now_ns();
-    Feeding feeding = {.session = s, .stage = n > 1 ? "prefill" : "decode", .total = n};
-    ForwardWatch watch = {.user = &feeding, .keep_going = keep_going};
-    ForwardProbe probe = {.user = &feeding, .hidden = s->probe.hidden ? on_hidden : NULL,
-                          .routing = s->probe.routing ? on_routing : NULL, .fetch = s->probe.fetch ? on_fetch : NULL};
+    Feeding f = {.session = s, .stage = n > 1 ? "prefill" : "decode", .before = before, .total = n};
+    f.watch = (ForwardWatch){.user = &f, .keep_going = keep_going};
+    f.probe = (ForwardProbe){.user = &f, .hidden = s->probe.hidden ? on_hidden : NULL, .routing = s->probe.routing ? on_routing : NULL,
+                             .fetch = s->probe.fetch ? on_fetch : NULL};
     s->has_logits = false;
-    size_t at = 0;
-    if (engine_drafts_take(s, ids[0])) { /* it was computed beside the token before it */
-        s->ids[position++] = ids[at++];
-        feeding.done = at;
-    }
-    while (at < n) {
-        uint32_t chunk = n - at < m->chunk ? (uint32_t)(n - at) : m->chunk;
-        feeding.chunk = chunk;
-        feeding.layers = 0;
-        ErrCode code = chunk == 1 && engine_drafts_wanted(s) ? engine_drafts_step(s, ids[at], &watch, &probe, &err)
-                                                            : feed_chunk(s, ids + at, chunk, at + chunk == n, &watch, &probe, &err);
-        if (code) return engine_fail(error, &err);
-        memcpy(s->ids + position, ids + at, chunk * sizeof *ids);
-        position += chunk;
-        at += chunk;
-        feeding.done = at;
+    if (engine_drafts_take(s, ids[0])) keep(&f, ids, 1); /* it was computed beside the token before it */
+    while (f.done < n) {
+        Err err = {0};
+        uint64_t left = n - f.done;
+        if (feed_some(&f, ids + f.done, left < m->chunk ? (uint32_t)left : m->chunk, &err)) return engine_fail(error, &err);
     }
     if (!all_finite(s->logits, m->model->shape.vocab)) {
         engine_drafts_drop(s); /* nor is the token beside it to be taken */
         forward_state_break(s->state);
-        err_set(&err, ERR_RANGE, "a logit after token %u is not a finite number; the model file is damaged or its numbers overflow",
-                position - 1);
-        return engine_fail(error, &err);
+        return engine_refuse(error, ERR_RANGE,
+                             "a logit after token %u is not a finite number; the model file is damaged or its numbers overflow",
+                             before + (uint32_t)n - 1);
     }
     s->has_logits = true;
-    (void)tell_progress(&feeding, n); /* the last report: all done */
+    (void)tell_progress(&f, n); /* the last report: all done */
     uint64_t took = os_now_ns() - start;
-    *(n > 1 ? &m->stats.prefill_tokens : &m->stats.decode_tokens) += n;
-    *(n > 1 ? &m->stats.prefill_ns : &m->stats.decode_ns) += took;
+    account(&m->stats, n, took);
     if (n == 1) engine_drafts_time(s, took);
     return SLUICE_OK;
 }
@@ -198,73 +203,4 @@ void sluice_session_seed(sluice_session *s, uint64_t seed) { engine_random_seed(
 int32_t sluice_sample(sluice_session *s, const sluice_sampling *sampling) {
     if (!s->has_logits) return -1;
     return engine_sampler_draw(s->sampler, s->logits, s->ids, position_of(s), sampling);
-}
-
-/* ---- snapshots ---- */
-
-sluice_snapshot *sluice_snapshot_take(const sluice_session *s, sluice_error *error) {
-    sluice_model *m = s->model;
-    Err err = {0};
-    if (forward_state_broken(s->state)) {
-        err_set(&err, ERR_STATE, "the session stopped in the middle of a step: there is nothing to go on from");
-        engine_fail(error, &err);
-        return NULL;
-    }
-    engine_drafts_drop(s);
-    uint32_t position = forward_state_position(s->state), vocab = m->model->shape.vocab;
-    uint64_t state = forward_state_save_bytes(s->state);
-    uint64_t bytes = sizeof(sluice_snapshot) + state + position * sizeof(int32_t) + vocab * sizeof(float);
-    if (m->snapshot_bytes + bytes > m->plan.free_bytes) {
-        char a[32], b[32];
-        err_set(&err, ERR_MEMORY, "a snapshot of %s does not fit: the plan leaves %s for all of them; raise --ram or lower the cache slots",
-                format_size(bytes, a), format_size(m->plan.free_bytes, b));
-        engine_fail(error, &err);
-        return NULL;
-    }
-    sluice_snapshot *snap = MEM_NEW(sluice_snapshot, 1);
-    if (snap) {
-        *snap = (sluice_snapshot){.model = m,
-                                  .position = position,
-                                  .has_logits = s->has_logits,
-                                  .bytes = bytes,
-                                  .random = s->sampler->random,
-                                  .ids = MEM_NEW(int32_t, position),
-                                  .logits = MEM_NEW(float, vocab),
-                                  .state = mem_new(state, 1)};
-        m->snapshot_bytes += bytes;
-    }
-    if (!snap || !snap->ids || !snap->logits || !snap->state) {
-        sluice_snapshot_free(snap);
-        err_no_memory(&err, bytes, "a snapshot");
-        engine_fail(error, &err);
-        return NULL;
-    }
-    memcpy(snap->ids, s->ids, position * sizeof *snap->ids);
-    memcpy(snap->logits, s->logits, vocab * sizeof *snap->logits);
-    forward_state_save(s->state, snap->state);
-    return snap;
-}
-
-int sluice_snapshot_restore(sluice_session *s, const sluice_snapshot *snap, sluice_error *error) {
-    if (snap->model != s->model) {
-        Err err = {0};
-        err_set(&err, ERR_STATE, "the snapshot belongs to another model");
-        return engine_fail(error, &err);
-    }
-    engine_drafts_reset(s);
-    forward_state_restore(s->state, snap->state, snap->position);
-    memcpy(s->ids, snap->ids, snap->position * sizeof *snap->ids);
-    memcpy(s->logits, snap->logits, s->model->model->shape.vocab * sizeof *snap->logits);
-    s->has_logits = snap->has_logits;
-    s->sampler->random = snap->random;
-    return SLUICE_OK;
-}
-
-void sluice_snapshot_free(sluice_snapshot *snap) {
-    if (!snap) return;
-    snap->model->snapshot_bytes -= snap->bytes;
-    mem_free(snap->ids);
-    mem_free(snap->logits);
-    mem_free(snap->state);
-    mem_free(snap);
 }
