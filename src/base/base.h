@@ -1,7 +1,7 @@
 /* base: what every room stands on.
  *
  * What this is    errors with a sentence, memory that can be made to fail, arenas, growable bytes, a string map, logging,
- *                 sizes like "8G".
+ *                 sizes like "8G", choices like "on|off".
  * Who owns what   the caller owns everything it creates here; an arena owns all that was taken from it.
  * What may fail   allocations (NULL, or a sticky `failed` flag in Buf); parsing. Nothing here asks the kernel for more.
  * Threads         no hidden state except the log level and the allocation counter (both atomic); one object, one thread.
@@ -124,6 +124,22 @@ void buf_putc(Buf *b, char c);
 void buf_printf(Buf *b, const char *fmt, ...) BASE_PRINTF(2, 3);
 void buf_clear(Buf *b); /* keeps the memory */
 void buf_free(Buf *b);
+
+/* ---- words of the user --------------------------------------------------------------------------------------------- */
+
+/* A kind of thing that has names (a cache policy, a rung of the kernels) stands once, as a list in a door: #define ROOM_LIST(X)
+ * X(NAME, name) ... From it come the enum, the table, and, with this, the choices of the option that takes such a name: "a|b|c|". */
+#define WORD_OF(NAME, name) #name "|"
+/* "a|b|c" or "a|b|c|" -> "a, b or c". Returns out. */
+const char *words_of(const char *choices, char *out, size_t size);
+
+/* A word that an option takes, and what it stands for. */
+typedef struct Word {
+    const char *word;
+    int value;
+} Word;
+/* The value of the given word; NULL: of the first one. ERR_USAGE names the choices: "--kv f8: choose f32, f16 or q8_0". */
+ErrCode word_value(const char *flag, const Word *words, size_t n, const char *given, int *value, Err *err);
 
 /* ---- string map ---------------------------------------------------------------------------------------------------- */
 

@@ -8,11 +8,9 @@ static const struct {
     const char *name;
     const CacheOps *ops;
 } policies[CACHE_POLICIES] = {
-    [CACHE_LRU] = {"lru", &cache_lru},
-    [CACHE_LFU] = {"lfu", &cache_lfu},
-    [CACHE_HYBRID] = {"hybrid", &cache_hybrid},
-    [CACHE_CLOCK] = {"clock", &cache_clock},
-    [CACHE_S3FIFO] = {"s3fifo", &cache_s3fifo},
+#define X(NAME, name) {#name, &cache_##name},
+    CACHE_LIST(X)
+#undef X
 };
 
 const char *cache_policy_name(CachePolicy policy) { return policies[policy].name; }

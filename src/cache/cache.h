@@ -21,14 +21,21 @@
 
 enum { CACHE_NONE = -1 };
 
+/* One line per policy: its name. A policy is a line here and its file, which says cache_name as a CacheOps (policy.h). */
+#define CACHE_LIST(X)                                                          \
+    X(LRU, lru)       /* least recently used */                                \
+    X(LFU, lfu)       /* least frequently used, counts decay with the steps */ \
+    X(HYBRID, hybrid) /* recency and frequency together */                     \
+    X(CLOCK, clock)   /* second chance */                                      \
+    X(S3FIFO, s3fifo) /* small, main and ghost queue */
+
 typedef enum CachePolicy {
-    CACHE_LRU,    /* least recently used */
-    CACHE_LFU,    /* least frequently used, counts decay with the steps */
-    CACHE_HYBRID, /* recency and frequency together */
-    CACHE_CLOCK,  /* second chance */
-    CACHE_S3FIFO, /* small, main and ghost queue */
+#define X(NAME, name) CACHE_##NAME,
+    CACHE_LIST(X)
+#undef X
     CACHE_POLICIES
 } CachePolicy;
+#define CACHE_CHOICES CACHE_LIST(WORD_OF) /* "lru|lfu|...|" */
 const char *cache_policy_name(CachePolicy policy); /* "lru" */
 bool cache_policy_from_name(const char *name, CachePolicy *policy);
 CachePolicy cache_policy_default(void); /* the one that wins on recorded traces: docs/experiments.md */

@@ -66,7 +66,9 @@ typedef struct CacheOps {
     void (*rerank)(Cache *c, uint32_t group);
 } CacheOps;
 
-extern const CacheOps cache_lru, cache_lfu, cache_hybrid, cache_clock, cache_s3fifo;
+#define X(NAME, name) extern const CacheOps cache_##name;
+CACHE_LIST(X)
+#undef X
 
 static inline uint32_t cache_group(const Cache *c, int32_t slot) { return (uint32_t)c->slots[slot].record / c->config.per_group; }
 static inline CacheList *cache_list(Cache *c, uint32_t group, int32_t list) { return &c->lists[group * c->n_lists + (uint32_t)list]; }

@@ -1,4 +1,5 @@
 /* The table of options. The order is the order of --help. */
+#include "cache/cache.h"
 #include "cli/options.h"
 
 #define ANY 2147483647.0
@@ -108,7 +109,7 @@ const OptionSpec option_table[] = {
 {OPT_MIRROR, 0, "mirror", KIND_TEXT, GROUP_MODEL, CMD_ALL, CMD_ENGINE, true, "PATH", 0, 0,
     "copies of the model's files on other drives: a folder, or several apart by commas; each read goes to the drive that will finish "
     "first", NULL},
-{OPT_POLICY, 0, "policy", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "lru|lfu|hybrid|clock|s3fifo|auto", 0, 0,
+{OPT_POLICY, 0, "policy", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, CACHE_CHOICES "auto", 0, 0,
     "which expert leaves memory first; changes speed, never the answer", NULL},
 {OPT_LOOKAHEAD, 0, "lookahead", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "on|off|auto", 0, 0,
     "guess the next layer's experts and read them while the disk is idle; auto: as long as it pays", NULL},

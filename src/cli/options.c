@@ -94,19 +94,6 @@ static bool is_choice(const char *choices, const char *text) {
     return false;
 }
 
-/* "a|b|c" -> "a, b or c" */
-static const char *choices_in_words(const char *choices, char *out, size_t size) {
-    size_t used = 0;
-    for (const char *at = choices; *at && used < size;) {
-        size_t n = strcspn(at, "|");
-        const char *rest = at + n + (at[n] == '|');
-        const char *glue = !*rest ? "" : strchr(rest, '|') ? ", " : " or ";
-        used += (size_t)snprintf(out + used, size - used, "%.*s%s", (int)n, at, glue);
-        at = rest;
-    }
-    return out;
-}
-
 /* on/off in the spellings that people use in variables; -1: none of them. */
 static int read_switch(const char *text) {
     static const char *const on[] = {"on", "1", "true", "yes"}, *const off[] = {"off", "0", "false", "no", ""};
@@ -145,7 +132,7 @@ ErrCode option_set(Options *o, const OptionSpec *spec, const char *text, OptionS
     case KIND_CHOICE:
         if (!is_choice(spec->arg, text)) {
             char words[128];
-            return err_set(err, ERR_USAGE, "%s wants %s, not '%s'", where, choices_in_words(spec->arg, words, sizeof words), text);
+            return err_set(err, ERR_USAGE, "%s wants %s, not '%s'", where, words_of(spec->arg, words, sizeof words), text);
         }
         break;
     case KIND_SIZE:

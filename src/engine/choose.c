@@ -33,9 +33,10 @@ ErrCode engine_check_kv(QuantType type, const ModelShape *s, Err *err) {
 }
 
 ErrCode engine_choose_policy(const char *name, CachePolicy *policy, Err *err) {
+    char words[128];
     if (!name || strcmp(name, "auto") == 0) *policy = cache_policy_default();
     else if (!cache_policy_from_name(name, policy))
-        return err_set(err, ERR_USAGE, "--policy %s: choose auto, lru, lfu, hybrid, clock or s3fifo", name);
+        return err_set(err, ERR_USAGE, "--policy %s: choose %s", name, words_of("auto|" CACHE_CHOICES, words, sizeof words));
     return ERR_OK;
 }
 

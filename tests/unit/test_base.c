@@ -45,6 +45,26 @@ static void rates_parse(void **state) {
         if (parse_rate(bad[i], &rate)) fail_msg("%s", bad[i]);
 }
 
+static void choices_are_told_in_words(void **state) {
+    (void)state;
+    char out[64];
+    assert_string_equal(words_of("on", out, sizeof out), "on");
+    assert_string_equal(words_of("on|off", out, sizeof out), "on or off");
+    assert_string_equal(words_of("a|b|c", out, sizeof out), "a, b or c");
+    assert_string_equal(words_of("auto|" WORD_OF(A, a) WORD_OF(B, b), out, sizeof out), "auto, a or b");
+    char small[4];
+    assert_string_equal(words_of("alpha|beta", small, sizeof small), "alp");
+    const Word words[] = {{"auto", 3}, {"on", 1}, {"off", 0}};
+    Err err = {0};
+    int value = -1;
+    assert_int_equal(word_value("--x", words, COUNT_OF(words), NULL, &value, &err), ERR_OK);
+    assert_int_equal(value, 3);
+    assert_int_equal(word_value("--x", words, COUNT_OF(words), "off", &value, &err), ERR_OK);
+    assert_int_equal(value, 0);
+    assert_int_equal(word_value("--x", words, COUNT_OF(words), "of", &value, &err), ERR_USAGE);
+    assert_string_equal(err.text, "--x of: choose auto, on or off");
+}
+
 static void utf8_is_strict(void **state) {
     (void)state;
     assert_true(utf8_valid("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", 10));
@@ -92,6 +112,7 @@ static void failing_memory_is_seen(void **state) {
 int main(void) {
     const struct CMUnitTest base[] = {
         cmocka_unit_test(errors_keep_cause_behind_context), cmocka_unit_test(sizes_parse_and_print), cmocka_unit_test(rates_parse),
+        cmocka_unit_test(choices_are_told_in_words),
         cmocka_unit_test(utf8_is_strict), cmocka_unit_test(map_finds_what_was_put), cmocka_unit_test(failing_memory_is_seen),
     };
     return RUN_TESTS(base);
