@@ -39,11 +39,10 @@ static ErrCode read_headers(Bench *b, Err *err) {
 /* ---- the probes: their memory is taken before the model is opened, so that the plan counts it ---- */
 
 static ErrCode open_disk(Bench *b, const char *io, const char *direct, Err *err) {
-    DiskProbeConfig disk = {.paths = (const char *const *)b->paths, .n_paths = b->n_paths, .direct = DISK_DIRECT_AUTO,
+    DiskChoose how;
+    if (disk_words(io, direct, &how, err)) return ERR_USAGE;
+    DiskProbeConfig disk = {.paths = (const char *const *)b->paths, .n_paths = b->n_paths, .backend = how.backend, .direct = how.direct,
                             .memory_bytes = b->disk_buffer, .again = true};
-    disk.backend = strcmp(io, "uring") == 0 ? DISK_URING : strcmp(io, "mmap") == 0 ? DISK_MMAP : DISK_THREADS;
-    if (strcmp(direct, "on") == 0) disk.direct = DISK_DIRECT_ON;
-    else if (strcmp(direct, "off") == 0) disk.direct = DISK_DIRECT_OFF;
     b->disk = disk_probe_new(&disk, err);
     return b->disk ? ERR_OK : err->code;
 }

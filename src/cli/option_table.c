@@ -1,6 +1,7 @@
 /* The table of options. The order is the order of --help. */
 #include "cache/cache.h"
 #include "cli/options.h"
+#include "disk/disk.h"
 
 #define ANY 2147483647.0
 
@@ -102,7 +103,7 @@ const OptionSpec option_table[] = {
     "number format of keys and values (default f32); q8_0 is lossy, docs/fidelity.md says how much", NULL},
 {OPT_CPU, 0, "cpu", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "scalar|avx2|avx512|neon|auto", 0, 0,
     "instruction set; changes speed, never the answer", NULL},
-{OPT_IO, 0, "io", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "uring|threads|mmap|auto", 0, 0,
+{OPT_IO, 0, "io", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, DISK_CHOICES, 0, 0,
     "how experts are read; auto (default): threads or uring, whichever was measured to be faster here; mmap: for comparison", NULL},
 {OPT_DIRECT, 0, "direct", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "on|off|auto", 0, 0,
     "read experts past the page cache; auto (default): if that is faster here", NULL},

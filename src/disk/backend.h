@@ -78,9 +78,16 @@ RequestState request_step(Request *r, int64_t result, int retries);
 
 /* ---- backends ------------------------------------------------------------------------------------------------------ */
 
+/* One attempt: bytes that arrived, or -errno. Called from the threads of the thread backend. */
+typedef int64_t ReadOnce(const Disk *d, const Request *r);
+
 typedef struct Backend {
     const char *name;
     int default_depth;
+    bool is_choosable;   /* --io auto may take it */
+    bool buffered_only;  /* it reads through the page cache, never directly */
+    bool notes_landings; /* when a read landed is known exactly, not only when somebody looked */
+    ReadOnce *read_once; /* with the threads of the thread backend */
     ErrCode (*start)(Disk *d, Err *err);
     void (*stop)(Disk *d); /* waits for the attempts that run, forgets the rest; also after a start that failed half-way */
     void (*push)(Disk *d, const uint32_t *numbers, size_t n);                /* there is always room */
@@ -95,14 +102,10 @@ typedef struct Backend {
     void (*forget)(Disk *d, const void *piece);                     /* with memory: disk_unregister */
 } Backend;
 
-/* One attempt: bytes that arrived, or -errno. Called from the threads of the thread backend. */
-typedef int64_t ReadOnce(const Disk *d, const Request *r);
-
 struct Disk {
     DiskConfig config; /* defaults filled in */
     const Backend *backend;
     void *backend_state;
-    ReadOnce *read_once;
     DiskFile **files; /* [n_files]; each stays where it is, because threads look at them */
     uint32_t n_files;
     Drive drives[DISK_DRIVES_MAX]; /* [n_drives] */
@@ -119,7 +122,11 @@ struct Disk {
     uint64_t reads, bytes, retries, hint_reads, hint_bytes, cancelled;
 };
 
-extern const Backend backend_threads, backend_uring, backend_mmap;
+#define X(NAME, name) extern const Backend backend_##name;
+DISK_LIST(X)
+#undef X
+const Backend *backend_of(DiskBackend backend); /* words.c; NULL: there is no such backend */
+static inline bool backend_is_buffered(DiskBackend backend) { return backend_of(backend) && backend_of(backend)->buffered_only; }
 int64_t read_plain(const Disk *d, const Request *r); /* threads.c: pread */
 int64_t read_mmap(const Disk *d, const Request *r);  /* mmap.c: a copy out of the mapping */
 int64_t read_fake(const Disk *d, const Request *r);  /* fake.c: pread, and the faults of d->config.faults */

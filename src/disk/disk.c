@@ -12,18 +12,13 @@
 
 static ErrCode configure(Disk *d, const DiskConfig *config, Err *err) {
     d->config = *config;
-    d->read_once = config->backend == DISK_FAKE ? read_fake : config->backend == DISK_MMAP ? read_mmap : read_plain;
-    switch (config->backend) {
-    case DISK_THREADS:
-    case DISK_FAKE: d->backend = &backend_threads; break;
-    case DISK_URING: d->backend = &backend_uring; break;
-    case DISK_MMAP: d->backend = &backend_mmap; break;
-    default: return err_set(err, ERR_RANGE, "there is no disk backend %d", (int)config->backend);
-    }
+    d->backend = backend_of(config->backend);
+    if (!d->backend) return err_set(err, ERR_RANGE, "there is no disk backend %d", (int)config->backend);
     d->patience_ns = (config->patience_ms ? config->patience_ms : DISK_PATIENCE_MS_DEFAULT) * UINT64_C(1000000);
-    if (config->backend == DISK_MMAP) {
+    if (d->backend->buffered_only) {
         if (config->direct == DISK_DIRECT_ON)
-            return err_set(err, ERR_USAGE, "mmap reads through the page cache, never directly: leave out --direct on, or use --io threads");
+            return err_set(err, ERR_USAGE, "%s reads through the page cache, never directly: leave out --direct on, or use --io threads",
+                           d->backend->name);
         d->config.direct = DISK_DIRECT_OFF;
     }
     if (d->config.depth == 0) d->config.depth = d->backend->default_depth;
@@ -226,9 +221,9 @@ static size_t pull(Disk *d, uint32_t *numbers, size_t max, bool wait) {
         uint64_t before = os_now_ns();
         size_t n = d->backend->pull(d, numbers, max, 0), kept = 0;
         if (n == 0 && wait) n = pull_patiently(d, numbers, max);
-        /* threads note the time themselves; otherwise it is known only where we stood waiting for it */
+        /* where the backend does not note it, the time is known only if we stood waiting for it */
         uint64_t now = os_now_ns();
-        bool exact = d->backend == &backend_threads || now - before > WAITED_NS;
+        bool exact = d->backend->notes_landings || now - before > WAITED_NS;
         for (size_t i = 0; i < n; i++) {
             Request *r = &d->requests[numbers[i]];
             uint32_t number = numbers[i];
@@ -266,7 +261,7 @@ size_t disk_reap(Disk *d, DiskDone *done, size_t max, bool wait) {
 }
 
 void disk_info(const Disk *d, DiskInfo *info) {
-    *info = (DiskInfo){.backend = d->config.backend == DISK_FAKE ? "fake" : d->backend->name,
+    *info = (DiskInfo){.backend = d->backend->name,
                        .direct = d->n_files > 0,
                        .depth = d->config.depth,
                        .reads = d->reads,

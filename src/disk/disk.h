@@ -24,8 +24,21 @@ typedef struct DiskRange {
     uint64_t offset;
 } DiskRange;
 
-/* No backend silently becomes another: where the kernel refuses io_uring, disk_new fails and says why. */
-typedef enum DiskBackend { DISK_THREADS, DISK_FAKE, DISK_URING, DISK_MMAP } DiskBackend;
+/* One line per backend: its name. The first needs nothing; of those that disk_choose may take, a later one is preferred. No backend
+ * silently becomes another: where the kernel refuses io_uring, disk_new fails and says why. */
+#define DISK_LIST(X)    \
+    X(THREADS, threads) \
+    X(FAKE, fake)       \
+    X(URING, uring)     \
+    X(MMAP, mmap)
+#define DISK_CHOICES "uring|threads|mmap|auto" /* those for users, see disk_words */
+
+typedef enum DiskBackend {
+#define X(NAME, name) DISK_##NAME,
+    DISK_LIST(X)
+#undef X
+    DISK_BACKENDS
+} DiskBackend;
 typedef enum DiskDirect { DISK_DIRECT_AUTO, DISK_DIRECT_ON, DISK_DIRECT_OFF } DiskDirect;
 
 /* A hint is read only while no demand waits, few at a time, so that it never delays one. */
@@ -215,6 +228,8 @@ typedef struct DiskChoice {
     char why[240];         /* "measured on 2026-11-20: uring direct 5.10 GB/s, ...", "as asked for", "not measured: ..." */
 } DiskChoice;
 
+/* The words of --io and --direct as wishes; NULL is "auto". ERR_USAGE says what there is to choose from. */
+ErrCode disk_words(const char *io, const char *direct, DiskChoose *how, Err *err);
 /* Decides how a file should be read. Measures each way for a moment (about a second in all) unless the state folder knows; says once
  * what was found, and what dropped out and why. Always comes to a decision: threads where nothing can be measured. */
 void disk_choose(const DiskChoose *how, DiskChoice *out);

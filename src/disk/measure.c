@@ -1,5 +1,5 @@
 /* How fast files can be read, honestly: every place once, and nothing that a cache can answer. */
-#include "disk/disk.h"
+#include "disk/backend.h"
 #include "disk/places.h"
 
 #include <inttypes.h>
@@ -50,7 +50,7 @@ static ErrCode open_disk(DiskProbe *p, DiskDirect direct, Err *err) {
 
 /* AUTO is decided here, without a note: whoever measures says what was measured. */
 static ErrCode open_either_way(DiskProbe *p, Err *err) {
-    bool can_choose = p->config.direct == DISK_DIRECT_AUTO && p->config.backend != DISK_MMAP;
+    bool can_choose = p->config.direct == DISK_DIRECT_AUTO && !backend_is_buffered(p->config.backend);
     ErrCode code = open_disk(p, can_choose ? DISK_DIRECT_ON : p->config.direct, err);
     if (code != ERR_UNSUPPORTED || !can_choose) return code;
     disk_free(p->disk);

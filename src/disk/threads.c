@@ -45,7 +45,7 @@ static void *worker_main(void *arg) {
         pthread_mutex_unlock(&t->lock);
 
         Request *r = &d->requests[number];
-        while (request_step(r, d->read_once(d, r), d->config.retries) == REQUEST_AGAIN) {}
+        while (request_step(r, d->backend->read_once(d, r), d->config.retries) == REQUEST_AGAIN) {}
         uint64_t cpu = os_thread_cpu_ns();
 
         pthread_mutex_lock(&t->lock);
@@ -171,5 +171,8 @@ static void threads_count(const Disk *d, DiskInfo *info) {
 #define POOL                                                                                                   \
     .default_depth = 8, .stop = threads_stop, .push = threads_push, .pull = threads_pull, .cancel = threads_cancel, \
     .promote = threads_promote, .oldest = threads_oldest, .count = threads_count
-const Backend backend_threads = {.name = "threads", .start = threads_start, POOL};
-const Backend backend_mmap = {.name = "mmap", .start = mmap_start, .opened = mmap_opened, .closed = mmap_closed, POOL};
+const Backend backend_threads = {.name = "threads", .is_choosable = true, .notes_landings = true, .read_once = read_plain,
+                                 .start = threads_start, POOL};
+const Backend backend_fake = {.name = "fake", .notes_landings = true, .read_once = read_fake, .start = threads_start, POOL};
+const Backend backend_mmap = {.name = "mmap", .buffered_only = true, .read_once = read_mmap, .start = mmap_start,
+                              .opened = mmap_opened, .closed = mmap_closed, POOL};

@@ -191,7 +191,8 @@ static void uring_forget(Disk *d, const void *piece) {
     fixed_forget(&u->fixed, &u->ring, piece);
 }
 
-const Backend backend_uring = {.name = "uring", .default_depth = 128, .start = uring_start, .stop = uring_stop, .push = uring_push,
-                               .pull = uring_pull, .cancel = uring_cancel, .promote = uring_promote, .oldest = uring_oldest,
+const Backend backend_uring = {.name = "uring", .default_depth = 128, .is_choosable = true,
+                               .start = uring_start, .stop = uring_stop, .push = uring_push, .pull = uring_pull,
+                               .cancel = uring_cancel, .promote = uring_promote, .oldest = uring_oldest,
                                .count = uring_count, .opened = uring_opened, .memory = uring_memory,
                                .forget = uring_forget};

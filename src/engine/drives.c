@@ -5,17 +5,8 @@
 #include <string.h>
 
 ErrCode engine_check_io(const sluice_options *o, DiskChoose *wish, Err *err) {
-    const char *io = o->io ? o->io : "auto", *direct = o->direct ? o->direct : "auto";
-    *wish = (DiskChoose){.backend = DISK_THREADS, .state_dir = o->state_dir, .memory_bytes = o->ram_bytes / 16};
-    if (strcmp(io, "auto") == 0) wish->any_backend = true;
-    else if (strcmp(io, "uring") == 0) wish->backend = DISK_URING;
-    else if (strcmp(io, "mmap") == 0) wish->backend = DISK_MMAP;
-    else if (strcmp(io, "threads") != 0) return err_set(err, ERR_USAGE, "--io %s: choose auto, threads, uring or mmap", io);
-    if (strcmp(direct, "auto") == 0) wish->direct = DISK_DIRECT_AUTO;
-    else if (strcmp(direct, "on") == 0) wish->direct = DISK_DIRECT_ON;
-    else if (strcmp(direct, "off") == 0) wish->direct = DISK_DIRECT_OFF;
-    else return err_set(err, ERR_USAGE, "--direct %s: choose auto, on or off", direct);
-    return ERR_OK;
+    *wish = (DiskChoose){.state_dir = o->state_dir, .memory_bytes = o->ram_bytes / 16};
+    return disk_words(o->io, o->direct, wish, err);
 }
 
 /* What there is to read: from which file most, how much in all, how much at a time. */

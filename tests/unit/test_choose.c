@@ -109,6 +109,31 @@ static void little_is_not_measured(void **state) {
     assert_false(os_exists(folder));
 }
 
+static void words_are_wishes(void **state) {
+    (void)state;
+    DiskChoose how = {.path = "kept"};
+    Err err = {0};
+    assert_int_equal(disk_words(NULL, NULL, &how, &err), ERR_OK);
+    assert_true(how.any_backend && how.backend == DISK_THREADS && how.direct == DISK_DIRECT_AUTO);
+    assert_string_equal(how.path, "kept");
+    assert_int_equal(disk_words("mmap", "off", &how, &err), ERR_OK);
+    assert_true(!how.any_backend && how.backend == DISK_MMAP && how.direct == DISK_DIRECT_OFF);
+    char choices[] = DISK_CHOICES; /* what --io offers is taken */
+    for (char *word = strtok(choices, "|"); word; word = strtok(NULL, "|")) {
+        assert_int_equal(disk_words(word, "auto", &how, &err), ERR_OK);
+        Disk *d = how.any_backend ? NULL : disk_new(&(DiskConfig){.backend = how.backend}, &err);
+        if (!d) continue; /* auto, or refused by the kernel */
+        DiskInfo info;
+        disk_info(d, &info);
+        assert_string_equal(info.backend, word);
+        disk_free(d);
+    }
+    assert_int_equal(disk_words("fake", NULL, &how, &err), ERR_USAGE); /* for tests alone */
+    assert_string_equal(err.text, "--io fake: choose auto, threads, uring or mmap");
+    assert_int_equal(disk_words(NULL, "perhaps", &how, &err), ERR_USAGE);
+    assert_string_equal(err.text, "--direct perhaps: choose auto, on or off");
+}
+
 /* ---- measuring and remembering ---- */
 
 static void a_measurement_is_remembered(void **state) {
@@ -257,6 +282,7 @@ static void a_file_too_small_to_measure_gets_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(words_are_wishes),
         cmocka_unit_test(what_is_asked_for_is_not_measured),
         cmocka_unit_test(little_is_not_measured),
         cmocka_unit_test(a_measurement_is_remembered),
