@@ -22,7 +22,7 @@ LDFLAGS  := -pthread $(EXTRA_LDFLAGS)
 MACHINE  := $(shell $(CC) -dumpmachine)
 X86      := $(findstring x86_64,$(MACHINE))
 ARM      := $(findstring aarch64,$(MACHINE))
-CFLAGS   += $(if $(X86),-DKERNELS_HAVE_AVX2) $(if $(ARM),-DKERNELS_HAVE_NEON)
+CFLAGS   += $(if $(X86),-DKERNELS_X86) $(if $(ARM),-DKERNELS_ARM)
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 

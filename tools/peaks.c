@@ -39,7 +39,7 @@ static uint64_t f32_scalar(size_t rounds, float *sink) {
 const PeakLoops peak_loops_scalar = {read_scalar, int8_scalar, f32_scalar};
 
 const PeakLoops *peak_loops(KernelsRung rung) {
-#ifdef KERNELS_HAVE_AVX2
+#ifdef KERNELS_X86
     if (rung == KERNELS_AVX2 || rung == KERNELS_AVX512) return &peak_loops_avx2;
 #endif
     (void)rung;

@@ -16,7 +16,7 @@ typedef struct PeakLoops {
 } PeakLoops;
 
 extern const PeakLoops peak_loops_scalar;
-#ifdef KERNELS_HAVE_AVX2
+#ifdef KERNELS_X86
 extern const PeakLoops peak_loops_avx2;
 #endif
 /* Those of a rung, or of the highest one below it that has any. */

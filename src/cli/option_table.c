@@ -2,6 +2,7 @@
 #include "cache/cache.h"
 #include "cli/options.h"
 #include "disk/disk.h"
+#include "kernels/kernels.h"
 
 #define ANY 2147483647.0
 
@@ -101,7 +102,7 @@ const OptionSpec option_table[] = {
     "f32 activations everywhere: slower, for checks", NULL},
 {OPT_KV, 0, "kv", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "f16|f32|q8_0", 0, 0,
     "number format of keys and values (default f32); q8_0 is lossy, docs/fidelity.md says how much", NULL},
-{OPT_CPU, 0, "cpu", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "scalar|avx2|avx512|neon|auto", 0, 0,
+{OPT_CPU, 0, "cpu", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, KERNELS_CHOICES "auto", 0, 0,
     "instruction set; changes speed, never the answer", NULL},
 {OPT_IO, 0, "io", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, DISK_CHOICES, 0, 0,
     "how experts are read; auto (default): threads or uring, whichever was measured to be faster here; mmap: for comparison", NULL},

@@ -8,8 +8,10 @@ enum { MAX_CHUNK = 1 << 16 };
 
 ErrCode engine_choose_kernels(sluice_model *m, const char *name, Err *err) {
     KernelsRung rung;
+    char words[128];
     if (!kernels_rung_from_name(name ? name : "auto", &rung))
-        return err_set(err, ERR_USAGE, "--cpu %s: no such instruction set; choose auto, scalar, avx2, avx512 or neon", name);
+        return err_set(err, ERR_USAGE, "--cpu %s: no such instruction set; choose %s", name,
+                       words_of("auto|" KERNELS_CHOICES, words, sizeof words));
     m->kernels = kernels_get(rung);
     if (!m->kernels)
         return err_set(err, ERR_UNSUPPORTED, "--cpu %s: this CPU or this build has no such kernels; --cpu auto takes %s", name,

@@ -22,7 +22,20 @@
 
 enum { KERNELS_ACT_BLOCK = 32, KERNELS_ACT_GROUP = 256 };
 
-typedef enum KernelsRung { KERNELS_SCALAR, KERNELS_AVX2, KERNELS_AVX512, KERNELS_NEON, KERNELS_RUNG_COUNT } KernelsRung;
+/* One line per rung, from low to high on each kind of CPU: its name. A rung is a line here, its row in ladder.c and its files. */
+#define KERNELS_LIST(X) \
+    X(SCALAR, scalar)   \
+    X(AVX2, avx2)       \
+    X(AVX512, avx512)   \
+    X(NEON, neon)
+
+typedef enum KernelsRung {
+#define X(NAME, name) KERNELS_##NAME,
+    KERNELS_LIST(X)
+#undef X
+    KERNELS_RUNG_COUNT
+} KernelsRung;
+#define KERNELS_CHOICES KERNELS_LIST(WORD_OF) /* "scalar|avx2|...|" */
 
 /* 256 quantised activations, in the forms that the matrix kernels want: whatever one of them would have to prepare is prepared
  * here, once for all rows of all matrices. */
@@ -141,7 +154,7 @@ typedef struct Kernels {
 
 /* The best rung this CPU has, or a lower one on request; NULL: the CPU or the build lacks it. KERNELS_RUNG_COUNT: the best. */
 const Kernels *kernels_get(KernelsRung highest);
-bool kernels_rung_from_name(const char *name, KernelsRung *rung); /* "scalar", "avx2", "avx512", "neon", "auto": the best */
+bool kernels_rung_from_name(const char *name, KernelsRung *rung); /* of the list; "auto": the best */
 
 /* Does matmul use quantised activations for this type (all block types but NVFP4)? The others take x in any case. */
 bool kernels_has_integer(QuantType type);

@@ -5,43 +5,47 @@
 
 #include <string.h>
 
-/* NULL: this CPU or this build is without. KERNELS_HAVE_... come from the Makefile. */
-static const Kernels *avx2_or_null(void) {
-#ifdef KERNELS_HAVE_AVX2
-    if (os_cpu_flags() & OS_CPU_AVX2) return kernels_avx2_table();
+/* The build is without the rungs of another kind of CPU. KERNELS_X86 and KERNELS_ARM come from the Makefile. */
+#ifdef KERNELS_X86
+#define ON_X86(table) table
+#else
+#define ON_X86(table) NULL
 #endif
-    return NULL;
-}
+#ifdef KERNELS_ARM
+#define ON_ARM(table) table
+#else
+#define ON_ARM(table) NULL
+#endif
 
-static const Kernels *avx512_or_null(void) {
-#ifdef KERNELS_HAVE_AVX2
-    if (os_cpu_flags() & OS_CPU_AVX512) return kernels_avx512_table();
-#endif
-    return NULL;
-}
+static const struct {
+    unsigned needs; /* flags of the CPU */
+    const Kernels *(*table)(unsigned cpu);
+} rungs[KERNELS_RUNG_COUNT] = {
+    [KERNELS_SCALAR] = {0, kernels_scalar_table},
+    [KERNELS_AVX2] = {OS_CPU_AVX2, ON_X86(kernels_avx2_table)},
+    [KERNELS_AVX512] = {OS_CPU_AVX512, ON_X86(kernels_avx512_table)},
+    [KERNELS_NEON] = {OS_CPU_NEON, ON_ARM(kernels_neon_table)},
+};
 
-static const Kernels *neon_or_null(void) {
-#ifdef KERNELS_HAVE_NEON
-    unsigned flags = os_cpu_flags();
-    if (flags & OS_CPU_NEON) return kernels_neon_table((flags & OS_CPU_I8MM) != 0);
-#endif
-    return NULL;
+static const Kernels *table_of(int rung, unsigned cpu) {
+    return rungs[rung].table && (cpu & rungs[rung].needs) == rungs[rung].needs ? rungs[rung].table(cpu) : NULL;
 }
 
 const Kernels *kernels_get(KernelsRung highest) {
-    const Kernels *avx2 = avx2_or_null(), *avx512 = avx512_or_null(), *neon = neon_or_null();
-    switch (highest) {
-    case KERNELS_SCALAR: return kernels_scalar_table();
-    case KERNELS_AVX2: return avx2;
-    case KERNELS_AVX512: return avx512;
-    case KERNELS_NEON: return neon;
-    case KERNELS_RUNG_COUNT: break;
-    }
-    return avx512 ? avx512 : avx2 ? avx2 : neon ? neon : kernels_scalar_table();
+    unsigned cpu = os_cpu_flags();
+    if (highest < KERNELS_RUNG_COUNT) return table_of((int)highest, cpu);
+    int best = KERNELS_RUNG_COUNT - 1;
+    while (!table_of(best, cpu)) best--; /* scalar is always there */
+    return table_of(best, cpu);
 }
 
 bool kernels_rung_from_name(const char *name, KernelsRung *rung) {
-    static const char *const names[] = {"scalar", "avx2", "avx512", "neon", "auto"};
+    static const char *const names[] = {
+#define X(NAME, name) #name,
+        KERNELS_LIST(X)
+#undef X
+        "auto",
+    };
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         if (strcmp(name, names[i]) != 0) continue;
         *rung = (KernelsRung)i;

@@ -4,10 +4,10 @@
 
 #include "kernels/kernels.h"
 
-const Kernels *kernels_scalar_table(void);
-const Kernels *kernels_avx2_table(void); /* x86-64 builds only */
-const Kernels *kernels_avx512_table(void); /* likewise */
-const Kernels *kernels_neon_table(bool has_i8mm); /* AArch64 builds only */
+/* The functions of a rung, on a CPU with these OS_CPU_ flags. A build has those of one kind of CPU. */
+#define X(NAME, name) const Kernels *kernels_##name##_table(unsigned cpu);
+KERNELS_LIST(X)
+#undef X
 
 /* scalar_vector.c: along one vector */
 float kernels_scalar_dot(const float *a, const float *b, size_t n);

@@ -1,7 +1,8 @@
 /* The AVX2 rung (with FMA and F16C): the same bits as the scalar one, eight lanes at a time. */
 #include "kernels/avx2.h"
 
-const Kernels *kernels_avx2_table(void) {
+const Kernels *kernels_avx2_table(unsigned cpu) {
+    (void)cpu;
     static const Kernels table = {
         .name = "avx2",
         .rung = KERNELS_AVX2,

@@ -1,5 +1,6 @@
 /* The NEON rung (with the dot product of bytes): the same bits as the scalar one, four lanes at a time. */
 #include "kernels/neon.h"
+#include "os/os.h"
 
 #define TABLE(with_matmul) \
     { \
@@ -24,7 +25,7 @@
         .attention_join = kernels_neon_attention_join, \
     }
 
-const Kernels *kernels_neon_table(bool has_i8mm) {
+const Kernels *kernels_neon_table(unsigned cpu) {
     static const Kernels with_dot_products = TABLE(kernels_neon_matmul), with_matrix_products = TABLE(kernels_i8mm_matmul);
-    return has_i8mm ? &with_matrix_products : &with_dot_products;
+    return cpu & OS_CPU_I8MM ? &with_matrix_products : &with_dot_products;
 }

@@ -52,6 +52,12 @@ static void the_ladder_has_its_rungs(void **state) {
     assert_true(kernels_rung_from_name("auto", &rung) && rung == KERNELS_RUNG_COUNT);
     assert_false(kernels_rung_from_name("mmx", &rung));
     assert_string_equal(kernels_get(KERNELS_SCALAR)->name, "scalar");
+    for (int i = 0; i < KERNELS_RUNG_COUNT; i++) { /* a table calls itself as the list does */
+        const Kernels *table = kernels_get((KernelsRung)i);
+        if (!table) continue;
+        assert_int_equal(table->rung, i);
+        assert_true(kernels_rung_from_name(table->name, &rung) && rung == (KernelsRung)i);
+    }
     const Kernels *best = kernels_get(KERNELS_RUNG_COUNT), *avx2 = kernels_get(KERNELS_AVX2);
     assert_non_null(best);
     if (avx2) assert_true(best->rung >= KERNELS_AVX2);
