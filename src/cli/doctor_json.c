@@ -12,10 +12,16 @@ static json_t *text_or_null(const char *s) { return s[0] ? json_text(s, strlen(s
 static json_t *cpu_json(const Doctor *d) {
     const LabFacts *f = &d->facts;
     unsigned flags = os_cpu_flags();
-    return json_pack("{s:s,s:s,s:b,s:b,s:b,s:i,s:o,s:o,s:o,s:f}", "name", f->cpu, "rung", d->profile.rung,
-                     "avx2", (flags & OS_CPU_AVX2) != 0, "avx512", (flags & OS_CPU_AVX512) != 0, "neon", (flags & OS_CPU_NEON) != 0,
-                     "threads", d->profile.machine.threads, "quota_cpus", f->quota_cpus > 0 ? json_real(f->quota_cpus) : json_null(),
-                     "governor", text_or_null(f->governor), "kernel", text_or_null(f->kernel), "load", f->load);
+    json_t *cpu = json_pack("{s:s,s:s}", "name", f->cpu, "rung", d->profile.rung);
+#define X(NAME, text, key) json_object_set_new(cpu, key, json_boolean(flags & OS_CPU_##NAME));
+    OS_CPU_LIST(X)
+#undef X
+    json_object_set_new(cpu, "threads", json_integer(d->profile.machine.threads));
+    json_object_set_new(cpu, "quota_cpus", f->quota_cpus > 0 ? json_real(f->quota_cpus) : json_null());
+    json_object_set_new(cpu, "governor", text_or_null(f->governor));
+    json_object_set_new(cpu, "kernel", text_or_null(f->kernel));
+    json_object_set_new(cpu, "load", json_real(f->load));
+    return cpu;
 }
 
 static json_t *memory_json(const LabFacts *f) {

@@ -7,13 +7,20 @@
 
 static const char *limit_text(uint64_t bytes, char out[32]) { return bytes > INT64_MAX ? "no limit" : format_size(bytes, out); }
 
+static void print_cpu(const Doctor *d) {
+    unsigned flags = os_cpu_flags();
+    out_printf("cpu      %s; kernels: %s (the CPU has", d->facts.cpu, d->profile.rung);
+#define X(NAME, text, key) \
+    if (flags & OS_CPU_##NAME) out_puts(" " text);
+    OS_CPU_LIST(X)
+#undef X
+    out_puts(flags ? ")\n" : " no vectors that we use)\n");
+}
+
 static void print_machine(const Doctor *d) {
     const LabFacts *f = &d->facts;
-    unsigned flags = os_cpu_flags();
     char a[32], b[32], c[32];
-    out_printf("cpu      %s; kernels: %s (the CPU has%s%s%s%s)\n", f->cpu, d->profile.rung,
-               flags & OS_CPU_AVX2 ? " AVX2" : "", flags & OS_CPU_AVX512 ? " AVX-512" : "",
-               flags & OS_CPU_NEON ? " NEON with dot products" : "", flags ? "" : " no vectors that we use");
+    print_cpu(d);
     out_printf("         %d threads", d->profile.machine.threads);
     if (f->quota_cpus > 0) out_printf(", a control group allows %.2f CPUs", f->quota_cpus);
     if (f->governor[0]) out_printf(", governor %s", f->governor);
