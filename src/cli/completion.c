@@ -17,7 +17,7 @@ static void complete_bash(Buf *out) {
                   "    case $prev in\n");
     for (size_t i = 0; i < option_table_len; i++) {
         const OptionSpec *spec = &option_table[i];
-        if (spec->not_yet || (spec->kind != KIND_CHOICE && !takes_path(spec))) continue;
+        if (spec->kind != KIND_CHOICE && !takes_path(spec)) continue;
         if (spec->letter) buf_printf(out, "    -%c|", spec->letter);
         else buf_puts(out, "    ");
         buf_printf(out, "--%s) COMPREPLY=($(compgen ", spec->name);
@@ -29,7 +29,7 @@ static void complete_bash(Buf *out) {
     for (size_t c = 0; c < command_table_len; c++) {
         buf_printf(out, "    %s) words='", command_table[c].name);
         for (size_t i = 0; i < option_table_len; i++)
-            if (help_lists(&option_table[i], command_table[c].bit)) buf_printf(out, "--%s ", option_table[i].name);
+            if (option_acts(&option_table[i], command_table[c].bit)) buf_printf(out, "--%s ", option_table[i].name);
         buf_puts(out, "' ;;\n");
     }
     buf_puts(out, "    *) words='");
@@ -60,7 +60,7 @@ static void complete_zsh(Buf *out) {
         buf_printf(out, "    %s) _arguments", command_table[c].name);
         for (size_t i = 0; i < option_table_len; i++) {
             const OptionSpec *spec = &option_table[i];
-            if (!help_lists(spec, command_table[c].bit)) continue;
+            if (!option_acts(spec, command_table[c].bit)) continue;
             buf_printf(out, " \\\n        '--%s[", spec->name);
             put_quoted(out, spec->help, true);
             buf_puts(out, "]");
@@ -86,7 +86,7 @@ static void complete_fish(Buf *out) {
         buf_puts(out, "'\n");
         for (size_t i = 0; i < option_table_len; i++) {
             const OptionSpec *spec = &option_table[i];
-            if (!help_lists(spec, command->bit)) continue;
+            if (!option_acts(spec, command->bit)) continue;
             buf_printf(out, "complete -c sluice -n '__fish_seen_subcommand_from %s' -l %s", command->name, spec->name);
             if (spec->letter) buf_printf(out, " -s %c", spec->letter);
             if (takes_path(spec)) buf_puts(out, " -rF");

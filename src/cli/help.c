@@ -41,10 +41,6 @@ static void put_option(Buf *out, const OptionSpec *spec) {
     put_wrapped(out, spec->help, COLUMN, COLUMN);
 }
 
-bool help_lists(const OptionSpec *spec, unsigned command) {
-    return (spec->accepted & command) && (spec->acts & command) && !spec->not_yet;
-}
-
 void help_overview(Buf *out) {
     buf_puts(out, "sluice runs Mixture-of-Experts language models that are larger than memory: it keeps the dense\n"
                   "weights, and reads the experts that a token needs from disk.\n\nusage: sluice COMMAND [options]\n\n");
@@ -65,7 +61,7 @@ void help_command(const CommandSpec *command, Buf *out) {
     for (int group = 0; group < GROUP_COUNT; group++) {
         bool titled = false;
         for (size_t i = 0; i < option_table_len; i++) {
-            if ((int)option_table[i].group != group || !help_lists(&option_table[i], command->bit)) continue;
+            if ((int)option_table[i].group != group || !option_acts(&option_table[i], command->bit)) continue;
             if (!titled) buf_printf(out, "\n%s\n", group_title[group]);
             titled = true;
             put_option(out, &option_table[i]);
@@ -119,7 +115,7 @@ void help_man(Buf *out) {
         put_roff(out, c->about);
         buf_putc(out, '\n');
         for (size_t k = 0; k < option_table_len; k++)
-            if (option_table[k].group == GROUP_COMMAND && help_lists(&option_table[k], c->bit)) man_option(out, &option_table[k]);
+            if (option_table[k].group == GROUP_COMMAND && option_acts(&option_table[k], c->bit)) man_option(out, &option_table[k]);
         for (const Example *e = c->examples; e->what; e++) {
             buf_puts(out, ".PP\n");
             put_roff(out, e->what);
@@ -132,7 +128,7 @@ void help_man(Buf *out) {
     for (int group = GROUP_MODEL; group < GROUP_COUNT; group++) {
         buf_printf(out, ".SH %s\n", title[group]);
         for (size_t k = 0; k < option_table_len; k++)
-            if ((int)option_table[k].group == group && !option_table[k].not_yet) man_option(out, &option_table[k]);
+            if ((int)option_table[k].group == group) man_option(out, &option_table[k]);
     }
     buf_puts(out, ".SH FILES\n.TP\n.I ~/.config/sluice/config.json\n"
                   "(XDG_CONFIG_HOME is honoured) The same options by their long names, e.g. {\"ram\": \"8G\", \"threads\": 4}. A flag\n"

@@ -35,29 +35,15 @@ static uint64_t fresh_seed(void) {
 
 static ErrCode fill(const Options *o, int ctx_needed, Opened *e, sluice_options *options, Err *err) {
     sluice_options_init(options);
-    options->model = opt_text(o, OPT_MODEL, NULL);
+    options->ctx = ctx_needed;
+    options_into(o, options);
     if (!options->model) {
         ErrCode code = embedded_locate(&options->embedded_offset, &options->embedded_bytes, err);
         if (code) return code;
         options->model = EMBEDDED_PATH;
     }
-    if (opt_given(o, OPT_RAM)) options->ram_bytes = o->value[OPT_RAM].bytes;
-    options->threads = opt_int(o, OPT_THREADS, options->threads);
-    options->ctx = opt_int(o, OPT_CTX, ctx_needed ? ctx_needed : options->ctx);
-    options->chunk = opt_int(o, OPT_CHUNK, options->chunk);
-    options->experts = opt_int(o, OPT_EXPERTS, options->experts);
-    options->precise = opt_on(o, OPT_PRECISE);
-    options->cpu = opt_text(o, OPT_CPU, options->cpu);
-    options->io = opt_text(o, OPT_IO, options->io);
-    options->direct = opt_text(o, OPT_DIRECT, options->direct);
-    options->kv = opt_text(o, OPT_KV, options->kv);
-    options->policy = opt_text(o, OPT_POLICY, options->policy);
-    options->lookahead = opt_text(o, OPT_LOOKAHEAD, options->lookahead);
-    options->mtp = opt_text(o, OPT_MTP, options->mtp);
     static char state_dir[1024];
     options->state_dir = state_folder(state_dir, sizeof state_dir);
-    options->mirror = opt_text(o, OPT_MIRROR, options->mirror);
-    options->mlock = opt_on(o, OPT_MLOCK);
     e->seed = opt_given(o, OPT_SEED) ? (uint64_t)o->value[OPT_SEED].integer : fresh_seed();
     options->seed = e->seed;
     options->progress = on_progress;

@@ -1,6 +1,7 @@
-/* Reading options: the command line, one value, and "did you mean". */
+/* Reading options: the command line, one value, and "did you mean"; and handing them to the engine. */
 #include "cli/options.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -125,7 +126,6 @@ static ErrCode set_number(OptionValue *v, const OptionSpec *spec, const char *te
 }
 
 ErrCode option_set(Options *o, const OptionSpec *spec, const char *text, OptionSource source, const char *where, Err *err) {
-    if (spec->not_yet) return err_set(err, ERR_USAGE, "%s: %s", where, spec->not_yet);
     OptionValue v = {.source = source, .text = text};
     switch (spec->kind) {
     case KIND_TEXT: break;
@@ -237,5 +237,38 @@ void options_note_idle(const Options *o) {
             log_note("note: --%s changes nothing in this command", spec->name);
     }
 }
+
+/* ---- to the engine ------------------------------------------------------------------------------------------------- */
+
+static void put(char *into, const OptionSpec *spec, const void *value, size_t bytes) {
+    assert(bytes == spec->bytes); /* the row names a field of the option's kind */
+    memcpy(into + spec->at, value, bytes);
+}
+
+static void put_value(char *into, const OptionSpec *spec, const OptionValue *v) {
+    int integer = (int)v->integer;
+    bool on = v->integer != 0;
+    float real = (float)v->real;
+    switch (spec->kind) {
+    case KIND_TEXT:
+    case KIND_CHOICE: put(into, spec, &v->text, sizeof v->text); break;
+    case KIND_SIZE: put(into, spec, &v->bytes, sizeof v->bytes); break;
+    case KIND_RATE: put(into, spec, &v->real, sizeof v->real); break;
+    case KIND_REAL: put(into, spec, &real, sizeof real); break;
+    case KIND_FLAG: put(into, spec, &on, sizeof on); break;
+    case KIND_INT:
+        if (!v->automatic) put(into, spec, &integer, sizeof integer);
+        break;
+    }
+}
+
+static void fill(const Options *o, OptionInto which, void *into) {
+    for (size_t i = 0; i < option_table_len; i++) {
+        const OptionSpec *spec = &option_table[i];
+        if (spec->into == which && option_acts(spec, o->command) && opt_given(o, spec->id)) put_value(into, spec, &o->value[spec->id]);
+    }
+}
+
+void options_into(const Options *o, sluice_options *options) { fill(o, INTO_OPTIONS, options); }
 
 void options_free(Options *o) { arena_free(&o->texts); }

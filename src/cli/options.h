@@ -1,40 +1,57 @@
 /* cli/options: one table of options, from which everything about them is made.
  *
- * The table says of each option its name, what it takes, where it is accepted and what it does. Parsing, --help, the man page, shell
- * completion, the SLUICE_* variables and the keys of config.json are all generated from it, so they cannot disagree.
- * A flag beats a variable, a variable beats the file. */
+ * An option is a row of option_list.h: its name, what it takes, where it is accepted, what it does, and which field of the engine's
+ * options it fills. Parsing, --help, the man page, shell completion, the SLUICE_* variables and the keys of config.json are all generated
+ * from it, so they cannot disagree. A flag beats a variable, a variable beats the file. */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
 
 #include "base/base.h"
 
+#include <sluice.h>
+
 typedef enum OptionId {
-    /* every command with a model */
-    OPT_MODEL, OPT_RAM, OPT_THREADS, OPT_CTX, OPT_CHUNK, OPT_EXPERTS, OPT_PRECISE, OPT_KV, OPT_CPU, OPT_IO, OPT_DIRECT,
-    OPT_MIRROR, OPT_POLICY, OPT_LOOKAHEAD, OPT_MTP, OPT_MLOCK, OPT_TRACE,
-    OPT_SEED, OPT_TEMP, OPT_TOP_K, OPT_TOP_P, OPT_MIN_P, OPT_PRESENCE, OPT_FREQUENCY, OPT_REPEAT,
-    OPT_STATS, OPT_VERBOSE, OPT_QUIET, OPT_JSON, OPT_HELP,
-    /* of single commands */
-    OPT_PROMPT, OPT_FILE, OPT_RAW, OPT_PREDICT, OPT_SYSTEM, OPT_THINK, OPT_IDS, OPT_TOKENIZER, OPT_LINES, OPT_NO_SPECIAL,
-    OPT_TEMPLATE, OPT_TENSORS, OPT_OUT, OPT_LAST, OPT_GREEDY, OPT_HIDDEN, OPT_ROUTING, OPT_WINDOW, OPT_CHUNKS, OPT_SCORE,
-    OPT_SHAPE, OPT_QUANT, OPT_DENSE, OPT_LAYERS, OPT_SKEW, OPT_MTP_LAYER, OPT_VOCAB, OPT_DISK, OPT_DRAM, OPT_CORES,
-    OPT_PREFILL, OPT_REPS, OPT_KIND, OPT_FLOOR, OPT_RECORDED,
-    OPT_DIR,
+#define OPTION(ID, ...) OPT_##ID,
+#include "cli/option_list.h"
+#undef OPTION
     OPT_COUNT
 } OptionId;
 
-/* One bit per command, in the order of the command table. */
+/* One line per command: its function is name_command (commands.h), its row stands in the command table. */
+#define COMMANDS(X)           \
+    X(RUN, run)               \
+    X(INSPECT, inspect)       \
+    X(TOKENIZE, tokenize)     \
+    X(DETOKENIZE, detokenize) \
+    X(RENDER, render)         \
+    X(LOGITS, logits)         \
+    X(PPL, ppl)               \
+    X(PLAN, plan)             \
+    X(DOCTOR, doctor)         \
+    X(BENCH, bench)           \
+    X(TRACE, trace)           \
+    X(SIMULATE, simulate)     \
+    X(PLOT, plot)             \
+    X(SYNTH, synth)
+
 enum {
-    CMD_RUN = 1 << 0, CMD_INSPECT = 1 << 1, CMD_TOKENIZE = 1 << 2, CMD_DETOKENIZE = 1 << 3, CMD_RENDER = 1 << 4,
-    CMD_LOGITS = 1 << 5, CMD_PPL = 1 << 6,
-    CMD_PLAN = 1 << 7, CMD_DOCTOR = 1 << 8, CMD_BENCH = 1 << 9, CMD_TRACE = 1 << 10, CMD_SIMULATE = 1 << 11, CMD_PLOT = 1 << 12,
-    CMD_SYNTH = 1 << 13,
-    CMD_ALL = (1 << 14) - 1,
+#define X(NAME, name) COMMAND_##NAME,
+    COMMANDS(X)
+#undef X
+    COMMAND_COUNT
+};
+/* One bit per command, to say in a word which of them take an option. */
+enum {
+#define X(NAME, name) CMD_##NAME = 1 << COMMAND_##NAME,
+    COMMANDS(X)
+#undef X
+    CMD_ALL = (1 << COMMAND_COUNT) - 1,
     CMD_ENGINE = CMD_RUN | CMD_LOGITS | CMD_PPL | CMD_BENCH | CMD_TRACE, /* those that run the network */
     CMD_PLANNED = CMD_ENGINE | CMD_PLAN | CMD_DOCTOR,                    /* those that make a memory plan */
 };
 
 typedef enum OptionKind { KIND_FLAG, KIND_TEXT, KIND_CHOICE, KIND_SIZE, KIND_RATE, KIND_INT, KIND_REAL } OptionKind;
+typedef enum OptionInto { INTO_NOTHING, INTO_OPTIONS } OptionInto;
 typedef enum OptionGroup { GROUP_COMMAND, GROUP_MODEL, GROUP_SAMPLING, GROUP_OUTPUT, GROUP_COUNT } OptionGroup;
 
 typedef struct OptionSpec {
@@ -49,7 +66,8 @@ typedef struct OptionSpec {
     const char *arg;     /* "SIZE"; for a choice "on|off"; NULL for flags */
     double min, max;     /* of KIND_INT and KIND_REAL, both included */
     const char *help;    /* one sentence, no final stop */
-    const char *not_yet; /* why it is refused in this version, or NULL */
+    OptionInto into;     /* the struct that the value fills, and the field in it: */
+    uint16_t at, bytes;
 } OptionSpec;
 
 typedef enum OptionSource { SOURCE_NONE, SOURCE_FILE, SOURCE_VARIABLE, SOURCE_FLAG } OptionSource;
@@ -77,6 +95,7 @@ extern const size_t option_table_len;
 ErrCode options_parse(Options *o, unsigned command, int argc, char **argv, Err *err);
 void options_free(Options *o);
 
+static inline bool option_acts(const OptionSpec *spec, unsigned command) { return (spec->accepted & spec->acts & command) != 0; }
 static inline bool opt_given(const Options *o, OptionId id) { return o->value[id].source != SOURCE_NONE; }
 static inline bool opt_on(const Options *o, OptionId id) { return opt_given(o, id) && o->value[id].integer; }
 static inline const char *opt_text(const Options *o, OptionId id, const char *otherwise) {
@@ -89,6 +108,8 @@ static inline float opt_real(const Options *o, OptionId id, float otherwise) {
     return opt_given(o, id) ? (float)o->value[id].real : otherwise;
 }
 
+/* The options that act in this command, as those of the engine; the others stay as they are. Strings are borrowed. */
+void options_into(const Options *o, sluice_options *options);
 /* One note per flag that was given but changes nothing in this command: nothing is inert in silence. */
 void options_note_idle(const Options *o);
 

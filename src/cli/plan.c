@@ -84,7 +84,6 @@ static ErrCode open_file(Planner *p, sluice_options *options, Err *err) {
         if (p->o->value[of_shapes[i]].source == SOURCE_FLAG)
             return err_set(err, ERR_USAGE, "--quant, --dense, --layers and --vocab describe a --shape; a file has its own");
     p->name = source_name(p->o);
-    options->model = opt_text(p->o, OPT_MODEL, NULL);
     if (options->model) return ERR_OK;
     options->model = EMBEDDED_PATH;
     return embedded_locate(&options->embedded_offset, &options->embedded_bytes, err);
@@ -97,16 +96,10 @@ static ErrCode open_sketch(Planner *p, Err *err) {
     sluice_options_init(&options);
     if (opt_given(o, OPT_SHAPE) && o->value[OPT_MODEL].source == SOURCE_FLAG)
         return err_set(err, ERR_USAGE, "--shape and -m exclude each other: plan for a file, or for a shape");
+    options_into(o, &options);
+    options.ram_bytes = 0; /* the sketch is for all rows of the table: whether the layer for draft tokens fits is asked of this machine */
     ErrCode code = opt_given(o, OPT_SHAPE) ? open_shape(p, &options, &elsewhere, err) : open_file(p, &options, err);
     if (code) return code;
-    options.ctx = opt_int(o, OPT_CTX, 0);
-    options.chunk = opt_int(o, OPT_CHUNK, 0);
-    options.experts = opt_int(o, OPT_EXPERTS, 0);
-    options.cpu = opt_text(o, OPT_CPU, NULL);
-    options.kv = opt_text(o, OPT_KV, NULL);
-    options.policy = opt_text(o, OPT_POLICY, NULL);
-    options.lookahead = opt_text(o, OPT_LOOKAHEAD, NULL);
-    options.mtp = opt_text(o, OPT_MTP, NULL);
     p->threads = opt_int(o, OPT_CORES, opt_int(o, OPT_THREADS, os_cpu_count()));
     p->sketch = engine_sketch_new(&options, p->threads, elsewhere, err);
     if (!p->sketch) return err->code;
