@@ -20,11 +20,11 @@ ErrCode engine_choose_kernels(sluice_model *m, const char *name, Err *err) {
 }
 
 ErrCode engine_choose_kv(const char *name, QuantType *type, Err *err) {
-    if (!name || strcmp(name, "f32") == 0) *type = QUANT_F32;
-    else if (strcmp(name, "f16") == 0) *type = QUANT_F16;
-    else if (strcmp(name, "q8_0") == 0) *type = QUANT_Q8_0;
-    else return err_set(err, ERR_USAGE, "--kv %s: choose f32, f16 or q8_0", name);
-    return ERR_OK;
+    static const Word words[] = {{"f32", QUANT_F32}, {"f16", QUANT_F16}, {"q8_0", QUANT_Q8_0}};
+    int value = QUANT_F32;
+    ErrCode code = word_value("--kv", words, COUNT_OF(words), name, &value, err);
+    *type = (QuantType)value;
+    return code;
 }
 
 ErrCode engine_check_kv(QuantType type, const ModelShape *s, Err *err) {
@@ -43,11 +43,11 @@ ErrCode engine_choose_policy(const char *name, CachePolicy *policy, Err *err) {
 }
 
 ErrCode engine_choose_lookahead(const char *name, ForwardLookahead *how, Err *err) {
-    if (!name || strcmp(name, "auto") == 0) *how = FORWARD_AHEAD_AUTO;
-    else if (strcmp(name, "on") == 0) *how = FORWARD_AHEAD_ON;
-    else if (strcmp(name, "off") == 0) *how = FORWARD_AHEAD_OFF;
-    else return err_set(err, ERR_USAGE, "--lookahead %s: choose auto, on or off", name);
-    return ERR_OK;
+    static const Word words[] = {{"auto", FORWARD_AHEAD_AUTO}, {"on", FORWARD_AHEAD_ON}, {"off", FORWARD_AHEAD_OFF}};
+    int value = FORWARD_AHEAD_AUTO;
+    ErrCode code = word_value("--lookahead", words, COUNT_OF(words), name, &value, err);
+    *how = (ForwardLookahead)value;
+    return code;
 }
 
 static ErrCode in_range(const char *flag, int value, int64_t most, const char *of_what, Err *err) {

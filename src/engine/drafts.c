@@ -21,11 +21,10 @@ struct EngineDrafts {
 };
 
 ErrCode engine_choose_mtp(sluice_model *m, const char *name, Err *err) {
-    EngineMtp how = ENGINE_MTP_AUTO;
-    if (name && strcmp(name, "on") == 0) how = ENGINE_MTP_ON;
-    else if (name && strcmp(name, "off") == 0) how = ENGINE_MTP_OFF;
-    else if (name && strcmp(name, "auto") != 0) return err_set(err, ERR_USAGE, "--mtp %s: choose auto, on or off", name);
-    m->mtp = how;
+    static const Word words[] = {{"auto", ENGINE_MTP_AUTO}, {"on", ENGINE_MTP_ON}, {"off", ENGINE_MTP_OFF}};
+    int how = ENGINE_MTP_AUTO;
+    if (word_value("--mtp", words, COUNT_OF(words), name, &how, err)) return ERR_USAGE;
+    m->mtp = (EngineMtp)how;
     if (how == ENGINE_MTP_ON && !model_has_mtp(m->model))
         return err_set(err, ERR_UNSUPPORTED, "--mtp on: %s has no draft (MTP) layer; --mtp auto uses one where there is one",
                        m->format->path);

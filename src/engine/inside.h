@@ -20,7 +20,7 @@ typedef enum EngineMtp { ENGINE_MTP_OFF, ENGINE_MTP_ON, ENGINE_MTP_AUTO } Engine
 typedef struct EngineDrafts EngineDrafts;
 
 struct sluice_model {
-    sluice_options options; /* strings in it are the caller's and not used after opening */
+    sluice_options options; /* the caller's, strings too; after opening only what a session asks for, all else is zero */
     FormatModel *format;
     Model *model;
     const Kernels *kernels;

@@ -48,7 +48,7 @@ static uint64_t measured_budget(void) {
 
 static ErrCode describe_records(sluice_model *m, Err *err) {
     ErrCode code = m->pool ? engine_open_disk(m, err) : ERR_OK; /* a sketch has neither */
-    if (!code) code = engine_add_mirrors(m, err);
+    if (!code && m->disk) code = engine_add_mirrors(m, err);
     if (code) return code;
     m->slot_bytes = store_slot_bytes(m->model->records, (size_t)model_expert_layers(m->model) * m->model->shape.n_experts, m->disk);
     return ERR_OK;
@@ -262,8 +262,7 @@ sluice_model *sluice_open(const sluice_options *options, sluice_error *error) {
         sluice_close(m);
         return NULL;
     }
-    m->options.model = m->options.cpu = m->options.io = m->options.direct = m->options.kv = m->options.state_dir = m->options.mirror = NULL;
-    m->options.policy = m->options.lookahead = m->options.mtp = NULL;
+    m->options = (sluice_options){.seed = options->seed, .progress = options->progress, .user = options->user};
     return m;
 }
 
