@@ -12,12 +12,7 @@ ErrCode doctor_predict(Doctor *d, Err *err) {
     const Options *o = d->o;
     sluice_options options;
     sluice_options_init(&options);
-    options.model = opt_text(o, OPT_MODEL, NULL);
-    options.ctx = opt_int(o, OPT_CTX, 0);
-    options.chunk = opt_int(o, OPT_CHUNK, 0);
-    options.experts = opt_int(o, OPT_EXPERTS, 0);
-    options.cpu = opt_text(o, OPT_CPU, NULL);
-    options.kv = opt_text(o, OPT_KV, NULL);
+    options_into(o, &options);
     EngineSketch *sketch = engine_sketch_new(&options, d->profile.machine.threads, 0, err);
     if (!sketch) return err->code;
     uint64_t ram = opt_given(o, OPT_RAM) ? o->value[OPT_RAM].bytes : engine_default_budget(d->facts.memory.budget);
