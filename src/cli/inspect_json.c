@@ -77,22 +77,32 @@ static json_t *template_json(const Inspection *in) {
     return o;
 }
 
+/* "top-k" as top_k */
+static void set_word(json_t *o, const char *word, json_t *value) {
+    char key[32];
+    snprintf(key, sizeof key, "%s", word);
+    for (char *c = key; *c; c++)
+        if (*c == '-') *c = '_';
+    json_object_set_new(o, key, value);
+}
+
 /* 0.7f as 0.7, not as 0.699999988 */
-static void set_real(json_t *o, const char *name, float value) {
+static json_t *real(float value) {
     char text[32];
     snprintf(text, sizeof text, "%.7g", (double)value);
-    if (!isnan(value)) json_object_set_new(o, name, json_real(strtod(text, NULL)));
+    return json_real(strtod(text, NULL));
 }
 
 static json_t *sampling_json(const ModelSampling *s) {
     json_t *o = json_object();
     json_object_set_new(o, "do_sample", json_boolean(s->do_sample));
-    set_real(o, "temp", s->temperature);
-    if (s->top_k >= 0) json_object_set_new(o, "top_k", json_integer(s->top_k));
-    set_real(o, "top_p", s->top_p);
-    set_real(o, "min_p", s->min_p);
-    set_real(o, "presence", s->presence);
-    set_real(o, "repeat", s->repeat);
+#define REAL(field, word, ...) \
+    if (!isnan(s->field)) set_word(o, word, real(s->field));
+#define INT(field, word, ...) \
+    if (s->field >= 0) set_word(o, word, json_integer(s->field));
+    MODEL_SAMPLING(REAL, INT)
+#undef REAL
+#undef INT
     return o;
 }
 

@@ -87,12 +87,13 @@ static void print_defaults(const Model *m) {
     const ModelSampling *s = &m->sampling;
     bool any = false;
     if (!s->do_sample) out_puts("greedy"), any = true;
-    if (!isnan(s->temperature)) out_printf("%stemp %g", any ? ", " : "", (double)s->temperature), any = true;
-    if (s->top_k >= 0) out_printf("%stop-k %d", any ? ", " : "", s->top_k), any = true;
-    if (!isnan(s->top_p)) out_printf("%stop-p %g", any ? ", " : "", (double)s->top_p), any = true;
-    if (!isnan(s->min_p)) out_printf("%smin-p %g", any ? ", " : "", (double)s->min_p), any = true;
-    if (!isnan(s->presence)) out_printf("%spresence %g", any ? ", " : "", (double)s->presence), any = true;
-    if (!isnan(s->repeat)) out_printf("%srepeat %g", any ? ", " : "", (double)s->repeat), any = true;
+#define REAL(field, word, ...) \
+    if (!isnan(s->field)) out_printf("%s" word " %g", any ? ", " : "", (double)s->field), any = true;
+#define INT(field, word, ...) \
+    if (s->field >= 0) out_printf("%s" word " %d", any ? ", " : "", s->field), any = true;
+    MODEL_SAMPLING(REAL, INT)
+#undef REAL
+#undef INT
     out_puts(any ? " (the model's own)\n" : "the model says nothing\n");
 }
 

@@ -79,13 +79,7 @@ static void say_what_was_chosen(const Options *o, const sluice_info *info) {
 sluice_sampling opened_sampling(const Options *o, const Opened *e) {
     sluice_sampling s;
     sluice_sampling_default(e->model, &s);
-    s.temperature = opt_real(o, OPT_TEMP, s.temperature);
-    s.top_k = opt_int(o, OPT_TOP_K, s.top_k);
-    s.top_p = opt_real(o, OPT_TOP_P, s.top_p);
-    s.min_p = opt_real(o, OPT_MIN_P, s.min_p);
-    s.presence = opt_real(o, OPT_PRESENCE, s.presence);
-    s.frequency = opt_real(o, OPT_FREQUENCY, s.frequency);
-    s.repeat = opt_real(o, OPT_REPEAT, s.repeat);
+    options_into_sampling(o, &s);
     return s;
 }
 

@@ -1,5 +1,5 @@
 /* The list of options: one row each, in the order of --help. options.h makes the ids from it, option_table.c the table; a row says what
- * the members of OptionSpec are, and last which field of sluice_options the value fills. */
+ * the members of OptionSpec are, and last which field of sluice_options or sluice_sampling the value fills. */
 /* clang-format off */
 /* ---- of single commands ---- */
 OPTION(PROMPT, 'p', "prompt", KIND_TEXT, GROUP_COMMAND, CMD_RUN | CMD_TOKENIZE | CMD_LOGITS | CMD_TRACE, CMD_ALL, false, "TEXT", 0, 0,
@@ -120,19 +120,19 @@ OPTION(TRACE, 0, "trace", KIND_TEXT, GROUP_MODEL, CMD_ALL, CMD_ENGINE, true, "FI
     "also record which experts each token used and what the cache had of them, for simulate and plot", NO_FIELD)
 
 OPTION(TEMP, 0, "temp", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE, true, "T", 0, 1000,
-    "temperature; 0 is greedy, ties to the lowest id (default: the model's own settings)", NO_FIELD)
+    "temperature; 0 is greedy, ties to the lowest id (default: the model's own settings)", SAMPLING_FIELD(temperature))
 OPTION(TOP_K, 0, "top-k", KIND_INT, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE, true, "K", 0, ANY,
-    "only the K most likely tokens; 0: all", NO_FIELD)
+    "only the K most likely tokens; 0: all", SAMPLING_FIELD(top_k))
 OPTION(TOP_P, 0, "top-p", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE, true, "P", 0, 1,
-    "only the most likely tokens that together reach P; 1: all", NO_FIELD)
+    "only the most likely tokens that together reach P; 1: all", SAMPLING_FIELD(top_p))
 OPTION(MIN_P, 0, "min-p", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE, true, "P", 0, 1,
-    "only tokens at least P times as likely as the best; 0: all", NO_FIELD)
+    "only tokens at least P times as likely as the best; 0: all", SAMPLING_FIELD(min_p))
 OPTION(PRESENCE, 0, "presence", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE, true, "X", -100, 100,
-    "subtracted from the logit of a token that occurred; 0: off", NO_FIELD)
+    "subtracted from the logit of a token that occurred; 0: off", SAMPLING_FIELD(presence))
 OPTION(FREQUENCY, 0, "frequency", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE, true, "X", -100, 100,
-    "subtracted once per occurrence; 0: off", NO_FIELD)
+    "subtracted once per occurrence; 0: off", SAMPLING_FIELD(frequency))
 OPTION(REPEAT, 0, "repeat", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE, true, "X", 0.01, 100,
-    "positive logits of tokens that occurred are divided by it, negative ones multiplied; 1: off", NO_FIELD)
+    "positive logits of tokens that occurred are divided by it, negative ones multiplied; 1: off", SAMPLING_FIELD(repeat))
 OPTION(SEED, 0, "seed", KIND_INT, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE | CMD_BENCH | CMD_SYNTH, true, "N", 0, 9223372036854775807.0,
     "of the random generator (default: a new one each time, printed by --stats; of synth: 0, of bench: 1)", NO_FIELD)
 

@@ -8,6 +8,7 @@
 
 /* Where the value goes: its place and its size, the latter to be checked against the kind of the option. */
 #define OPTIONS_FIELD(name) INTO_OPTIONS, offsetof(sluice_options, name), sizeof((sluice_options){0}.name)
+#define SAMPLING_FIELD(name) INTO_SAMPLING, offsetof(sluice_sampling, name), sizeof((sluice_sampling){0}.name)
 #define NO_FIELD INTO_NOTHING, 0, 0
 
 const OptionSpec option_table[] = {

@@ -271,4 +271,6 @@ static void fill(const Options *o, OptionInto which, void *into) {
 
 void options_into(const Options *o, sluice_options *options) { fill(o, INTO_OPTIONS, options); }
 
+void options_into_sampling(const Options *o, sluice_sampling *sampling) { fill(o, INTO_SAMPLING, sampling); }
+
 void options_free(Options *o) { arena_free(&o->texts); }

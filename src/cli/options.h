@@ -51,7 +51,7 @@ enum {
 };
 
 typedef enum OptionKind { KIND_FLAG, KIND_TEXT, KIND_CHOICE, KIND_SIZE, KIND_RATE, KIND_INT, KIND_REAL } OptionKind;
-typedef enum OptionInto { INTO_NOTHING, INTO_OPTIONS } OptionInto;
+typedef enum OptionInto { INTO_NOTHING, INTO_OPTIONS, INTO_SAMPLING } OptionInto;
 typedef enum OptionGroup { GROUP_COMMAND, GROUP_MODEL, GROUP_SAMPLING, GROUP_OUTPUT, GROUP_COUNT } OptionGroup;
 
 typedef struct OptionSpec {
@@ -104,12 +104,10 @@ static inline const char *opt_text(const Options *o, OptionId id, const char *ot
 static inline int opt_int(const Options *o, OptionId id, int otherwise) {
     return opt_given(o, id) && !o->value[id].automatic ? (int)o->value[id].integer : otherwise;
 }
-static inline float opt_real(const Options *o, OptionId id, float otherwise) {
-    return opt_given(o, id) ? (float)o->value[id].real : otherwise;
-}
 
 /* The options that act in this command, as those of the engine; the others stay as they are. Strings are borrowed. */
 void options_into(const Options *o, sluice_options *options);
+void options_into_sampling(const Options *o, sluice_sampling *sampling);
 /* One note per flag that was given but changes nothing in this command: nothing is inert in silence. */
 void options_note_idle(const Options *o);
 

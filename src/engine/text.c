@@ -91,14 +91,14 @@ char *sluice_render(const sluice_model *m, const char *request_json, sluice_erro
 
 void sluice_free(void *p) { mem_free(p); }
 
-/* Where the model says nothing: temperature 0.7, top-k 40, top-p 0.95. A model that says do_sample false is greedy. */
+/* A model that says do_sample false is greedy. */
 void sluice_sampling_default(const sluice_model *m, sluice_sampling *s) {
     const ModelSampling *d = &m->model->sampling;
-    *s = (sluice_sampling){.temperature = isnan(d->temperature) ? 0.7f : d->temperature,
-                           .top_k = d->top_k < 0 ? 40 : d->top_k,
-                           .top_p = isnan(d->top_p) ? 0.95f : d->top_p,
-                           .min_p = isnan(d->min_p) ? 0 : d->min_p,
-                           .presence = isnan(d->presence) ? 0 : d->presence,
-                           .repeat = isnan(d->repeat) ? 1 : d->repeat};
+    *s = (sluice_sampling){0};
+#define REAL(field, word, gguf, hf, low, high, otherwise) s->field = isnan(d->field) ? otherwise : d->field;
+#define INT(field, word, gguf, hf, low, high, otherwise) s->field = d->field < 0 ? otherwise : d->field;
+    MODEL_SAMPLING(REAL, INT)
+#undef REAL
+#undef INT
     if (!d->do_sample) s->temperature = 0;
 }

@@ -62,34 +62,36 @@ static ErrCode member_real(const json_t *o, const char *name, double low, double
     return ERR_OK;
 }
 
-/* ---- sampling: one row per default, as the two layouts spell it ---- */
+/* ---- sampling ---- */
 
 static ErrCode sampling(Model *m, const HfJson *hf, Err *err) {
     ModelSampling *s = &m->sampling;
-    double top_k = -1;
-    bool found;
-    *s = (ModelSampling){.temperature = NAN, .top_p = NAN, .min_p = NAN, .presence = NAN, .repeat = NAN, .top_k = -1, .do_sample = true};
+#define REAL(field, ...) .field = NAN,
+#define INT(field, ...) .field = -1,
+    *s = (ModelSampling){MODEL_SAMPLING(REAL, INT) .do_sample = true};
+#undef REAL
+#undef INT
     const struct {
         const char *gguf, *hf;
         double low, high;
-        float *to;
-    } reals[] = {
-        {"general.sampling.temp", "temperature", 0, 100, &s->temperature},
-        {"general.sampling.top_p", "top_p", 0, 1, &s->top_p},
-        {"general.sampling.min_p", "min_p", 0, 1, &s->min_p},
-        {NULL, "presence_penalty", -100, 100, &s->presence}, /* GGUF has no name for it */
-        {"general.sampling.penalty_repeat", "repetition_penalty", 0, 100, &s->repeat},
+        float *real;
+        int *whole;
+    } rows[] = {
+#define REAL(field, word, gguf, hf, low, high, otherwise) {gguf, hf, low, high, &s->field, NULL},
+#define INT(field, word, gguf, hf, low, high, otherwise) {gguf, hf, low, high, NULL, &s->field},
+        MODEL_SAMPLING(REAL, INT)
+#undef REAL
+#undef INT
     };
     bool gguf = m->format->kind == FORMAT_GGUF;
-    for (size_t i = 0; i < COUNT_OF(reals); i++) {
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
         double v = 0;
-        TRY(gguf ? key_real(m, reals[i].gguf, reals[i].low, reals[i].high, &v, &found, err)
-                 : member_real(hf->generation, reals[i].hf, reals[i].low, reals[i].high, &v, &found, err));
-        if (found) *reals[i].to = (float)v;
+        bool found;
+        TRY(gguf ? key_real(m, rows[i].gguf, rows[i].low, rows[i].high, &v, &found, err)
+                 : member_real(hf->generation, rows[i].hf, rows[i].low, rows[i].high, &v, &found, err));
+        if (found && rows[i].real) *rows[i].real = (float)v;
+        else if (found) *rows[i].whole = (int)v;
     }
-    TRY(gguf ? key_real(m, "general.sampling.top_k", -1, 1 << 24, &top_k, &found, err)
-             : member_real(hf->generation, "top_k", -1, 1 << 24, &top_k, &found, err));
-    if (found) s->top_k = (int)top_k;
     s->do_sample = !json_is_false(hf_member(hf->generation, "do_sample"));
     return ERR_OK;
 }

@@ -92,10 +92,23 @@ typedef struct ModelMtp {
     const float *norm_embedding, *norm_hidden, *norm_out; /* [hidden] */
 } ModelMtp;
 
-/* Defaults from generation_config.json or general.sampling.*; NAN / -1 where the model says nothing. */
+/* What a model may say of sampling, one row per setting, real or whole: the field, here and in sluice_sampling; its name for users; its
+ * key in GGUF (NULL: there is none) and in generation_config.json; the least and the most it may be; and what holds where the model says
+ * nothing, for which the field has NAN or -1. */
+#define MODEL_SAMPLING(REAL, INT)                                                                \
+    REAL(temperature, "temp", "general.sampling.temp", "temperature", 0, 100, 0.7f)              \
+    INT(top_k, "top-k", "general.sampling.top_k", "top_k", -1, 1 << 24, 40)                      \
+    REAL(top_p, "top-p", "general.sampling.top_p", "top_p", 0, 1, 0.95f)                         \
+    REAL(min_p, "min-p", "general.sampling.min_p", "min_p", 0, 1, 0)                             \
+    REAL(presence, "presence", NULL, "presence_penalty", -100, 100, 0)                           \
+    REAL(repeat, "repeat", "general.sampling.penalty_repeat", "repetition_penalty", 0, 100, 1)
+
 typedef struct ModelSampling {
-    float temperature, top_p, min_p, presence, repeat;
-    int top_k;
+#define REAL(field, ...) float field;
+#define INT(field, ...) int field;
+    MODEL_SAMPLING(REAL, INT)
+#undef REAL
+#undef INT
     bool do_sample; /* false only where the model says so */
 } ModelSampling;
 
