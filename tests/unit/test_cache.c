@@ -239,7 +239,9 @@ static void lru_gives_away_what_was_used_longest_ago(void **state) {
     cache_free(c);
 }
 
-/* The cliff: with fewer slots than one token touches, plain LRU hits nothing at all, however steady the routing is. */
+/* The cliff: with fewer slots than one token touches, plain LRU hits nothing at all, however steady the routing is. Ours finds nearly
+ * every slot of use from the second token on: with a floor, and without one too, for age counts in whole steps, and among equals the
+ * layer that asks gives up its own. */
 static void a_cache_below_one_tokens_working_set_still_hits(void **state) {
     (void)state;
     for (int p = 0; p < CACHE_POLICIES; p++) {
@@ -251,7 +253,7 @@ static void a_cache_below_one_tokens_working_set_still_hits(void **state) {
                 for (int layer = 0; layer < 10; layer++) hits += want(c, layer, 16, experts, NULL, 4);
                 cache_step(c, 1);
             }
-            if (floor && hits < 500) fail_msg("%s, floor %u: %d hits of 2000", cache_policy_name((CachePolicy)p), floor, hits);
+            if (hits < 900) fail_msg("%s, floor %u: %d hits of 2000", cache_policy_name((CachePolicy)p), floor, hits); /* most: 49 * 20 */
             cache_free(c);
         }
     }

@@ -113,19 +113,34 @@ static void what_is_foretold_is_counted(void **state) {
     lab_trace_free(t);
 }
 
+static ErrCode replay(int which, const LabTrace *t, Err *err) {
+    LabReplay r;
+    LabLocality l;
+    switch (which) {
+    case 0: return lab_simulate(t, CACHE_LRU, 2, 0, &r, err);
+    case 1: return lab_belady(t, 2, &r, err);
+    case 2: return lab_pinned(t, 2, &r, err);
+    default: return lab_locality(t, &l, err);
+    }
+}
+
 static void memory_that_runs_out_is_told(void **state) {
     (void)state;
     const char *picks[1] = {"0120310"};
     LabTrace *t = make(1, 4, picks);
-    LabReplay r;
-    LabLocality l;
-    for (uint64_t n = 1; n < 10; n++) {
-        Err err = {0};
-        mem_fail_after(n);
-        ErrCode codes[] = {lab_simulate(t, CACHE_LRU, 2, 0, &r, &err), lab_belady(t, 2, &r, &err), lab_pinned(t, 2, &r, &err),
-                           lab_locality(t, &l, &err)};
-        mem_fail_after(0);
-        for (size_t i = 0; i < COUNT_OF(codes); i++) assert_true(codes[i] == ERR_OK || codes[i] == ERR_MEMORY);
+    uint64_t live = mem_live_count();
+    for (int which = 0; which < 4; which++) {
+        uint64_t failed = 0;
+        for (ErrCode code = ERR_MEMORY; code == ERR_MEMORY; failed += code == ERR_MEMORY) { /* each allocation, until none fails */
+            Err err = {0};
+            mem_fail_after(failed + 1);
+            code = replay(which, t, &err);
+            mem_fail_after(0);
+            assert_int_equal(err.code, code);
+            assert_int_equal(mem_live_count(), live);
+            if (code != ERR_MEMORY) assert_int_equal(code, ERR_OK);
+        }
+        assert_true(failed > 0);
     }
     lab_trace_free(t);
 }
