@@ -210,6 +210,26 @@ static void statistics_go_to_standard_error(void **state) {
     expect_text(shell_expect(0, "SLUICE_THREADS=3 $S run --ids 1 -n 1 --threads auto --stats")->err, "one per physical core");
 }
 
+/* Each option that fills a field of the engine's options, and of its sampling, once: a row that names a field of another kind would be
+ * noticed, and what is told afterwards is what was asked for. */
+static void every_option_of_the_engine_arrives(void **state) {
+    (void)state;
+    if (under_sanitizer()) printf("SKIP: a sanitizer's memory is not ours to plan\n"), skip();
+    static const char options[] = "--threads 1 --ctx 77 --chunk 19 --experts 2 --precise --kv f16 --cpu scalar --io threads --direct off "
+                                  "--policy clock --lookahead off --mtp off --ram 64M";
+    static const char sampling[] = "--temp 0.5 --top-k 7 --top-p 0.25 --min-p 0.125 --presence 0 --frequency 0 --repeat 1 --seed 5";
+    char line[640];
+    snprintf(line, sizeof line, "$S run --raw -p 'Once' -n 2 %s %s --stats", options, sampling);
+    static const char *const told[] = {"lossy", "scalar, 1 threads, reads by threads (page cache), chunk 19, context 77",
+                                       "clock; looking ahead: off", "temp 0.5, top-k 7, top-p 0.25, min-p 0.125; --seed 5"};
+    const Result *r = shell_expect(0, line);
+    for (size_t i = 0; i < COUNT_OF(told); i++) expect_text(r->err, told[i]);
+    snprintf(line, sizeof line, "$S plan %s --disk 1GB/s --dram 10GB/s", options);
+    (void)shell_expect(0, line);
+    expect_text(shell("$S run --raw -p 'Once' -n 1 --mirror /nowhere")->err, "--mirror: /nowhere: cannot open");
+    (void)shell("$S run --raw -p 'Once' -n 1 --mlock"); /* the limit of this machine decides */
+}
+
 /* The first thing that anybody tries, with less memory than the model needs: a change that takes more must not break it. */
 static void the_demo_of_the_makefile_runs(void **state) {
     (void)state;
@@ -398,6 +418,7 @@ int main(void) {
         cmocka_unit_test(kernels_of_another_cpu_are_refused),
         cmocka_unit_test(what_is_not_there_yet_is_refused),
         cmocka_unit_test(statistics_go_to_standard_error),
+        cmocka_unit_test(every_option_of_the_engine_arrives),
         cmocka_unit_test(the_demo_of_the_makefile_runs),
         cmocka_unit_test(a_reader_that_goes_away_ends_it),
         cmocka_unit_test(logits_writes_every_tensor),
