@@ -1,7 +1,7 @@
 /* base: what every room stands on.
  *
  * What this is    errors with a sentence, memory that can be made to fail, arenas, growable bytes, a string map, logging,
- *                 sizes like "8G", choices like "on|off".
+ *                 sizes like "8G", choices like "on|off", random numbers.
  * Who owns what   the caller owns everything it creates here; an arena owns all that was taken from it.
  * What may fail   allocations (NULL, or a sticky `failed` flag in Buf); parsing. Nothing here asks the kernel for more.
  * Threads         no hidden state except the log level and the allocation counter (both atomic); one object, one thread.
@@ -173,6 +173,34 @@ bool parse_size(const char *s, uint64_t *bytes);
 bool parse_rate(const char *s, double *bytes_per_s);
 /* Writes "1.50 GiB", "512 MiB", "17 B". Returns out. */
 const char *format_size(uint64_t bytes, char out[32]);
+
+/* What splitmix64 makes of its state, which takes one step for each number: 64 well-mixed bits. */
+#define SPLITMIX_STEP UINT64_C(0x9E3779B97F4A7C15)
+static inline uint64_t splitmix(uint64_t x) {
+    x = (x ^ x >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    x = (x ^ x >> 27) * UINT64_C(0x94D049BB133111EB);
+    return x ^ x >> 31;
+}
+
+/* xoshiro256++, seeded by splitmix64 as its authors advise: from a seed the same numbers everywhere. */
+typedef struct Xoshiro {
+    uint64_t s[4];
+} Xoshiro;
+static inline void xoshiro_seed(Xoshiro *r, uint64_t seed) {
+    for (int i = 0; i < 4; i++) r->s[i] = splitmix(seed += SPLITMIX_STEP);
+}
+static inline uint64_t xoshiro_rotate(uint64_t x, int k) { return x << k | x >> (64 - k); }
+static inline uint64_t xoshiro_next(Xoshiro *r) {
+    uint64_t *s = r->s, result = xoshiro_rotate(s[0] + s[3], 23) + s[0], t = s[1] << 17;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = xoshiro_rotate(s[3], 45);
+    return result;
+}
+static inline double xoshiro_unit(Xoshiro *r) { return (double)(xoshiro_next(r) >> 11) * 0x1.0p-53; } /* uniform in [0, 1), 53 bits */
 
 static inline uint64_t align_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
 static inline uint64_t align_down(uint64_t n, uint64_t to) { return n / to * to; }

@@ -146,7 +146,7 @@ static void measure(Choosing *c) {
         probes[i] = disk_probe_new(&config, &err);
         if (!probes[i]) give_up(c, i, &err);
     }
-    uint64_t file_bytes = 0, share = 2 * ROUNDS * (uint64_t)c->n_ways; /* a small file must last for all turns */
+    uint64_t file_bytes = 0, share = (uint64_t)2 * ROUNDS * (uint64_t)c->n_ways; /* a small file must last for all turns */
     OsFile f;
     if (count_possible(c) > 0 && os_open(&f, c->how->path, false, NULL) == ERR_OK) {
         file_bytes = f.size;

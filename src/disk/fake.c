@@ -11,16 +11,10 @@
 #include <string.h>
 #include <time.h>
 
-/* A well-mixed 64-bit number for a pair of counters (the finaliser of SplitMix64, applied twice). */
-static uint64_t mix(uint64_t x) {
-    x += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return x ^ (x >> 31);
-}
-
+/* A well-mixed number for three counters. */
 static uint64_t draw(const Disk *d, const Request *r, uint64_t purpose) {
-    return mix(mix(d->config.faults.seed + r->sequence) + ((uint64_t)r->again << 8 | purpose));
+    uint64_t of_read = splitmix(d->config.faults.seed + r->sequence + SPLITMIX_STEP);
+    return splitmix(of_read + ((uint64_t)r->again << 8 | purpose) + SPLITMIX_STEP);
 }
 
 static bool happens(uint64_t drawn, uint32_t ppm) { return drawn % 1000000 < ppm; }

@@ -23,11 +23,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* SplitMix64 from the time and the process: another process draws other places, which a cache beyond this system may not hold. */
 static uint64_t next_random(void) {
     if (random_state == 0) random_state = os_now_ns() ^ (uint64_t)getpid() << 40;
-    random_state += UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t x = random_state;
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return x ^ (x >> 31);
+    return splitmix(random_state += SPLITMIX_STEP);
 }
 
 static Places *find_or_add(const struct stat *st, Err *err) {

@@ -127,14 +127,8 @@ bool engine_sketch_retype(EngineSketch *sketch, QuantType type);
 
 /* ---- the sampler ---- */
 
-typedef struct EngineRandom {
-    uint64_t s[4];
-} EngineRandom;
-void engine_random_seed(EngineRandom *r, uint64_t seed);
-double engine_random_next(EngineRandom *r); /* uniform in [0, 1), 53 bits */
-
 typedef struct EngineSampler {
-    EngineRandom random;
+    Xoshiro random;
     uint32_t vocab;
     struct Candidate *heap; /* [vocab] */
     uint32_t *counts;       /* [vocab] occurrences in the penalty window, all zero between calls */

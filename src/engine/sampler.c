@@ -11,29 +11,6 @@ typedef struct Candidate {
     int32_t id;
 } Candidate;
 
-static uint64_t rotate(uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
-
-void engine_random_seed(EngineRandom *r, uint64_t seed) {
-    for (int i = 0; i < 4; i++) { /* splitmix64, as xoshiro's authors advise */
-        seed += UINT64_C(0x9E3779B97F4A7C15);
-        uint64_t z = seed;
-        z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-        z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
-        r->s[i] = z ^ (z >> 31);
-    }
-}
-
-double engine_random_next(EngineRandom *r) { /* xoshiro256++ */
-    uint64_t *s = r->s, result = rotate(s[0] + s[3], 23) + s[0], t = s[1] << 17;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= t;
-    s[3] = rotate(s[3], 45);
-    return (double)(result >> 11) * 0x1.0p-53;
-}
-
 uint64_t engine_sampler_bytes(uint32_t vocab) { return (uint64_t)vocab * (sizeof(Candidate) + sizeof(uint32_t)); }
 
 EngineSampler *engine_sampler_new(uint32_t vocab, uint64_t seed, Err *err) {
@@ -42,7 +19,7 @@ EngineSampler *engine_sampler_new(uint32_t vocab, uint64_t seed, Err *err) {
         s->vocab = vocab;
         s->heap = MEM_NEW(Candidate, vocab);
         s->counts = MEM_NEW(uint32_t, vocab);
-        engine_random_seed(&s->random, seed);
+        xoshiro_seed(&s->random, seed);
     }
     if (!s || !s->heap || !s->counts) {
         engine_sampler_free(s);
@@ -151,7 +128,7 @@ int32_t engine_sampler_draw(EngineSampler *s, const float *logits, const int32_t
         kept = mass;
         n_kept = vocab;
     }
-    double at = engine_random_next(&s->random) * kept;
+    double at = xoshiro_unit(&s->random) * kept;
     for (uint32_t i = 0; i < n_kept; i++) {
         Candidate c = whole ? heap[i] : heap[vocab - 1 - i];
         at -= weight(c, best, how->temperature);

@@ -198,7 +198,7 @@ int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *e
 
 /* ---- sampling ---- */
 
-void sluice_session_seed(sluice_session *s, uint64_t seed) { engine_random_seed(&s->sampler->random, seed); }
+void sluice_session_seed(sluice_session *s, uint64_t seed) { xoshiro_seed(&s->sampler->random, seed); }
 
 int32_t sluice_sample(sluice_session *s, const sluice_sampling *sampling) {
     if (!s->has_logits) return -1;

@@ -8,7 +8,7 @@ struct sluice_snapshot {
     uint32_t position;
     bool has_logits;
     uint64_t bytes;       /* of all of this */
-    EngineRandom random;
+    Xoshiro random;
     int32_t *ids;         /* [position] */
     float *logits;        /* [vocab] */
     void *state;          /* what forward_state_save wrote */

@@ -49,24 +49,24 @@ static bool is_plain(QuantType type) { return type == QUANT_F32 || type == QUANT
 /* 16 random bits to a uniform number with the recipe's root mean square. */
 static float uniform(const ForgeRecipe *r, uint64_t bits) { return ((float)(bits & 0xFFFF) - 32767.5f) * (r->rms * 0x1.bb67aep-15f); }
 
-static void plain_numbers(const ForgeRecipe *r, ForgeRandom *random, uint8_t *dst, uint64_t n) {
+static void plain_numbers(const ForgeRecipe *r, Xoshiro *random, uint8_t *dst, uint64_t n) {
     uint64_t bits = 0;
     for (uint64_t i = 0; i < n; i++, bits >>= 16) {
-        if (i % 4 == 0) bits = forge_random_next(random);
+        if (i % 4 == 0) bits = xoshiro_next(random);
         float v = uniform(r, bits);
         if (r->type == QUANT_F32) memcpy(dst + 4 * i, &v, sizeof v);
         else put_u16(dst + 2 * i, r->type == QUANT_F16 ? quant_f32_to_f16(v) : quant_f32_to_bf16(v));
     }
 }
 
-static void random_bytes(ForgeRandom *random, uint8_t *dst, uint64_t bytes) {
+static void random_bytes(Xoshiro *random, uint8_t *dst, uint64_t bytes) {
     for (uint64_t i = 0; i < bytes; i += 8) {
-        uint64_t v = forge_random_next(random);
+        uint64_t v = xoshiro_next(random);
         memcpy(dst + i, &v, sizeof v);
     }
 }
 
-void forge_blocks(const ForgeRecipe *r, ForgeRandom *random, uint8_t *dst, uint64_t n) {
+void forge_blocks(const ForgeRecipe *r, Xoshiro *random, uint8_t *dst, uint64_t n) {
     if (is_plain(r->type)) {
         plain_numbers(r, random, dst, n);
         return;
@@ -86,9 +86,9 @@ static Moments moments(const ForgeRecipe *r) {
     const QuantTraits *t = quant_traits(r->type);
     uint8_t block[MAX_BLOCK_BYTES + FORGE_BLOCKS_SLACK] = {0};
     float values[MAX_BLOCK_ELEMS];
-    ForgeRandom random;
+    Xoshiro random;
     double sum = 0, squares = 0;
-    forge_random_seed(&random, 1);
+    xoshiro_seed(&random, 1);
     for (int b = 0; b < SAMPLE_BLOCKS; b++) {
         random_bytes(&random, block, t->block_bytes);
         if (t->n_scales) block[t->scale_offset + 1] = 0; /* the sign is no matter of size */

@@ -41,12 +41,12 @@ static bool is_vector(const ForgeTensor *t) { return t->kind >= FORGE_ROUTER; }
 
 /* Run number `run` of a tensor, `bytes` long (the last one may be short); dst has slack behind it. */
 static void make_run(const Forge *f, const ForgeTensor *t, uint64_t run, uint64_t bytes, uint8_t *dst) {
-    ForgeRandom random;
-    forge_random_seed(&random, forge_hash(f->o.seed, (uint64_t)(t - f->tensors), run));
+    Xoshiro random;
+    xoshiro_seed(&random, forge_hash(f->o.seed, (uint64_t)(t - f->tensors), run));
     if (is_vector(t)) {
         uint64_t first = run * (t->run_bytes / sizeof(float));
         for (uint64_t i = 0; i < bytes / sizeof(float); i++) {
-            float v = element(f, t, first + i, forge_random_next(&random));
+            float v = element(f, t, first + i, xoshiro_next(&random));
             memcpy(dst + i * sizeof v, &v, sizeof v);
         }
         return;

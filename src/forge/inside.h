@@ -13,37 +13,9 @@
         if (try_code != ERR_OK) return try_code; \
     } while (0)
 
-/* ---- random numbers: xoshiro256++, seeded anew for every run of bytes, so that any place of a file can be made alone ---- */
-
-typedef struct ForgeRandom {
-    uint64_t s[4];
-} ForgeRandom;
-
-static inline uint64_t forge_mix(uint64_t x) { /* splitmix64's finaliser */
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
-    x = (x ^ x >> 27) * 0x94D049BB133111EBu;
-    return x ^ x >> 31;
-}
-
+/* The seed of one run of bytes: runs are seeded anew, so that any place of a file can be made alone. */
 static inline uint64_t forge_hash(uint64_t a, uint64_t b, uint64_t c) {
-    return forge_mix(forge_mix(forge_mix(a + 0x9E3779B97F4A7C15u) ^ b) + 0x9E3779B97F4A7C15u * (c + 1));
-}
-
-static inline void forge_random_seed(ForgeRandom *r, uint64_t seed) {
-    for (int i = 0; i < 4; i++) r->s[i] = forge_mix(seed += 0x9E3779B97F4A7C15u);
-}
-
-static inline uint64_t forge_rotate(uint64_t x, int n) { return x << n | x >> (64 - n); }
-
-static inline uint64_t forge_random_next(ForgeRandom *r) {
-    uint64_t *s = r->s, result = forge_rotate(s[0] + s[3], 23) + s[0], t = s[1] << 17;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= t;
-    s[3] = forge_rotate(s[3], 45);
-    return result;
+    return splitmix(splitmix(splitmix(a + SPLITMIX_STEP) ^ b) + SPLITMIX_STEP * (c + 1));
 }
 
 /* ---- blocks.c ---- */
@@ -58,7 +30,7 @@ typedef struct ForgeRecipe {
 
 ErrCode forge_recipe(ForgeRecipe *r, QuantType type, double rms, Err *err);
 /* n whole blocks of random bytes; room: dst may be written up to 7 bytes beyond them. */
-void forge_blocks(const ForgeRecipe *r, ForgeRandom *random, uint8_t *dst, uint64_t n);
+void forge_blocks(const ForgeRecipe *r, Xoshiro *random, uint8_t *dst, uint64_t n);
 enum { FORGE_BLOCKS_SLACK = 8 };
 
 /* ---- layout.c ---- */

@@ -41,10 +41,10 @@ static ErrCode make_blocks(const Forge *f, double rms, uint64_t salt, uint64_t n
     uint8_t *room = mem_new(f->skew.region_bytes + FORGE_BLOCKS_SLACK, 1);
     if (!room) return err_no_memory(err, f->skew.region_bytes, "the skew of the routers");
     ForgeRecipe recipe;
-    ForgeRandom random;
+    Xoshiro random;
     ErrCode code = forge_recipe(&recipe, f->o.dense, rms, err);
     if (!code) {
-        forge_random_seed(&random, forge_hash(f->o.seed, salt, number));
+        xoshiro_seed(&random, forge_hash(f->o.seed, salt, number));
         forge_blocks(&recipe, &random, room, f->skew.region_bytes / quant_traits(f->o.dense)->block_bytes);
         memcpy(dst, room, f->skew.region_bytes);
     }
@@ -56,10 +56,10 @@ static ErrCode make_blocks(const Forge *f, double rms, uint64_t salt, uint64_t n
 static void make_popularity(const Forge *f, float *popularity) {
     const ForgeShape *s = &f->o.shape;
     for (uint32_t l = 0; l < s->layers + f->o.mtp; l++, popularity += s->experts) {
-        ForgeRandom random;
-        forge_random_seed(&random, forge_hash(f->o.seed, SALT_RANK, l));
+        Xoshiro random;
+        xoshiro_seed(&random, forge_hash(f->o.seed, SALT_RANK, l));
         for (uint32_t e = 0; e < s->experts; e++) {
-            uint32_t other = (uint32_t)(forge_random_next(&random) % (e + 1));
+            uint32_t other = (uint32_t)(xoshiro_next(&random) % (e + 1));
             popularity[e] = popularity[other];
             popularity[other] = (float)(-popularity_of_skew * f->o.skew * log(e + 1.0));
         }

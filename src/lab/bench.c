@@ -85,10 +85,10 @@ static void set_probe(const LabBenchConfig *c, const sluice_probe *probe) {
 static ErrCode repeat(const LabBenchConfig *c, int32_t *ids, int rep, LabRep *out, Err *err) {
     sluice_info info;
     sluice_get_info(c->model, &info);
-    EngineRandom random;
-    engine_random_seed(&random, c->seed + (uint64_t)rep);
+    Xoshiro random;
+    xoshiro_seed(&random, c->seed + (uint64_t)rep);
     int total = c->prefill + c->warm + c->decode;
-    for (int i = 0; i < total; i++) ids[i] = (int32_t)(engine_random_next(&random) * info.vocab);
+    for (int i = 0; i < total; i++) ids[i] = (int32_t)(xoshiro_unit(&random) * info.vocab);
     drop_caches(c, &out->cached);
     sluice_session_reset(c->session);
     LabRun warm;

@@ -65,6 +65,19 @@ static void choices_are_told_in_words(void **state) {
     assert_string_equal(err.text, "--x of: choose auto, on or off");
 }
 
+static void generator_is_the_published_one(void **state) {
+    (void)state;
+    /* xoshiro256++ with state {1, 2, 3, 4}, splitmix64 with state 0: the first outputs of the reference implementations */
+    Xoshiro r = {{1, 2, 3, 4}}, again = r;
+    const uint64_t want[] = {41943041, 58720359, 3588806011781223, 3591011842654386};
+    for (size_t i = 0; i < COUNT_OF(want); i++) {
+        assert_true(xoshiro_next(&r) == want[i]);
+        assert_true(xoshiro_unit(&again) == (double)(want[i] >> 11) * 0x1.0p-53);
+    }
+    xoshiro_seed(&r, 0);
+    assert_true(r.s[0] == UINT64_C(0xE220A8397B1DCDAF) && r.s[1] == UINT64_C(0x6E789E6AA1B965F4));
+}
+
 static void utf8_is_strict(void **state) {
     (void)state;
     assert_true(utf8_valid("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", 10));
@@ -112,7 +125,7 @@ static void failing_memory_is_seen(void **state) {
 int main(void) {
     const struct CMUnitTest base[] = {
         cmocka_unit_test(errors_keep_cause_behind_context), cmocka_unit_test(sizes_parse_and_print), cmocka_unit_test(rates_parse),
-        cmocka_unit_test(choices_are_told_in_words),
+        cmocka_unit_test(choices_are_told_in_words), cmocka_unit_test(generator_is_the_published_one),
         cmocka_unit_test(utf8_is_strict), cmocka_unit_test(map_finds_what_was_put), cmocka_unit_test(failing_memory_is_seen),
     };
     return RUN_TESTS(base);

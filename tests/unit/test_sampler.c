@@ -131,14 +131,6 @@ static void one_seed_one_sequence(void **state) {
     engine_sampler_free(c);
 }
 
-static void generator_is_the_published_one(void **state) {
-    (void)state;
-    /* xoshiro256++ with state {1, 2, 3, 4}: the first outputs of the reference implementation */
-    EngineRandom r = {{1, 2, 3, 4}};
-    const uint64_t want[] = {41943041, 58720359, 3588806011781223, 3591011842654386};
-    for (size_t i = 0; i < COUNT_OF(want); i++) assert_true(engine_random_next(&r) == (double)(want[i] >> 11) * 0x1.0p-53);
-}
-
 static void a_model_that_says_nothing_has_the_documented_defaults(void **state) {
     (void)state;
     MakeModel made = {.arch = "qwen3moe", .seed = 2};
@@ -155,7 +147,6 @@ int main(void) {
     const struct CMUnitTest sampler_tests[] = {
         cmocka_unit_test(filters_follow_their_definition), cmocka_unit_test(greedy_takes_the_lowest_of_equals),
         cmocka_unit_test(penalties_follow_their_definition), cmocka_unit_test(one_seed_one_sequence),
-        cmocka_unit_test(generator_is_the_published_one),
         cmocka_unit_test(a_model_that_says_nothing_has_the_documented_defaults),
     };
     return RUN_TESTS(sampler_tests);
