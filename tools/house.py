@@ -105,7 +105,7 @@ def parameters(text, at):
 
 def outline(lines):
     """Functions (name, lines, parameters, static) and writable variables of a file, from its code outside directives."""
-    functions, variables, depth, start, head, named = [], 0, 0, 0, '', None
+    functions, variables, depth, start, head, named, opened_by = [], 0, 0, 0, '', None, ''
     for i, line in enumerate(lines):
         if line is None:
             continue
@@ -115,7 +115,7 @@ def outline(lines):
             if part == '{':
                 if depth == 0:
                     named = None
-                    if not re.search(r'(^|\s)(typedef|enum|namespace)\s', head) and not re.search(r'=\s*$|=[^=()]*$', head):
+                    if not re.search(r'^\s*(typedef|namespace)\b', head) and not re.search(r'=\s*$|=[^=()]*$', head):
                         m = next((m for m in HEAD.finditer(head) if m.group(1) not in NO_FUNCTION), None)
                         if m:
                             n, end = parameters(head, m.end() - 1)
