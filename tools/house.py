@@ -103,7 +103,15 @@ def parameters(text, at):
     return 0, -1
 
 
-def outline(lines):
+def static_words(files):
+    """`static` and the macros that bring it along."""
+    words = {'static'}
+    for text in files.values():
+        words.update(m.group(1) for m in re.finditer(r'#[ \t]*define[ \t]+(\w+)[ \t]+[^\n]*\bstatic\b', text))
+    return re.compile(r'\b(' + '|'.join(sorted(words)) + r')\b')
+
+
+def outline(lines, hides):
     """Functions (name, lines, parameters, static) and writable variables of a file, from its code outside directives."""
     functions, variables, depth, start, head, named, opened_by = [], 0, 0, 0, '', None, ''
     for i, line in enumerate(lines):
@@ -120,7 +128,7 @@ def outline(lines):
                         if m:
                             n, end = parameters(head, m.end() - 1)
                             if end > 0:
-                                named = (m.group(1), n, bool(re.search(r'\b(static|INLINE|inline)\b', head[:m.start()])))
+                                named = (m.group(1), n, bool(hides.search(head[:m.start()])))
                     opened_by = head
                 depth += 1
             elif part == '}':
@@ -244,6 +252,7 @@ def percentile(values, share):
 
 def measure(files, knows_isa=None):
     all_functions, variables, directives, comment_lines, filled, code_lines = [], 0, 0, 0, 0, {}
+    hides = static_words(files)
     lengths, said, sentences, words, promises, dead = [], 0, 0, 0, 0, 0
     for path, text in files.items():
         lengths.append(text.count('\n'))
@@ -267,7 +276,7 @@ def measure(files, knows_isa=None):
             promises += bool(re.search(r'\b(TODO|FIXME|XXX|HACK)\b', plain))
             dead += bool(re.search(r'[;{}]$', plain)) and bool(re.search(r'[=(]', plain))
         comment_lines += len(alone)
-        functions, own = outline(live_lines(code))
+        functions, own = outline(live_lines(code), hides)
         all_functions += [(path,) + f for f in functions]
         if path.endswith(('.c', '.cpp')):
             variables += own
@@ -315,23 +324,29 @@ ROWS = [
 ]
 
 
+def declared(text, hides):
+    """How many functions a header shows to those who include it and are defined elsewhere."""
+    lines = [l or '' for l in live_lines(split_comments(text)[0])]
+    return sum(1 for l in lines if re.match(r'(?!typedef|enum|_Static)[A-Za-z_][\w \t*]*?\b\(?[a-z]\w*\)?\(', l) and '{' not in l
+               and not hides.search(l.split('(')[0]))
+
+
 def rooms_table(files, tests):
-    doors = defaultdict(lambda: defaultdict(int))
-    measured = {}
+    hides = static_words(files)
+    print('\n| room | files | lines | longest function | functions in its headers | of them in the door | tests in files that open the door |')
+    print('|---|---|---|---|---|---|---|')
     for room in sorted({p.split('/')[1] for p in files if p.startswith('src/')}):
         own = {p: t for p, t in files.items() if p.startswith(f'src/{room}/')}
-        measured[room] = measure(own)
-        door = split_comments(own.get(f'src/{room}/{room}.h', ''))[0]
-        lines = [l for l in live_lines(door) if l is not None]
-        doors[room]['door'] = len(re.findall(r'^(?!static|typedef|#)[A-Za-z_][\w \t*]*?\b\(?[a-z]\w*\)?\(', '\n'.join(lines), re.M))
+        m = measure(own)
+        shown = {p: declared(t, hides) for p, t in own.items() if p.endswith('.h')}
+        door = shown.get(f'src/{room}/{room}.h', 0)
+        cases = 0
         for path, text in tests.items():
-            if re.search(rf'#include "{room}/{room}\.h"', text) or (room == 'engine' and 'sluice.h' in text):
-                doors[room]['tests'] += len(re.findall(r'\bcmocka_unit_test(?:_setup|_teardown|_setup_teardown|_prestate)?\(', text))
-    print('\n| room | files | lines | longest function | functions that other files see | of them in the door | tests in files that open the door |')
-    print('|---|---|---|---|---|---|---|')
-    for room, m in measured.items():
-        print(f"| `{room}` | {m['files']} | {m['lines']:,} | {m['fn_max_name']} {m['fn_max']} | {m['visible']} | {doors[room]['door'] or '-'} "
-              f"| {doors[room]['tests'] or '-'} |")
+            for helper in re.findall(r'#include "(support/\w+\.h)"', text):
+                text += tests.get('tests/' + helper, '')
+            if re.search(rf'#include "{room}/{room}\.h"', text) or (room == 'engine' and 'sluice.h' in text) or path.startswith(f'tests/{room}/'):
+                cases += len(re.findall(r'\bcmocka_unit_test\w*\(', text))
+        print(f"| `{room}` | {m['files']} | {m['lines']:,} | {m['fn_max_name']} {m['fn_max']} | {sum(shown.values())} | {door or '-'} | {cases} |")
 
 
 def main(args):
