@@ -278,7 +278,7 @@ static double mix_rate(LabProbe *p, const LabMix *mix, int n, int tokens) {
 double lab_probe_dense(LabProbe *p) { return mix_rate(p, p->c.formats.dense, p->c.formats.n_dense, 1); }
 double lab_probe_expert(LabProbe *p) { return mix_rate(p, p->c.formats.expert, p->c.formats.n_expert, 1); }
 
-/* A prompt's tokens pass through dense weights many at a time as through experts, and formats differ by up to a factor of two. */
+/* A prompt's tokens pass through dense weights, as through experts, many at a time, and formats differ by up to a factor of two. */
 double lab_probe_batched(LabProbe *p) {
     const LabFormats *f = &p->c.formats;
     LabMix all[QUANT_TYPE_COUNT];
