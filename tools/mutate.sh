@@ -15,6 +15,7 @@ tree=$PWD/build/mutations
 git worktree remove --force "$tree" 2>/dev/null
 rm -rf "$tree" && git worktree add --quiet --force --detach "$tree" HEAD || exit 1
 trap 'git worktree remove --force "$tree"' EXIT
+trap 'exit 1' HUP INT TERM
 cd "$tree" || exit 1
 
 build() { eval "$make -s build/sluice \"\$1\"" >build/make.log 2>&1 </dev/null; }
