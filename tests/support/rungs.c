@@ -324,15 +324,31 @@ static bool attention_same(const Kernels *k, const Kernels *r, char *where) {
 
 typedef enum WithQ { NO_Q, ALL_Q, SOME_Q, WITH_Q_COUNT } WithQ;
 
+/* The same weight everywhere, the least or the largest one of these bytes, but for the scales of the blocks. */
+static void fill_weights(QuantType type, uint8_t *w, size_t n, int fill) {
+    const QuantTraits *traits = quant_traits(type);
+    size_t head = type == QUANT_MXFP4 ? 1 : 0, bytes = traits->block_bytes;
+    if (traits->n_scales + head == 0) return;
+    for (uint8_t *block = w; block < w + n / traits->block_elems * bytes; block += bytes) {
+        uint8_t was[512];
+        memcpy(was, block, bytes);
+        memset(block + head, fill, bytes - head);
+        memcpy(block + traits->scale_offset, was + traits->scale_offset, 2 * (size_t)traits->n_scales);
+    }
+}
+
+/* fill: of every byte of the weights, and then all activations are equal too: the largest sums that there are; negative: at random. */
 static bool matmul_case(const Kernels *k, const Kernels *r, QuantType type, size_t n, size_t rows, size_t tokens, WithQ with,
-                        Style style) {
+                        Style style, int fill) {
     Box box = {.turn = n + rows};
     KernelsActs acts[64];
     size_t row_bytes = (size_t)quant_row_bytes(type, n), stride = rows + 2;
     uint8_t *w = box_take(&box, rows * row_bytes, 1);
     rung_random_weights(type, w, rows * n, style == ORDINARY);
+    if (fill >= 0) fill_weights(type, w, rows * n, fill);
     for (size_t t = 0; t < tokens; t++) {
         float *x = box_floats(&box, n, style);
+        for (size_t i = 0; i < n && fill >= 0; i++) x[i] = t % 2 ? -1.0f : 1.0f;
         KernelsActGroup *groups = box_groups(&box, n, 0);
         k->quantize(x, groups, 0, n);
         bool quantised = with == ALL_Q || (with == SOME_Q && t % 3 != 1);
@@ -362,9 +378,24 @@ static bool matmul_same(const Kernels *k, const Kernels *r, char *where) {
                 WithQ with = (WithQ)(i / STYLE_COUNT);
                 size_t rows = 1 + random_bits() % 6, tokens = 1 + random_bits() % 5;
                 if ((n == 256 || n == 288) && style == ORDINARY && with != SOME_Q) tokens = 45, rows = 37; /* more than any tile */
-                if (matmul_case(k, r, (QuantType)t, n, rows, tokens, with, style)) continue;
+                if (matmul_case(k, r, (QuantType)t, n, rows, tokens, with, style, -1)) continue;
                 snprintf(where, 160, "%s, n = %zu, %zu rows, %zu tokens, %s, style %d", traits->name, n, rows, tokens,
                          with == NO_Q ? "f32" : with == ALL_Q ? "quantised" : "mixed", (int)style);
+                return false;
+            }
+    }
+    return true;
+}
+
+/* Sums at the ends of their range: whatever is added in 16 bits must fit. */
+static bool largest_same(const Kernels *k, const Kernels *r, char *where) {
+    static const int fills[] = {0x00, 0xFF, 0x0F, 0xF0, 0x7F, 0x80, 0x88, 0x77};
+    for (unsigned t = 0; t < QUANT_TYPE_COUNT; t++) {
+        if (!kernels_has_integer((QuantType)t)) continue;
+        for (size_t i = 0; i < COUNT_OF(fills); i++)
+            for (size_t tokens = 1; tokens < 48; tokens += tokens < 9 ? 1 : 19) {
+                if (matmul_case(k, r, (QuantType)t, 512, 6, tokens, ALL_Q, ORDINARY, fills[i])) continue;
+                snprintf(where, 160, "%s, all bytes %02x, %zu tokens", quant_traits((QuantType)t)->name, (unsigned)fills[i], tokens);
                 return false;
             }
     }
@@ -384,6 +415,7 @@ const RungCheck rung_checks[] = {
     {"delta_rule", delta_rule_same},
     {"attention", attention_same},
     {"matmul", matmul_same},
+    {"matmul of the largest sums", largest_same},
 };
 const size_t rung_check_count = COUNT_OF(rung_checks);
 
