@@ -41,6 +41,9 @@ SUP_OBJ  := $(SUP_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_SRC := $(sort $(filter-out $(if $(X86),,%_avx512.c) $(WITHOUT),$(wildcard tests/*/test_*.c)))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
+# the longest one begins first, or it runs alone in the end
+LONGEST  := $(filter %/test_one_answer,$(TESTS))
+TESTS    := $(LONGEST) $(filter-out $(LONGEST),$(TESTS))
 
 .PHONY: all help clean deps deps-tidy deps-arm deps-emulated demo man test check-library check-kernels check-neon check-avx512 asan tsan \
         soak tidy objects clang-tidy fidelity experiments house mutations

@@ -97,7 +97,6 @@ static ErrCode open_sketch(Planner *p, Err *err) {
     if (opt_given(o, OPT_SHAPE) && o->value[OPT_MODEL].source == SOURCE_FLAG)
         return err_set(err, ERR_USAGE, "--shape and -m exclude each other: plan for a file, or for a shape");
     options_into(o, &options);
-    options.ram_bytes = 0; /* the sketch is for all rows of the table: whether the layer for draft tokens fits is asked of this machine */
     ErrCode code = opt_given(o, OPT_SHAPE) ? open_shape(p, &options, &elsewhere, err) : open_file(p, &options, err);
     if (code) return code;
     p->threads = opt_int(o, OPT_CORES, opt_int(o, OPT_THREADS, os_cpu_count()));
