@@ -48,15 +48,19 @@ static void refuse(Fixed *f, int failure) {
 
 void fixed_memory(Fixed *f, struct io_uring *ring, void *memory, uint64_t piece_bytes, uint32_t n) {
     if (f->memory) (void)io_uring_unregister_buffers(ring);
-    mem_free(f->registered);
-    f->registered = NULL;
+    uint32_t pieces = !memory || piece_bytes == 0 ? 0 : n < MAX_PIECES ? n : MAX_PIECES;
+    if (f->registered && pieces == f->n_pieces) { /* the same anew, because the cache shrinks: nothing is allocated while tokens are made */
+        memset(f->registered, 0, pieces * sizeof *f->registered);
+    } else {
+        mem_free(f->registered);
+        f->registered = pieces ? MEM_NEW(uint8_t, pieces) : NULL;
+    }
     f->memory = NULL;
-    f->n_pieces = f->n_registered = 0;
+    f->n_pieces = pieces;
+    f->n_registered = 0;
     f->full = false;
-    if (!memory || piece_bytes == 0 || n == 0) return;
+    if (pieces == 0) return;
     f->piece_bytes = piece_bytes;
-    f->n_pieces = n < MAX_PIECES ? n : MAX_PIECES;
-    f->registered = MEM_NEW(uint8_t, f->n_pieces);
     int failure = f->registered ? -io_uring_register_buffers_sparse(ring, f->n_pieces) : ENOMEM;
     if (failure) refuse(f, failure);
     else f->memory = memory;
