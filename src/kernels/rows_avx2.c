@@ -7,6 +7,8 @@
 #include "kernels/fold_avx2.h"
 #include "kernels/points_avx2.h"
 
+#include <assert.h>
+
 enum {
     GROUP_BYTES_MAX = GROUP_BLOCKS * 34,
     PREFETCH = 4096, /* bytes ahead. Two streams of loads in one loop are more than the prefetchers of some processors follow */
@@ -216,6 +218,7 @@ void kernels_avx2_integer_rows(QuantType type, const uint8_t *w, size_t n_rows, 
     case QUANT_IQ3_XXS: rows(QUANT_IQ3_XXS, &job); break;
     case QUANT_IQ3_S: rows(QUANT_IQ3_S, &job); break;
     case QUANT_IQ1_S: rows(QUANT_IQ1_S, &job); break;
-    default: rows(QUANT_IQ1_M, &job); break;
+    case QUANT_IQ1_M: rows(QUANT_IQ1_M, &job); break;
+    default: assert(!"kernels_has_integer names a type that has no loop here");
     }
 }

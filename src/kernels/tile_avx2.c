@@ -10,6 +10,8 @@
  * to give every activation the sign of its weight and to widen every vector of pairs. */
 #include "kernels/points_avx2.h"
 
+#include <assert.h>
+
 enum {
     TOKENS = KERNELS_AVX2_TILE,
     ROWS = 16,  /* whose lanes, with a group of all tokens, two threads of a core can keep in the first cache */
@@ -238,7 +240,7 @@ static void add_rows(const Tile *tile, size_t top, size_t n_rows, __m256 (*lanes
 #define CALL(TYPE) case TYPE: rows_##TYPE(tile, top, n_rows, lanes); return;
     switch (tile->type) {
     EACH_TYPE(CALL)
-    default: return;
+    default: assert(!"kernels_has_integer names a type that has no loop here");
     }
 }
 
