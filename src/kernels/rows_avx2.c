@@ -219,6 +219,6 @@ void kernels_avx2_integer_rows(QuantType type, const uint8_t *w, size_t n_rows, 
     case QUANT_IQ3_S: rows(QUANT_IQ3_S, &job); break;
     case QUANT_IQ1_S: rows(QUANT_IQ1_S, &job); break;
     case QUANT_IQ1_M: rows(QUANT_IQ1_M, &job); break;
-    default: assert(!"kernels_has_integer names a type that has no loop here");
+    default: assert(false && "kernels_has_integer names a type that has no loop here");
     }
 }

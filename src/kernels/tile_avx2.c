@@ -240,7 +240,7 @@ static void add_rows(const Tile *tile, size_t top, size_t n_rows, __m256 (*lanes
 #define CALL(TYPE) case TYPE: rows_##TYPE(tile, top, n_rows, lanes); return;
     switch (tile->type) {
     EACH_TYPE(CALL)
-    default: assert(!"kernels_has_integer names a type that has no loop here");
+    default: assert(false && "kernels_has_integer names a type that has no loop here");
     }
 }
 
