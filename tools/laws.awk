@@ -21,11 +21,6 @@ BEGIN {
     # What functions that cross files are called: the room first. Two rooms have words of their own.
     prefix_of["base"] = "arena|buf|err|format|log|mem|parse|str|strmap|utf8|word|words"
     prefix_of["text"] = "text|jinja"
-    # Private names that are older than this law; docs/house.md counts them. Take a word out when its last name is gone.
-    owed["disk"] = "backend|copies|direct|drive|file|fixed|hints|list|mmap|pace|places|pull|queue|read|remember|request"
-    owed["kernels"] = "codebook|group"
-    owed["model"] = "arch|bind|generation|hf|hparam|hparams|vocab"
-    owed["store"] = "layout|slots"
 }
 
 function broken(law, what) {
@@ -93,7 +88,7 @@ function check_name(    name, words) {
     name = code
     if (match(name, /[A-Za-z_0-9]+\(/)) name = substr(name, RSTART, RLENGTH - 1)
     else { sub(/[ ]*(\[.*|,.*|;.*)$/, "", name); sub(/^.*[ *]/, "", name) }
-    words = (room in prefix_of ? prefix_of[room] : room) (room in owed ? "|" owed[room] : "") (room == "engine" ? "|sluice" : "")
+    words = (room in prefix_of ? prefix_of[room] : room) (room == "engine" ? "|sluice" : "")
     if (name !~ ("^(" words ")_") && name !~ /^[A-Z_0-9]+$/)
         broken("names", name " is seen by other files: call it " (room == "text" ? "text_" : room "_") "...")
 }

@@ -1,7 +1,7 @@
 /* Private to the disk room: what a backend is, and what all backends share.
  *
  * A Disk owns a fixed table of requests. The door (disk.c) checks reads, takes requests from the table and pushes their numbers
- * to the backend; the backend carries them out, stepping each with request_step, and gives the numbers back when pulled. So a
+ * to the backend; the backend carries them out, stepping each with disk_request_step, and gives the numbers back when pulled. So a
  * backend never allocates, never judges a result by itself and never writes a sentence.
  */
 #ifndef DISK_BACKEND_H
@@ -72,9 +72,9 @@ typedef struct Range {
     uint32_t bytes;
     char *dst;
 } Range;
-Range request_range(const Request *r);
-/* Takes the result of an attempt at request_range(r): bytes that arrived, or -errno. */
-RequestState request_step(Request *r, int64_t result, int retries);
+Range disk_request_range(const Request *r);
+/* Takes the result of an attempt at disk_request_range(r): bytes that arrived, or -errno. */
+RequestState disk_request_step(Request *r, int64_t result, int retries);
 
 /* ---- backends ------------------------------------------------------------------------------------------------------ */
 
@@ -122,47 +122,47 @@ struct Disk {
     uint64_t reads, bytes, retries, hint_reads, hint_bytes, cancelled;
 };
 
-#define X(NAME, name) extern const Backend backend_##name;
+#define X(NAME, name) extern const Backend disk_backend_##name;
 DISK_LIST(X)
 #undef X
-const Backend *backend_of(DiskBackend backend); /* words.c; NULL: there is no such backend */
-static inline bool backend_is_buffered(DiskBackend backend) { return backend_of(backend) && backend_of(backend)->buffered_only; }
-int64_t read_plain(const Disk *d, const Request *r); /* threads.c: pread */
-int64_t read_mmap(const Disk *d, const Request *r);  /* mmap.c: a copy out of the mapping */
-int64_t read_fake(const Disk *d, const Request *r);  /* fake.c: pread, and the faults of d->config.faults */
+const Backend *disk_backend_of(DiskBackend backend); /* words.c; NULL: there is no such backend */
+static inline bool backend_is_buffered(DiskBackend backend) { return disk_backend_of(backend) && disk_backend_of(backend)->buffered_only; }
+int64_t disk_read_plain(const Disk *d, const Request *r); /* threads.c: pread */
+int64_t disk_read_mmap(const Disk *d, const Request *r);  /* mmap.c: a copy out of the mapping */
+int64_t disk_read_fake(const Disk *d, const Request *r);  /* fake.c: pread, and the faults of d->config.faults */
 /* mmap.c */
-ErrCode mmap_start(Disk *d, Err *err);
-ErrCode mmap_opened(Disk *d, DiskFile *file, Err *err);
-void mmap_closed(DiskFile *file);
+ErrCode disk_mmap_start(Disk *d, Err *err);
+ErrCode disk_mmap_opened(Disk *d, DiskFile *file, Err *err);
+void disk_mmap_closed(DiskFile *file);
 
-size_t pull_patiently(Disk *d, uint32_t *numbers, size_t max); /* stall.c */
+size_t disk_pull_patiently(Disk *d, uint32_t *numbers, size_t max); /* stall.c */
 
 /* ---- hints: hints.c ------------------------------------------------------------------------------------------------ */
 
-void hints_add(Disk *d, uint32_t number);
-void hints_remove(Disk *d, uint32_t number);
+void disk_hints_add(Disk *d, uint32_t number);
+void disk_hints_remove(Disk *d, uint32_t number);
 
 /* ---- drives and copies ---------------------------------------------------------------------------------------------- */
 
-ErrCode file_open(Disk *d, const char *path, DiskFile **file, Err *err); /* disk.c: opened as the configuration says */
+ErrCode disk_file_open(Disk *d, const char *path, DiskFile **file, Err *err); /* disk.c: opened as the configuration says */
 
-void drive_of(Disk *d, DiskFile *f); /* finds or adds the drive of a file */
-void drive_begins(Disk *d, const Request *r, uint64_t now);
-void drive_ends(Disk *d, const Request *r, bool exact); /* exact: landed_ns is when it landed, not when somebody looked */
-void drive_forgets(Disk *d, const Request *r);          /* it was taken back */
-bool drive_wants_a_trial(const Disk *d, uint32_t drive, uint64_t now);
-double drive_finishes_in(const Disk *d, uint32_t drive, uint32_t bytes, uint64_t now); /* ns */
+void disk_drive_of(Disk *d, DiskFile *f); /* finds or adds the drive of a file */
+void disk_drive_begins(Disk *d, const Request *r, uint64_t now);
+void disk_drive_ends(Disk *d, const Request *r, bool exact); /* exact: landed_ns is when it landed, not when somebody looked */
+void disk_drive_forgets(Disk *d, const Request *r);          /* it was taken back */
+bool disk_drive_wants_a_trial(const Disk *d, uint32_t drive, uint64_t now);
+double disk_drive_finishes_in(const Disk *d, uint32_t drive, uint32_t bytes, uint64_t now); /* ns */
 
-void copies_start(Disk *d, Request *r, uint64_t now);       /* chooses the file that a new request reads */
-bool copies_try_another(Disk *d, Request *r, uint64_t now); /* a request that has failed; false: no copy is left */
+void disk_copies_start(Disk *d, Request *r, uint64_t now);       /* chooses the file that a new request reads */
+bool disk_copies_try_another(Disk *d, Request *r, uint64_t now); /* a request that has failed; false: no copy is left */
 
 /* fake.c: which pace of the faults holds for this file; -1: none. */
-int pace_of(const DiskFaults *f, const char *path);
+int disk_pace_of(const DiskFaults *f, const char *path);
 
 /* ---- direct I/O ---------------------------------------------------------------------------------------------------- */
 
 /* Opens a file for direct reads and finds their alignment. False: it cannot be read directly; then `cause` says why. */
 enum { DIRECT_CAUSE_BYTES = 256 };
-bool direct_open(const char *path, OsFile *f, uint32_t *alignment, char cause[DIRECT_CAUSE_BYTES]);
+bool disk_direct_open(const char *path, OsFile *f, uint32_t *alignment, char cause[DIRECT_CAUSE_BYTES]);
 
 #endif

@@ -37,7 +37,7 @@ typedef struct Choosing {
 static void list_ways(Choosing *c) {
     for (int direct = 1; direct >= 0; direct--)
         for (int b = DISK_BACKENDS - 1; b >= 0; b--) {
-            const Backend *backend = backend_of((DiskBackend)b);
+            const Backend *backend = disk_backend_of((DiskBackend)b);
             if (!backend->is_choosable || (direct && backend->buffered_only)) continue;
             Way *way = &c->ways[c->n_ways++];
             *way = (Way){.backend = (DiskBackend)b, .direct = direct};
@@ -62,13 +62,13 @@ static void find_candidates(Choosing *c) {
     bool usable[DISK_BACKENDS] = {false}, direct = how->direct != DISK_DIRECT_OFF;
     for (int i = 0; i < DISK_BACKENDS; i++) {
         DiskBackend b = (DiskBackend)i;
-        usable[i] = how->any_backend ? backend_of(b)->is_choosable && can_start(b) : b == how->backend;
+        usable[i] = how->any_backend ? disk_backend_of(b)->is_choosable && can_start(b) : b == how->backend;
     }
     if (direct) { /* a file may have moved to where nothing is */
         OsFile f = {.fd = -1};
         uint32_t alignment;
         char cause[DIRECT_CAUSE_BYTES];
-        direct = direct_open(how->path, &f, &alignment, cause);
+        direct = disk_direct_open(how->path, &f, &alignment, cause);
         os_close(&f); /* the disk that will read the file says the cause */
     }
     for (int i = 0; i < c->n_ways; i++) {
@@ -188,13 +188,13 @@ static void find_rates(Choosing *c, int64_t *when, bool *kept) {
     char key[REMEMBER_KEY_BYTES];
     const char *names[WAYS_MOST], *state_dir = c->how->state_dir;
     for (int i = 0; i < c->n_ways; i++) names[i] = c->ways[i].name;
-    if (!remember_key(c->how->path, c->read_bytes, key)) state_dir = NULL;
-    bool known = state_dir && remember_get(state_dir, key, names, (size_t)c->n_ways, c->rates, when);
+    if (!disk_remember_key(c->how->path, c->read_bytes, key)) state_dir = NULL;
+    bool known = state_dir && disk_remember_get(state_dir, key, names, (size_t)c->n_ways, c->rates, when);
     if (known && all_known(c)) return;
     *when = 0;
     memset(c->rates, 0, sizeof c->rates);
     measure(c);
-    *kept = best_of(c) >= 0 && remember_put(state_dir, key, names, (size_t)c->n_ways, c->rates);
+    *kept = best_of(c) >= 0 && disk_remember_put(state_dir, key, names, (size_t)c->n_ways, c->rates);
 }
 
 static void not_measured(const DiskChoose *how, DiskChoice *out, const char *why) {

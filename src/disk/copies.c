@@ -55,7 +55,7 @@ ErrCode disk_add_copy(Disk *d, uint32_t file, const char *path, Err *err) {
     if (!copies) return err_no_memory(err, sizeof *copies, "the table of copies");
     f->copies = copies;
     DiskFile *copy;
-    code = file_open(d, path, &copy, err);
+    code = disk_file_open(d, path, &copy, err);
     if (code) return code;
     copies[f->n_copies++] = copy;
     if (copy->alignment > f->alignment) f->alignment = copy->alignment;
@@ -75,8 +75,8 @@ static DiskFile *pick(const Disk *d, DiskFile *f, uint32_t bytes, uint32_t tried
     for (uint32_t i = 0; i <= f->n_copies; i++) {
         DiskFile *c = copy_at(f, i);
         if (tried >> i & 1 || (c->distrusted && !distrusted_too)) continue;
-        if (drive_wants_a_trial(d, c->drive, now)) return c;
-        double ns = drive_finishes_in(d, c->drive, bytes, now);
+        if (disk_drive_wants_a_trial(d, c->drive, now)) return c;
+        double ns = disk_drive_finishes_in(d, c->drive, bytes, now);
         if (!best || ns < least) {
             best = c;
             least = ns;
@@ -90,10 +90,10 @@ static void start_on(Disk *d, Request *r, DiskFile *f, DiskFile *chosen, uint64_
     while (copy_at(f, i) != chosen) i++;
     r->tried |= UINT32_C(1) << i;
     r->file = chosen;
-    drive_begins(d, r, now);
+    disk_drive_begins(d, r, now);
 }
 
-void copies_start(Disk *d, Request *r, uint64_t now) {
+void disk_copies_start(Disk *d, Request *r, uint64_t now) {
     DiskFile *f = d->files[r->read.file], *chosen = f;
     if (f->n_copies > 0) {
         chosen = pick(d, f, r->read.bytes, 0, false, now);
@@ -102,7 +102,7 @@ void copies_start(Disk *d, Request *r, uint64_t now) {
     start_on(d, r, f, chosen, now);
 }
 
-bool copies_try_another(Disk *d, Request *r, uint64_t now) {
+bool disk_copies_try_another(Disk *d, Request *r, uint64_t now) {
     DiskFile *f = d->files[r->read.file], *failed = copy_at(f, 0);
     for (uint32_t i = 0; i <= f->n_copies; i++)
         if (copy_at(f, i) == r->file) failed = copy_at(f, i);

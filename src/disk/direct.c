@@ -85,7 +85,7 @@ static bool find_alignment(const Probe *p, uint32_t *alignment, char cause[DIREC
     return false;
 }
 
-bool direct_open(const char *path, OsFile *f, uint32_t *alignment, char cause[DIRECT_CAUSE_BYTES]) {
+bool disk_direct_open(const char *path, OsFile *f, uint32_t *alignment, char cause[DIRECT_CAUSE_BYTES]) {
     Probe p = {{-1, 0}, {-1, 0}, NULL};
     Err err = {0};
     bool ok = false;

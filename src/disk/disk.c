@@ -12,7 +12,7 @@
 
 static ErrCode configure(Disk *d, const DiskConfig *config, Err *err) {
     d->config = *config;
-    d->backend = backend_of(config->backend);
+    d->backend = disk_backend_of(config->backend);
     if (!d->backend) return err_set(err, ERR_RANGE, "there is no disk backend %d", (int)config->backend);
     d->patience_ns = (config->patience_ms ? config->patience_ms : DISK_PATIENCE_MS_DEFAULT) * UINT64_C(1000000);
     if (d->backend->buffered_only) {
@@ -91,7 +91,7 @@ static ErrCode open_buffered(const char *path, DiskFile *f, Err *err) {
 static ErrCode open_file(Disk *d, const char *path, DiskFile *f, Err *err) {
     if (d->config.direct == DISK_DIRECT_OFF) return open_buffered(path, f, err);
     char cause[DIRECT_CAUSE_BYTES];
-    f->direct = direct_open(path, &f->os, &f->alignment, cause);
+    f->direct = disk_direct_open(path, &f->os, &f->alignment, cause);
     if (f->direct) return ERR_OK;
     ErrCode code = open_buffered(path, f, err); /* a missing file should be called missing, not unfit for direct reads */
     if (code) return code;
@@ -105,7 +105,7 @@ static ErrCode open_file(Disk *d, const char *path, DiskFile *f, Err *err) {
     return ERR_OK;
 }
 
-ErrCode file_open(Disk *d, const char *path, DiskFile **file, Err *err) {
+ErrCode disk_file_open(Disk *d, const char *path, DiskFile **file, Err *err) {
     DiskFile *f = MEM_NEW(DiskFile, 1);
     if (!f) return err_no_memory(err, sizeof *f, "the table of files");
     f->os.fd = -1;
@@ -116,7 +116,7 @@ ErrCode file_open(Disk *d, const char *path, DiskFile **file, Err *err) {
         close_file(d, f);
         return code;
     }
-    drive_of(d, f);
+    disk_drive_of(d, f);
     *file = f;
     return ERR_OK;
 }
@@ -125,7 +125,7 @@ ErrCode disk_add_file(Disk *d, const char *path, uint32_t *id, Err *err) {
     DiskFile **files = mem_resize(d->files, (size_t)d->n_files + 1, sizeof *files);
     if (!files) return err_no_memory(err, sizeof *files, "the table of files");
     d->files = files;
-    ErrCode code = file_open(d, path, &files[d->n_files], err);
+    ErrCode code = disk_file_open(d, path, &files[d->n_files], err);
     if (!code) *id = d->n_files++;
     return code;
 }
@@ -184,11 +184,11 @@ ErrCode disk_submit(Disk *d, const DiskRead *reads, size_t n, Err *err) {
     for (size_t i = 0; i < n; i++) {
         Request *r = &d->requests[numbers[i]];
         *r = (Request){.read = reads[i], .sequence = d->n_submitted++};
-        copies_start(d, r, now);
+        disk_copies_start(d, r, now);
     }
     d->n_free -= (uint32_t)n;
     for (size_t i = 0; hints > 0 && i < n; i++)
-        if (reads[i].urgency == DISK_HINT) hints_add(d, numbers[i]);
+        if (reads[i].urgency == DISK_HINT) disk_hints_add(d, numbers[i]);
     d->backend->push(d, numbers, n);
     return ERR_OK;
 }
@@ -220,15 +220,15 @@ static size_t pull(Disk *d, uint32_t *numbers, size_t max, bool wait) {
     for (;;) {
         uint64_t before = os_now_ns();
         size_t n = d->backend->pull(d, numbers, max, 0), kept = 0;
-        if (n == 0 && wait) n = pull_patiently(d, numbers, max);
+        if (n == 0 && wait) n = disk_pull_patiently(d, numbers, max);
         /* where the backend does not note it, the time is known only if we stood waiting for it */
         uint64_t now = os_now_ns();
         bool exact = d->backend->notes_landings || now - before > WAITED_NS;
         for (size_t i = 0; i < n; i++) {
             Request *r = &d->requests[numbers[i]];
             uint32_t number = numbers[i];
-            drive_ends(d, r, exact);
-            if (r->got < r->read.need && copies_try_another(d, r, now)) d->backend->push(d, &number, 1);
+            disk_drive_ends(d, r, exact);
+            if (r->got < r->read.need && disk_copies_try_another(d, r, now)) d->backend->push(d, &number, 1);
             else numbers[kept++] = number;
         }
         if (kept > 0 || n == 0 || !wait) return kept;
@@ -251,7 +251,7 @@ size_t disk_reap(Disk *d, DiskDone *done, size_t max, bool wait) {
         d->reads++;
         d->bytes += r->got;
         if (r->read.urgency == DISK_HINT) {
-            hints_remove(d, numbers[i]);
+            disk_hints_remove(d, numbers[i]);
             d->hint_reads++;
             d->hint_bytes += r->got;
         }

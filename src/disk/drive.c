@@ -42,11 +42,11 @@ static uint64_t whole_disk(dev_t device, char name[32]) {
     return device;
 }
 
-void drive_of(Disk *d, DiskFile *f) {
+void disk_drive_of(Disk *d, DiskFile *f) {
     char name[32] = "?";
     uint64_t device = 0;
     struct stat st;
-    int pace = d->config.backend == DISK_FAKE ? pace_of(&d->config.faults, f->path) : -1;
+    int pace = d->config.backend == DISK_FAKE ? disk_pace_of(&d->config.faults, f->path) : -1;
     if (pace >= 0) {
         device = UINT64_MAX - (uint64_t)pace;
         snprintf(name, sizeof name, "fake%d", pace);
@@ -69,14 +69,14 @@ void drive_of(Disk *d, DiskFile *f) {
 
 static double rate_of(const Drive *v) { return v->recent_ns > 0 ? v->recent_bytes / v->recent_ns : 0; } /* bytes per ns */
 
-void drive_begins(Disk *d, const Request *r, uint64_t now) {
+void disk_drive_begins(Disk *d, const Request *r, uint64_t now) {
     Drive *v = &d->drives[r->file->drive];
     if (v->queued_reads == 0) v->since_ns = v->until_ns = now;
     v->queued_reads++;
     v->queued_bytes += r->read.bytes;
 }
 
-void drive_forgets(Disk *d, const Request *r) {
+void disk_drive_forgets(Disk *d, const Request *r) {
     Drive *v = &d->drives[r->file->drive];
     assert(v->queued_reads > 0 && v->queued_bytes >= r->read.bytes);
     v->queued_reads--;
@@ -97,9 +97,9 @@ static void close_window(Drive *v, bool exact) {
     v->window_bytes = 0;
 }
 
-void drive_ends(Disk *d, const Request *r, bool exact) {
+void disk_drive_ends(Disk *d, const Request *r, bool exact) {
     Drive *v = &d->drives[r->file->drive];
-    drive_forgets(d, r);
+    disk_drive_forgets(d, r);
     if (r->landed_ns > v->until_ns) v->until_ns = r->landed_ns;
     v->reads++;
     v->bytes += r->got;
@@ -109,12 +109,12 @@ void drive_ends(Disk *d, const Request *r, bool exact) {
 
 /* ---- which first --------------------------------------------------------------------------------------------------- */
 
-bool drive_wants_a_trial(const Disk *d, uint32_t drive, uint64_t now) {
+bool disk_drive_wants_a_trial(const Disk *d, uint32_t drive, uint64_t now) {
     const Drive *v = &d->drives[drive];
     return v->queued_reads == 0 && (v->recent_ns <= 0 || now > v->measured_ns + expires_ns);
 }
 
-double drive_finishes_in(const Disk *d, uint32_t drive, uint32_t bytes, uint64_t now) {
+double disk_drive_finishes_in(const Disk *d, uint32_t drive, uint32_t bytes, uint64_t now) {
     const Drive *v = &d->drives[drive];
     double rate = rate_of(v);
     for (uint32_t i = 0; rate <= 0 && i < d->n_drives; i++) rate = rate_of(&d->drives[i]); /* unknown: as another */

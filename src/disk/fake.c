@@ -37,7 +37,7 @@ static bool poisoned(const DiskFaults *f, const DiskRead *r) {
     return f->fail_file == (int64_t)r->file && f->fail_offset < r->offset + r->bytes && end > r->offset;
 }
 
-int pace_of(const DiskFaults *f, const char *path) {
+int disk_pace_of(const DiskFaults *f, const char *path) {
     for (int i = 0; i < DISK_PACES; i++)
         if (f->paces[i].under && strncmp(path, f->paces[i].under, strlen(f->paces[i].under)) == 0) return i;
     return -1;
@@ -46,7 +46,7 @@ int pace_of(const DiskFaults *f, const char *path) {
 /* A drive does one thing after the other: each read begins when the one before has ended. Tests of one process share the clocks. */
 static void keep_pace(const DiskFaults *f, const Request *r, uint32_t bytes) {
     static _Atomic uint64_t free_at[DISK_PACES];
-    int i = pace_of(f, r->file->path);
+    int i = disk_pace_of(f, r->file->path);
     if (i < 0) return;
     uint64_t took = (uint64_t)((double)bytes * 1e9 / (double)f->paces[i].bytes_per_s), now = os_now_ns(), before = free_at[i], end;
     do end = (before > now ? before : now) + took;
@@ -55,10 +55,10 @@ static void keep_pace(const DiskFaults *f, const Request *r, uint32_t bytes) {
     while (nanosleep(&rest, &rest) != 0 && errno == EINTR) {}
 }
 
-int64_t read_fake(const Disk *d, const Request *r) {
+int64_t disk_read_fake(const Disk *d, const Request *r) {
     enum { ERROR, SHORT, DELAY, LENGTH, LONG, LATE, STALL };
     const DiskFaults *f = &d->config.faults;
-    Range range = request_range(r);
+    Range range = disk_request_range(r);
     if (happens(draw(d, r, STALL), f->stall_ppm)) take_time(f, r, f->stall_ms);
     if (happens(draw(d, r, DELAY), f->delay_ppm)) take_time(f, r, f->delay_ms);
     keep_pace(f, r, range.bytes);
@@ -68,7 +68,7 @@ int64_t read_fake(const Disk *d, const Request *r) {
         (void)fail_with_rubbish(&range);
         return (int64_t)range.bytes + 4096;
     }
-    int64_t got = read_plain(d, r);
+    int64_t got = disk_read_plain(d, r);
     if (got > 0 && happens(draw(d, r, SHORT), f->short_ppm)) {
         int64_t kept = (int64_t)(draw(d, r, LENGTH) % (uint64_t)got);
         memset(range.dst + kept, 0xEE, (size_t)(got - kept));

@@ -15,7 +15,7 @@
 
 enum { MAX_FILES = 256, MAX_PIECES = 16384 /* what the kernel takes; pieces beyond are read into without */ };
 
-void fixed_start(Fixed *f, struct io_uring *ring) {
+void disk_fixed_start(Fixed *f, struct io_uring *ring) {
     int none[MAX_FILES];
     for (size_t i = 0; i < MAX_FILES; i++) none[i] = -1; /* a place without a file */
     int failure = -io_uring_register_files(ring, none, MAX_FILES);
@@ -23,7 +23,7 @@ void fixed_start(Fixed *f, struct io_uring *ring) {
     if (failure) log_debug("io_uring: files are not registered: %s", strerror(failure));
 }
 
-void fixed_add_file(Fixed *f, struct io_uring *ring, DiskFile *file) {
+void disk_fixed_add_file(Fixed *f, struct io_uring *ring, DiskFile *file) {
     file->fixed = 0;
     if (f->n_files == f->max_files || io_uring_register_files_update(ring, f->n_files, &file->os.fd, 1) != 1) return;
     file->fixed = ++f->n_files;
@@ -46,7 +46,7 @@ static void refuse(Fixed *f, int failure) {
                  all, strerror(failure));
 }
 
-void fixed_memory(Fixed *f, struct io_uring *ring, void *memory, uint64_t piece_bytes, uint32_t n) {
+void disk_fixed_memory(Fixed *f, struct io_uring *ring, void *memory, uint64_t piece_bytes, uint32_t n) {
     if (f->memory) (void)io_uring_unregister_buffers(ring);
     uint32_t pieces = !memory || piece_bytes == 0 ? 0 : n < MAX_PIECES ? n : MAX_PIECES;
     if (f->registered && pieces == f->n_pieces) { /* the same anew, because the cache shrinks: nothing is allocated while tokens are made */
@@ -76,7 +76,7 @@ static bool register_piece(Fixed *f, struct io_uring *ring, uint32_t piece) {
     return true;
 }
 
-void fixed_forget(Fixed *f, struct io_uring *ring, const void *piece) {
+void disk_fixed_forget(Fixed *f, struct io_uring *ring, const void *piece) {
     if (!f->memory) return;
     uint64_t number = ((uintptr_t)piece - (uintptr_t)f->memory) / f->piece_bytes; /* huge where it lies before */
     if (number >= f->n_pieces || !f->registered[number]) return;
@@ -95,7 +95,7 @@ static bool find_piece(Fixed *f, struct io_uring *ring, const Range *range, uint
     return f->registered[*piece] || register_piece(f, ring, *piece);
 }
 
-void fixed_prepare(Fixed *f, struct io_uring *ring, struct io_uring_sqe *sqe, const DiskFile *file, const Range *range) {
+void disk_fixed_prepare(Fixed *f, struct io_uring *ring, struct io_uring_sqe *sqe, const DiskFile *file, const Range *range) {
     int fd = file->fixed ? (int)file->fixed - 1 : file->os.fd;
     uint32_t piece;
     if (find_piece(f, ring, range, &piece)) io_uring_prep_read_fixed(sqe, fd, range->dst, range->bytes, range->offset, (int)piece);

@@ -17,13 +17,13 @@ typedef struct Fixed {
     bool said;           /* and that was said */
 } Fixed;
 
-void fixed_start(Fixed *f, struct io_uring *ring);
-void fixed_add_file(Fixed *f, struct io_uring *ring, DiskFile *file);
+void disk_fixed_start(Fixed *f, struct io_uring *ring);
+void disk_fixed_add_file(Fixed *f, struct io_uring *ring, DiskFile *file);
 /* Reads go to this memory from now on; ends the registration of what was named before. NULL: to none. */
-void fixed_memory(Fixed *f, struct io_uring *ring, void *memory, uint64_t piece_bytes, uint32_t n);
+void disk_fixed_memory(Fixed *f, struct io_uring *ring, void *memory, uint64_t piece_bytes, uint32_t n);
 /* Ends the registration of the piece that begins here, if it has one. */
-void fixed_forget(Fixed *f, struct io_uring *ring, const void *piece);
+void disk_fixed_forget(Fixed *f, struct io_uring *ring, const void *piece);
 /* Fills in a read of this range, with what is registered of its file and its memory, or can be. */
-void fixed_prepare(Fixed *f, struct io_uring *ring, struct io_uring_sqe *sqe, const DiskFile *file, const Range *range);
+void disk_fixed_prepare(Fixed *f, struct io_uring *ring, struct io_uring_sqe *sqe, const DiskFile *file, const Range *range);
 
 #endif

@@ -6,13 +6,13 @@
 
 #include <assert.h>
 
-void hints_add(Disk *d, uint32_t number) {
+void disk_hints_add(Disk *d, uint32_t number) {
     assert(d->n_hints < DISK_HINTS);
     d->requests[number].hint_at = d->n_hints;
     d->hints[d->n_hints++] = number;
 }
 
-void hints_remove(Disk *d, uint32_t number) {
+void disk_hints_remove(Disk *d, uint32_t number) {
     uint32_t at = d->requests[number].hint_at;
     assert(at < d->n_hints && d->hints[at] == number);
     uint32_t last = d->hints[--d->n_hints];
@@ -32,8 +32,8 @@ size_t disk_cancel(Disk *d, uint64_t tag) {
     size_t n = with_tag(d, tag, numbers);
     if (n > 0) n = d->backend->cancel(d, numbers, n);
     for (size_t i = 0; i < n; i++) {
-        hints_remove(d, numbers[i]);
-        drive_forgets(d, &d->requests[numbers[i]]);
+        disk_hints_remove(d, numbers[i]);
+        disk_drive_forgets(d, &d->requests[numbers[i]]);
         d->requests[numbers[i]].place = REQUEST_FREE;
         d->free_numbers[d->n_free++] = numbers[i];
     }
@@ -47,7 +47,7 @@ void disk_promote(Disk *d, uint64_t tag) {
     if (n == 0) return;
     d->backend->promote(d, numbers, n);
     for (size_t i = 0; i < n; i++)
-        if (d->requests[numbers[i]].read.urgency == DISK_DEMAND) hints_remove(d, numbers[i]); /* else it had landed as a hint */
+        if (d->requests[numbers[i]].read.urgency == DISK_DEMAND) disk_hints_remove(d, numbers[i]); /* else it had landed as a hint */
 }
 
 size_t disk_hint_room(const Disk *d) {

@@ -71,7 +71,7 @@ static ErrCode open_files(DiskProbe *p, Err *err) {
         if (!p->info.direct && !c->again && !os_cached(&p->files[i], 0, 1, &cached))
             return err_set(err, ERR_UNSUPPORTED, "%s: reads through the page cache cannot be measured: the kernel tells only the owner of "
                            "a file what of it is in memory", c->paths[i]);
-        p->places[i] = places_of(&p->files[i], err);
+        p->places[i] = disk_places_of(&p->files[i], err);
         if (!p->places[i]) return err->code;
     }
     return ERR_OK;
@@ -119,7 +119,7 @@ void disk_probe_info(const DiskProbe *p, DiskInfo *info) { disk_info(p->disk, in
 static bool draw(DiskProbe *p, uint32_t bytes, Place *place) {
     for (uint32_t tries = 0; tries < p->n_files; tries++) {
         place->file = p->turn++ % p->n_files;
-        if (places_draw(p->places[place->file], bytes, &place->offset)) return true;
+        if (disk_places_draw(p->places[place->file], bytes, &place->offset)) return true;
     }
     return false;
 }
@@ -136,7 +136,7 @@ static bool is_cold(const DiskProbe *p, const Place *place, uint32_t bytes) {
 static bool draw_cold(DiskProbe *p, DiskRate *rate, Place *place) {
     for (;;) {
         if (!draw(p, rate->read_bytes, place)) {
-            for (uint32_t i = 0; p->config.again && i < p->n_files; i++) places_forget(p->places[i]);
+            for (uint32_t i = 0; p->config.again && i < p->n_files; i++) disk_places_forget(p->places[i]);
             if (!p->config.again || !draw(p, rate->read_bytes, place)) break;
             rate->cached = true;
         }
@@ -241,7 +241,7 @@ static ErrCode check(const DiskProbe *p, const DiskProbeRun *run, DiskRate *out,
     out->read_bytes = (uint32_t)align_up(run->read_bytes ? run->read_bytes : 1, p->alignment);
     if (run->read_bytes > READ_BYTES_MAX || out->read_bytes > p->config.memory_bytes)
         return err_set(err, ERR_RANGE, "reads of %u bytes are more than the probe's memory", run->read_bytes);
-    for (uint32_t i = 0; i < p->n_files; i++) fits = fits || places_hold(p->places[i], out->read_bytes);
+    for (uint32_t i = 0; i < p->n_files; i++) fits = fits || disk_places_hold(p->places[i], out->read_bytes);
     if (!fits)
         return err_set(err, ERR_RANGE, "%s: too small to measure reads of %u bytes; take a larger file",
                        p->n_files ? p->config.paths[0] : "no file", out->read_bytes);

@@ -19,15 +19,15 @@ static ssize_t copy(void *dst, const void *src, size_t bytes) {
     return process_vm_readv(getpid(), &to, 1, &from, 1, 0);
 }
 
-ErrCode mmap_start(Disk *d, Err *err) {
+ErrCode disk_mmap_start(Disk *d, Err *err) {
     char a = 0, b = 1;
     if (copy(&a, &b, 1) != 1)
         return err_set(err, ERR_UNSUPPORTED, "mmap cannot be used here: the kernel refuses process_vm_readv: %s; a container may block it: "
                        "use --io threads, which needs nothing", strerror(errno));
-    return backend_threads.start(d, err);
+    return disk_backend_threads.start(d, err);
 }
 
-ErrCode mmap_opened(Disk *d, DiskFile *file, Err *err) {
+ErrCode disk_mmap_opened(Disk *d, DiskFile *file, Err *err) {
     (void)d;
     if (file->os.size == 0) return ERR_OK;
     void *map = file->os.size <= SIZE_MAX ? mmap(NULL, (size_t)file->os.size, PROT_READ, MAP_SHARED, file->os.fd, 0) : MAP_FAILED;
@@ -38,7 +38,7 @@ ErrCode mmap_opened(Disk *d, DiskFile *file, Err *err) {
     return ERR_OK;
 }
 
-void mmap_closed(DiskFile *file) {
+void disk_mmap_closed(DiskFile *file) {
     if (file->map) munmap(file->map, (size_t)file->os.size);
     file->map = NULL;
 }
@@ -49,10 +49,10 @@ static void let_go(const char *from, size_t bytes) {
     (void)madvise((void *)start, bytes + ((uintptr_t)from - start), MADV_DONTNEED);
 }
 
-int64_t read_mmap(const Disk *d, const Request *r) {
+int64_t disk_read_mmap(const Disk *d, const Request *r) {
     (void)d;
     const DiskFile *f = r->file;
-    Range range = request_range(r);
+    Range range = disk_request_range(r);
     if (range.offset >= f->os.size) return 0;
     size_t bytes = range.bytes < f->os.size - range.offset ? range.bytes : (size_t)(f->os.size - range.offset);
     const char *from = f->map + range.offset;

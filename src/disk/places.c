@@ -57,7 +57,7 @@ static bool fit(Places *p, uint64_t bytes, Err *err) {
     return true;
 }
 
-Places *places_of(const OsFile *f, Err *err) {
+Places *disk_places_of(const OsFile *f, Err *err) {
     struct stat st;
     if (fstat(f->fd, &st) != 0) {
         err_set(err, ERR_IO, "a file that is open cannot be examined");
@@ -88,20 +88,20 @@ static uint64_t common_divisor(uint64_t a, uint64_t b) {
 /* Cells of one read. */
 static uint64_t span_of(uint32_t bytes) { return ((uint64_t)bytes + CELL_BYTES - 1) / CELL_BYTES; }
 
-bool places_hold(Places *p, uint32_t bytes) {
+bool disk_places_hold(Places *p, uint32_t bytes) {
     pthread_mutex_lock(&lock);
     bool holds = p->n_cells >= span_of(bytes);
     pthread_mutex_unlock(&lock);
     return holds;
 }
 
-void places_forget(Places *p) {
+void disk_places_forget(Places *p) {
     pthread_mutex_lock(&lock);
     for (uint64_t i = 0; i < (p->n_cells + 63) / 64; i++) p->drawn[i] = 0;
     pthread_mutex_unlock(&lock);
 }
 
-bool places_draw(Places *p, uint32_t bytes, uint64_t *offset) {
+bool disk_places_draw(Places *p, uint32_t bytes, uint64_t *offset) {
     uint64_t span = span_of(bytes), n = p->n_cells / span;
     if (n == 0) return false;
     pthread_mutex_lock(&lock);

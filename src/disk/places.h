@@ -10,12 +10,12 @@
 typedef struct Places Places;
 
 /* The places of this file, told apart by device and inode; kept for the life of the process. NULL: no memory. */
-Places *places_of(const OsFile *f, Err *err);
+Places *disk_places_of(const OsFile *f, Err *err);
 /* A place for a read of `bytes` bytes that nobody has drawn before, from all over the file. False: there is none left. */
-bool places_draw(Places *p, uint32_t bytes, uint64_t *offset);
+bool disk_places_draw(Places *p, uint32_t bytes, uint64_t *offset);
 /* Whether it has a place for such a read at all, drawn or not. */
-bool places_hold(Places *p, uint32_t bytes);
+bool disk_places_hold(Places *p, uint32_t bytes);
 /* As if nobody had drawn any. */
-void places_forget(Places *p);
+void disk_places_forget(Places *p);
 
 #endif

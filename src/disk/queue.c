@@ -7,7 +7,7 @@
 
 /* ---- lists --------------------------------------------------------------------------------------------------------- */
 
-void list_put(List *l, Request *requests, uint32_t number) {
+void disk_list_put(List *l, Request *requests, uint32_t number) {
     Request *r = &requests[number];
     r->prev = l->last;
     r->next = NO_REQUEST;
@@ -17,7 +17,7 @@ void list_put(List *l, Request *requests, uint32_t number) {
     l->count++;
 }
 
-void list_remove(List *l, Request *requests, uint32_t number) {
+void disk_list_remove(List *l, Request *requests, uint32_t number) {
     assert(l->count > 0);
     Request *r = &requests[number];
     if (l->first == number) l->first = r->next;
@@ -27,9 +27,9 @@ void list_remove(List *l, Request *requests, uint32_t number) {
     l->count--;
 }
 
-uint32_t list_take(List *l, Request *requests) {
+uint32_t disk_list_take(List *l, Request *requests) {
     uint32_t number = l->first;
-    list_remove(l, requests, number);
+    disk_list_remove(l, requests, number);
     return number;
 }
 
@@ -60,14 +60,14 @@ static List *waiting_list(Queue *q, const Request *r) { return is_demand(r) ? &q
 static void wait_in_line(Queue *q, Disk *d, uint32_t number) {
     Request *r = &d->requests[number];
     r->place = REQUEST_WAITING;
-    list_put(waiting_list(q, r), d->requests, number);
+    disk_list_put(waiting_list(q, r), d->requests, number);
 }
 
-void queue_start(Queue *q) {
+void disk_queue_start(Queue *q) {
     *q = (Queue){.demands = {NO_REQUEST, NO_REQUEST, 0}, .hints = {NO_REQUEST, NO_REQUEST, 0}, .done = {NO_REQUEST, NO_REQUEST, 0}};
 }
 
-void queue_put(Queue *q, Disk *d, const uint32_t *numbers, size_t n) {
+void disk_queue_put(Queue *q, Disk *d, const uint32_t *numbers, size_t n) {
     for (size_t i = 0; i < n; i++) {
         wait_in_line(q, d, numbers[i]);
         q->unfinished_demands += is_demand(&d->requests[numbers[i]]);
@@ -76,9 +76,9 @@ void queue_put(Queue *q, Disk *d, const uint32_t *numbers, size_t n) {
     watch_all(q);
 }
 
-bool queue_take(Queue *q, Disk *d, uint32_t *number) {
-    if (q->demands.count > 0) *number = list_take(&q->demands, d->requests);
-    else if (q->hints.count > 0 && q->running < (uint32_t)d->config.hint_depth) *number = list_take(&q->hints, d->requests);
+bool disk_queue_take(Queue *q, Disk *d, uint32_t *number) {
+    if (q->demands.count > 0) *number = disk_list_take(&q->demands, d->requests);
+    else if (q->hints.count > 0 && q->running < (uint32_t)d->config.hint_depth) *number = disk_list_take(&q->hints, d->requests);
     else return false;
     d->requests[*number].place = REQUEST_RUNNING;
     d->requests[*number].started_ns = os_now_ns();
@@ -87,7 +87,7 @@ bool queue_take(Queue *q, Disk *d, uint32_t *number) {
     return true;
 }
 
-void queue_again(Queue *q, Disk *d, uint32_t number) {
+void disk_queue_again(Queue *q, Disk *d, uint32_t number) {
     assert(q->running > 0);
     q->running--;
     wait_in_line(q, d, number);
@@ -101,7 +101,7 @@ static void note_latency(Queue *q, uint64_t ns) {
     q->latencies[bucket]++;
 }
 
-void queue_land(Queue *q, Disk *d, uint32_t number) {
+void disk_queue_land(Queue *q, Disk *d, uint32_t number) {
     Request *r = &d->requests[number];
     assert(q->running > 0 && q->unfinished > 0);
     q->running--;
@@ -110,21 +110,21 @@ void queue_land(Queue *q, Disk *d, uint32_t number) {
     r->place = REQUEST_LANDED;
     r->landed_ns = os_now_ns();
     if (is_demand(r)) note_latency(q, r->landed_ns - r->started_ns);
-    list_put(&q->done, d->requests, number);
+    disk_list_put(&q->done, d->requests, number);
     watch_all(q);
 }
 
-size_t queue_pull(Queue *q, Disk *d, uint32_t *numbers, size_t max) {
+size_t disk_queue_pull(Queue *q, Disk *d, uint32_t *numbers, size_t max) {
     size_t n = 0;
-    while (n < max && q->done.count > 0) numbers[n++] = list_take(&q->done, d->requests);
+    while (n < max && q->done.count > 0) numbers[n++] = disk_list_take(&q->done, d->requests);
     return n;
 }
 
-size_t queue_cancel(Queue *q, Disk *d, uint32_t *numbers, size_t n) {
+size_t disk_queue_cancel(Queue *q, Disk *d, uint32_t *numbers, size_t n) {
     size_t cancelled = 0;
     for (size_t i = 0; i < n; i++) {
         if (d->requests[numbers[i]].place != REQUEST_WAITING) continue;
-        list_remove(&q->hints, d->requests, numbers[i]);
+        disk_list_remove(&q->hints, d->requests, numbers[i]);
         numbers[cancelled++] = numbers[i];
     }
     q->unfinished -= (uint32_t)cancelled;
@@ -132,11 +132,11 @@ size_t queue_cancel(Queue *q, Disk *d, uint32_t *numbers, size_t n) {
     return cancelled;
 }
 
-void queue_promote(Queue *q, Disk *d, const uint32_t *numbers, size_t n) {
+void disk_queue_promote(Queue *q, Disk *d, const uint32_t *numbers, size_t n) {
     for (size_t i = 0; i < n; i++) {
         Request *r = &d->requests[numbers[i]];
         if (r->place == REQUEST_LANDED) continue;
-        if (r->place == REQUEST_WAITING) list_remove(&q->hints, d->requests, numbers[i]);
+        if (r->place == REQUEST_WAITING) disk_list_remove(&q->hints, d->requests, numbers[i]);
         r->read.urgency = DISK_DEMAND;
         q->unfinished_demands++;
         if (r->place == REQUEST_WAITING) wait_in_line(q, d, numbers[i]);
@@ -144,7 +144,7 @@ void queue_promote(Queue *q, Disk *d, const uint32_t *numbers, size_t n) {
     watch_all(q);
 }
 
-const DiskFile *queue_oldest(const Queue *q, const Disk *d) {
+const DiskFile *disk_queue_oldest(const Queue *q, const Disk *d) {
     const Request *oldest = NULL;
     for (uint32_t i = 0; i < DISK_QUEUE && q->unfinished > 0; i++) {
         const Request *r = &d->requests[i];
@@ -155,7 +155,7 @@ const DiskFile *queue_oldest(const Queue *q, const Disk *d) {
     return oldest ? oldest->file : NULL;
 }
 
-void queue_count(const Queue *q, DiskInfo *info) {
+void disk_queue_count(const Queue *q, DiskInfo *info) {
     info->in_flight_max = q->running_max;
     info->latency_ns = q->latency_ns;
     memcpy(info->latencies, q->latencies, sizeof info->latencies);

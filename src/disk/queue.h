@@ -14,9 +14,9 @@ typedef struct List {
     uint32_t first, last; /* NO_REQUEST: empty */
     uint32_t count;
 } List;
-void list_put(List *l, Request *requests, uint32_t number);
-void list_remove(List *l, Request *requests, uint32_t number);
-uint32_t list_take(List *l, Request *requests);
+void disk_list_put(List *l, Request *requests, uint32_t number);
+void disk_list_remove(List *l, Request *requests, uint32_t number);
+uint32_t disk_list_take(List *l, Request *requests);
 
 /* Time during which something was so. */
 typedef struct Stopwatch {
@@ -34,22 +34,22 @@ typedef struct Queue {
     uint64_t latencies[DISK_LATENCIES]; /* as in DiskInfo */
 } Queue;
 
-void queue_start(Queue *q);
+void disk_queue_start(Queue *q);
 /* Puts in what was submitted. */
-void queue_put(Queue *q, Disk *d, const uint32_t *numbers, size_t n);
+void disk_queue_put(Queue *q, Disk *d, const uint32_t *numbers, size_t n);
 /* The next read that may start; false: none may. */
-bool queue_take(Queue *q, Disk *d, uint32_t *number);
+bool disk_queue_take(Queue *q, Disk *d, uint32_t *number);
 /* A running request ended without its bytes and waits again. */
-void queue_again(Queue *q, Disk *d, uint32_t number);
+void disk_queue_again(Queue *q, Disk *d, uint32_t number);
 /* A running request is done or has failed. */
-void queue_land(Queue *q, Disk *d, uint32_t number);
-size_t queue_pull(Queue *q, Disk *d, uint32_t *numbers, size_t max);
+void disk_queue_land(Queue *q, Disk *d, uint32_t number);
+size_t disk_queue_pull(Queue *q, Disk *d, uint32_t *numbers, size_t max);
 /* Takes out those of these hints that wait: they move to the front of `numbers`. Returns how many. */
-size_t queue_cancel(Queue *q, Disk *d, uint32_t *numbers, size_t n);
+size_t disk_queue_cancel(Queue *q, Disk *d, uint32_t *numbers, size_t n);
 /* Makes demands of those of these hints that have not landed. */
-void queue_promote(Queue *q, Disk *d, const uint32_t *numbers, size_t n);
+void disk_queue_promote(Queue *q, Disk *d, const uint32_t *numbers, size_t n);
 /* The file of the demand, or else the hint, that was given to the drive first and has not landed; NULL: there is none. */
-const DiskFile *queue_oldest(const Queue *q, const Disk *d);
-void queue_count(const Queue *q, DiskInfo *info);
+const DiskFile *disk_queue_oldest(const Queue *q, const Disk *d);
+void disk_queue_count(const Queue *q, DiskInfo *info);
 
 #endif

@@ -40,7 +40,7 @@ static void describe_mount(dev_t device, char out[256]) {
     fclose(f);
 }
 
-bool remember_key(const char *path, uint32_t read_bytes, char key[REMEMBER_KEY_BYTES]) {
+bool disk_remember_key(const char *path, uint32_t read_bytes, char key[REMEMBER_KEY_BYTES]) {
     struct stat st;
     struct statvfs fs;
     struct utsname system;
@@ -93,7 +93,7 @@ static bool fresh(int64_t when) {
     return when <= now && now - when <= (int64_t)REMEMBER_DAYS * 24 * 3600;
 }
 
-bool remember_get(const char *state_dir, const char *key, const char *const *names, size_t n, double *rates, int64_t *when) {
+bool disk_remember_get(const char *state_dir, const char *key, const char *const *names, size_t n, double *rates, int64_t *when) {
     char path[PATH_BYTES];
     for (size_t i = 0; i < n; i++) rates[i] = 0;
     if (!state_dir || !name_file(state_dir, path)) return false;
@@ -141,7 +141,7 @@ static ErrCode save(const char *state_dir, const char *path, const json_t *root,
     return code;
 }
 
-bool remember_put(const char *state_dir, const char *key, const char *const *names, size_t n, const double *rates) {
+bool disk_remember_put(const char *state_dir, const char *key, const char *const *names, size_t n, const double *rates) {
     char path[PATH_BYTES];
     if (!state_dir || !name_file(state_dir, path)) {
         log_debug("what was measured of the disk is not kept: there is no state folder");

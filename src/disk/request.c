@@ -10,13 +10,13 @@
 /* A direct read can only go on at an aligned place, so a block that arrived in part is asked for again. */
 static uint32_t resume_at(const Request *r) { return (uint32_t)align_down(r->got, r->file->alignment); }
 
-Range request_range(const Request *r) {
+Range disk_request_range(const Request *r) {
     uint32_t at = resume_at(r);
     Range range = {r->read.offset + at, r->read.bytes - at, (char *)r->read.dst + at};
     return range;
 }
 
-RequestState request_step(Request *r, int64_t result, int retries) {
+RequestState disk_request_step(Request *r, int64_t result, int retries) {
     if (result == -EINTR) return REQUEST_AGAIN;
     uint32_t at = resume_at(r);
     if (result > (int64_t)(r->read.bytes - at)) result = -EIO; /* more than was asked for: nothing that it says can be relied on */

@@ -2,7 +2,7 @@
 #include "disk/backend.h"
 
 /* Takes finished reads like the backend's pull, and waits until there are some. */
-size_t pull_patiently(Disk *d, uint32_t *numbers, size_t max) {
+size_t disk_pull_patiently(Disk *d, uint32_t *numbers, size_t max) {
     uint64_t start = os_now_ns();
     for (;;) {
         uint64_t waited = os_now_ns() - start;

@@ -26,9 +26,9 @@ typedef struct Threads {
     pthread_t threads[DISK_DEPTH_MAX]; /* [n_threads] */
 } Threads;
 
-int64_t read_plain(const Disk *d, const Request *r) {
+int64_t disk_read_plain(const Disk *d, const Request *r) {
     (void)d;
-    Range range = request_range(r);
+    Range range = disk_request_range(r);
     ssize_t got = pread(r->file->os.fd, range.dst, range.bytes, (off_t)range.offset);
     return got < 0 ? -errno : got;
 }
@@ -40,18 +40,18 @@ static void *worker_main(void *arg) {
     pthread_mutex_lock(&t->lock);
     for (;;) {
         uint32_t number = 0;
-        while (!t->stop && !queue_take(&t->queue, d, &number)) pthread_cond_wait(&t->filled, &t->lock);
+        while (!t->stop && !disk_queue_take(&t->queue, d, &number)) pthread_cond_wait(&t->filled, &t->lock);
         if (t->stop) break;
         pthread_mutex_unlock(&t->lock);
 
         Request *r = &d->requests[number];
-        while (request_step(r, d->backend->read_once(d, r), d->config.retries) == REQUEST_AGAIN) {}
+        while (disk_request_step(r, d->backend->read_once(d, r), d->config.retries) == REQUEST_AGAIN) {}
         uint64_t cpu = os_thread_cpu_ns();
 
         pthread_mutex_lock(&t->lock);
         t->cpu_ns += cpu - counted;
         counted = cpu;
-        queue_land(&t->queue, d, number);
+        disk_queue_land(&t->queue, d, number);
         pthread_cond_signal(&t->landed);
     }
     pthread_mutex_unlock(&t->lock);
@@ -94,7 +94,7 @@ static int start_threads(Disk *d, Threads *t) {
 static ErrCode threads_start(Disk *d, Err *err) {
     Threads *t = MEM_NEW(Threads, 1);
     if (!t) return err_no_memory(err, sizeof *t, "the disk's threads");
-    queue_start(&t->queue);
+    disk_queue_start(&t->queue);
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->filled, NULL);
     pthread_condattr_t monotonic;
@@ -115,7 +115,7 @@ static void threads_push(Disk *d, const uint32_t *numbers, size_t n) {
     Threads *t = d->backend_state;
     if (n == 0) return;
     pthread_mutex_lock(&t->lock);
-    queue_put(&t->queue, d, numbers, n);
+    disk_queue_put(&t->queue, d, numbers, n);
     if (n == 1) pthread_cond_signal(&t->filled);
     else pthread_cond_broadcast(&t->filled);
     pthread_mutex_unlock(&t->lock);
@@ -131,7 +131,7 @@ static size_t threads_pull(Disk *d, uint32_t *numbers, size_t max, uint64_t wait
         while (!failure && t->queue.done.count == 0 && t->queue.unfinished > 0)
             failure = pthread_cond_timedwait(&t->landed, &t->lock, &until);
     }
-    size_t n = queue_pull(&t->queue, d, numbers, max);
+    size_t n = disk_queue_pull(&t->queue, d, numbers, max);
     pthread_mutex_unlock(&t->lock);
     return n;
 }
@@ -139,7 +139,7 @@ static size_t threads_pull(Disk *d, uint32_t *numbers, size_t max, uint64_t wait
 static size_t threads_cancel(Disk *d, uint32_t *numbers, size_t n) {
     Threads *t = d->backend_state;
     pthread_mutex_lock(&t->lock);
-    n = queue_cancel(&t->queue, d, numbers, n);
+    n = disk_queue_cancel(&t->queue, d, numbers, n);
     pthread_mutex_unlock(&t->lock);
     return n;
 }
@@ -147,7 +147,7 @@ static size_t threads_cancel(Disk *d, uint32_t *numbers, size_t n) {
 static void threads_promote(Disk *d, const uint32_t *numbers, size_t n) {
     Threads *t = d->backend_state;
     pthread_mutex_lock(&t->lock);
-    queue_promote(&t->queue, d, numbers, n);
+    disk_queue_promote(&t->queue, d, numbers, n);
     pthread_cond_broadcast(&t->filled); /* threads that sleep because a hint may not start yet may take a demand */
     pthread_mutex_unlock(&t->lock);
 }
@@ -155,7 +155,7 @@ static void threads_promote(Disk *d, const uint32_t *numbers, size_t n) {
 static const DiskFile *threads_oldest(const Disk *d) {
     Threads *t = d->backend_state;
     pthread_mutex_lock(&t->lock);
-    const DiskFile *f = queue_oldest(&t->queue, d);
+    const DiskFile *f = disk_queue_oldest(&t->queue, d);
     pthread_mutex_unlock(&t->lock);
     return f;
 }
@@ -163,7 +163,7 @@ static const DiskFile *threads_oldest(const Disk *d) {
 static void threads_count(const Disk *d, DiskInfo *info) {
     Threads *t = d->backend_state;
     pthread_mutex_lock(&t->lock);
-    queue_count(&t->queue, info);
+    disk_queue_count(&t->queue, info);
     info->cpu_ns = t->cpu_ns;
     pthread_mutex_unlock(&t->lock);
 }
@@ -171,8 +171,8 @@ static void threads_count(const Disk *d, DiskInfo *info) {
 #define POOL                                                                                                   \
     .default_depth = 8, .stop = threads_stop, .push = threads_push, .pull = threads_pull, .cancel = threads_cancel, \
     .promote = threads_promote, .oldest = threads_oldest, .count = threads_count
-const Backend backend_threads = {.name = "threads", .is_choosable = true, .notes_landings = true, .read_once = read_plain,
+const Backend disk_backend_threads = {.name = "threads", .is_choosable = true, .notes_landings = true, .read_once = disk_read_plain,
                                  .start = threads_start, POOL};
-const Backend backend_fake = {.name = "fake", .notes_landings = true, .read_once = read_fake, .start = threads_start, POOL};
-const Backend backend_mmap = {.name = "mmap", .buffered_only = true, .read_once = read_mmap, .start = mmap_start,
-                              .opened = mmap_opened, .closed = mmap_closed, POOL};
+const Backend disk_backend_fake = {.name = "fake", .notes_landings = true, .read_once = disk_read_fake, .start = threads_start, POOL};
+const Backend disk_backend_mmap = {.name = "mmap", .buffered_only = true, .read_once = disk_read_mmap, .start = disk_mmap_start,
+                              .opened = disk_mmap_opened, .closed = disk_mmap_closed, POOL};

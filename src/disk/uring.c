@@ -42,8 +42,8 @@ static ErrCode uring_start(Disk *d, Err *err) {
         mem_free(u);
         return refuse(err, EOPNOTSUPP);
     }
-    fixed_start(&u->fixed, &u->ring);
-    queue_start(&u->queue);
+    disk_fixed_start(&u->fixed, &u->ring);
+    disk_queue_start(&u->queue);
     u->prepared = (List){NO_REQUEST, NO_REQUEST, 0};
     d->backend_state = u;
     return ERR_OK;
@@ -53,25 +53,25 @@ static void fail(Disk *d, Uring *u, uint32_t number) {
     Request *r = &d->requests[number];
     r->error = u->broken;
     r->tries++;
-    queue_land(&u->queue, d, number);
+    disk_queue_land(&u->queue, d, number);
 }
 
 /* The kernel refuses what is prepared, and not because it is busy: these requests have failed, and so have all that wait. */
 static void fail_all(Disk *d, Uring *u) {
     uint32_t number;
-    while (u->prepared.count > 0) fail(d, u, list_take(&u->prepared, d->requests));
-    while (queue_take(&u->queue, d, &number)) fail(d, u, number);
+    while (u->prepared.count > 0) fail(d, u, disk_list_take(&u->prepared, d->requests));
+    while (disk_queue_take(&u->queue, d, &number)) fail(d, u, number);
 }
 
 /* Moves what may start into the submission queue. */
 static void prepare(Disk *d, Uring *u) {
     uint32_t number;
-    while (u->queue.running < (uint32_t)d->config.depth && io_uring_sq_space_left(&u->ring) > 0 && queue_take(&u->queue, d, &number)) {
+    while (u->queue.running < (uint32_t)d->config.depth && io_uring_sq_space_left(&u->ring) > 0 && disk_queue_take(&u->queue, d, &number)) {
         struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
-        Range range = request_range(&d->requests[number]);
-        fixed_prepare(&u->fixed, &u->ring, sqe, d->requests[number].file, &range);
+        Range range = disk_request_range(&d->requests[number]);
+        disk_fixed_prepare(&u->fixed, &u->ring, sqe, d->requests[number].file, &range);
         io_uring_sqe_set_data64(sqe, number);
-        list_put(&u->prepared, d->requests, number);
+        disk_list_put(&u->prepared, d->requests, number);
     }
 }
 
@@ -82,7 +82,7 @@ static void submit(Disk *d, Uring *u) {
     if (u->prepared.count == 0) return;
     int taken = io_uring_submit(&u->ring);
     for (int i = 0; i < taken && u->prepared.count > 0; i++) {
-        (void)list_take(&u->prepared, d->requests);
+        (void)disk_list_take(&u->prepared, d->requests);
         u->with_kernel++;
     }
     if (taken >= 0 || taken == -EINTR || taken == -EAGAIN || taken == -EBUSY) return; /* short of memory: something must complete first */
@@ -107,9 +107,9 @@ static void land(Disk *d, Uring *u) {
         int result = cqe->res;
         io_uring_cqe_seen(&u->ring, cqe);
         u->with_kernel--;
-        if (request_step(&d->requests[number], result, d->config.retries) != REQUEST_AGAIN) queue_land(&u->queue, d, number);
+        if (disk_request_step(&d->requests[number], result, d->config.retries) != REQUEST_AGAIN) disk_queue_land(&u->queue, d, number);
         else if (u->broken) fail(d, u, number);
-        else queue_again(&u->queue, d, number);
+        else disk_queue_again(&u->queue, d, number);
     }
 }
 
@@ -124,7 +124,7 @@ static void uring_stop(Disk *d) {
         io_uring_cqe_seen(&u->ring, cqe);
         u->with_kernel--;
     }
-    fixed_memory(&u->fixed, &u->ring, NULL, 0, 0); /* now: leaving the ring would give it back some time later */
+    disk_fixed_memory(&u->fixed, &u->ring, NULL, 0, 0); /* now: leaving the ring would give it back some time later */
     io_uring_queue_exit(&u->ring);
     mem_free(u);
     d->backend_state = NULL;
@@ -132,7 +132,7 @@ static void uring_stop(Disk *d) {
 
 static void uring_push(Disk *d, const uint32_t *numbers, size_t n) {
     Uring *u = d->backend_state;
-    queue_put(&u->queue, d, numbers, n);
+    disk_queue_put(&u->queue, d, numbers, n);
     submit(d, u);
 }
 
@@ -149,49 +149,49 @@ static size_t uring_pull(Disk *d, uint32_t *numbers, size_t max, uint64_t wait_n
         submit(d, u);
         waited = os_now_ns() - start;
     }
-    return queue_pull(&u->queue, d, numbers, max);
+    return disk_queue_pull(&u->queue, d, numbers, max);
 }
 
 static size_t uring_cancel(Disk *d, uint32_t *numbers, size_t n) {
     Uring *u = d->backend_state;
-    return queue_cancel(&u->queue, d, numbers, n);
+    return disk_queue_cancel(&u->queue, d, numbers, n);
 }
 
 static void uring_promote(Disk *d, const uint32_t *numbers, size_t n) {
     Uring *u = d->backend_state;
-    queue_promote(&u->queue, d, numbers, n);
+    disk_queue_promote(&u->queue, d, numbers, n);
     submit(d, u);
 }
 
 static const DiskFile *uring_oldest(const Disk *d) {
     const Uring *u = d->backend_state;
-    return queue_oldest(&u->queue, d);
+    return disk_queue_oldest(&u->queue, d);
 }
 
 static void uring_count(const Disk *d, DiskInfo *info) {
     const Uring *u = d->backend_state;
-    queue_count(&u->queue, info);
+    disk_queue_count(&u->queue, info);
     info->registered_bytes = u->fixed.n_registered * u->fixed.piece_bytes;
 }
 
 static ErrCode uring_opened(Disk *d, DiskFile *file, Err *err) {
     (void)err;
     Uring *u = d->backend_state;
-    fixed_add_file(&u->fixed, &u->ring, file);
+    disk_fixed_add_file(&u->fixed, &u->ring, file);
     return ERR_OK;
 }
 
 static void uring_memory(Disk *d, void *memory, uint64_t piece_bytes, uint32_t n) {
     Uring *u = d->backend_state;
-    fixed_memory(&u->fixed, &u->ring, memory, piece_bytes, n);
+    disk_fixed_memory(&u->fixed, &u->ring, memory, piece_bytes, n);
 }
 
 static void uring_forget(Disk *d, const void *piece) {
     Uring *u = d->backend_state;
-    fixed_forget(&u->fixed, &u->ring, piece);
+    disk_fixed_forget(&u->fixed, &u->ring, piece);
 }
 
-const Backend backend_uring = {.name = "uring", .default_depth = 128, .is_choosable = true,
+const Backend disk_backend_uring = {.name = "uring", .default_depth = 128, .is_choosable = true,
                                .start = uring_start, .stop = uring_stop, .push = uring_push, .pull = uring_pull,
                                .cancel = uring_cancel, .promote = uring_promote, .oldest = uring_oldest,
                                .count = uring_count, .opened = uring_opened, .memory = uring_memory,

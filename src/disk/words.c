@@ -1,9 +1,9 @@
 /* Backends and ways of reading by name. */
 #include "disk/backend.h"
 
-const Backend *backend_of(DiskBackend backend) {
+const Backend *disk_backend_of(DiskBackend backend) {
     static const Backend *const backends[DISK_BACKENDS] = {
-#define X(NAME, name) &backend_##name,
+#define X(NAME, name) &disk_backend_##name,
         DISK_LIST(X)
 #undef X
     };

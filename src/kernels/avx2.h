@@ -101,7 +101,7 @@ void kernels_avx2_attention(QuantType type, const void *keys, const void *values
                             float *scratch);
 void kernels_avx2_attention_join(float *total, const float *part, size_t dim);
 
-/* group_avx2.c: as group_unpack; and as quant_decode, for all block types */
+/* group_avx2.c: as kernels_group_unpack; and as quant_decode, for all block types */
 void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g);
 void kernels_avx2_decode(QuantType type, const uint8_t *src, float *dst, size_t n);
 

@@ -109,9 +109,9 @@ static void read_iq1_m(const uint8_t *src, Codes *c, Group *g) {
     for (size_t s = 0; s < GROUP_RUNS; s++) set_sub(g, s, 1, (unsigned)words[s / 4] >> s % 4 * 3 & 7);
 }
 
-bool codebook_is_ternary(QuantType type) { return type == QUANT_IQ1_S || type == QUANT_IQ1_M; }
+bool kernels_codebook_is_ternary(QuantType type) { return type == QUANT_IQ1_S || type == QUANT_IQ1_M; }
 
-bool codebook_has(QuantType type) {
+bool kernels_codebook_has(QuantType type) {
     switch (type) {
     case QUANT_IQ2_XXS: case QUANT_IQ2_XS: case QUANT_IQ2_S: case QUANT_IQ3_XXS: case QUANT_IQ3_S:
     case QUANT_IQ1_S: case QUANT_IQ1_M: return true;
@@ -119,7 +119,7 @@ bool codebook_has(QuantType type) {
     }
 }
 
-void codebook_read(QuantType type, const uint8_t *src, Codes *codes, Group *g) {
+void kernels_codebook_read(QuantType type, const uint8_t *src, Codes *codes, Group *g) {
     switch (type) {
     case QUANT_IQ2_XXS: read_iq2_xxs(src, codes, g); break;
     case QUANT_IQ2_XS: read_iq2_xs(src, codes, g); break;

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-const int8_t group_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+const int8_t kernels_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 const int8_t group_fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 bool kernels_has_integer(QuantType type) {
@@ -13,20 +13,20 @@ bool kernels_has_integer(QuantType type) {
     case QUANT_Q4_0: case QUANT_Q4_1: case QUANT_Q5_0: case QUANT_Q5_1: case QUANT_Q8_0:
     case QUANT_Q2_K: case QUANT_Q3_K: case QUANT_Q4_K: case QUANT_Q5_K: case QUANT_Q6_K:
     case QUANT_IQ4_NL: case QUANT_IQ4_XS: case QUANT_MXFP4: return true;
-    default: return codebook_has(type);
+    default: return kernels_codebook_has(type);
     }
 }
 
-bool group_has_min(QuantType type) {
+bool kernels_group_has_min(QuantType type) {
     switch (type) {
     case QUANT_Q4_1: case QUANT_Q5_1: case QUANT_Q2_K: case QUANT_Q4_K: case QUANT_Q5_K: return true;
     default: return false;
     }
 }
 
-bool group_has_sub(QuantType type) { return quant_traits(type)->block_elems == GROUP_ELEMS; }
+bool kernels_group_has_sub(QuantType type) { return quant_traits(type)->block_elems == GROUP_ELEMS; }
 
-size_t group_bytes(QuantType type) {
+size_t kernels_group_bytes(QuantType type) {
     const QuantTraits *t = quant_traits(type);
     return (size_t)t->block_bytes * (GROUP_ELEMS / t->block_elems);
 }
@@ -41,7 +41,7 @@ static void unpack_small(QuantType type, const uint8_t *src, Group *g, size_t b)
     uint32_t fifth = type == QUANT_Q5_0 ? load_u32(src + 2) : type == QUANT_Q5_1 ? load_u32(src + 4) : 0;
     const uint8_t *qs = src + quant_traits(type)->block_bytes - (type == QUANT_Q8_0 ? 32 : 16);
     g->scale[b] = type == QUANT_MXFP4 ? group_mxfp4_scale(src[0]) : load_f16(src);
-    if (group_has_min(type)) g->min[b] = load_f16(src + 2);
+    if (kernels_group_has_min(type)) g->min[b] = load_f16(src + 2);
     for (int i = 0; i < 32; i++) {
         int nibble = i < 16 ? qs[i] & 15 : qs[i - 16] >> 4;
         int q = nibble | (int)(fifth >> i & 1) << 4;
@@ -49,7 +49,7 @@ static void unpack_small(QuantType type, const uint8_t *src, Group *g, size_t b)
         case QUANT_Q8_0: q = (int8_t)qs[i]; break;
         case QUANT_Q4_0: q -= 8; break;
         case QUANT_Q5_0: q -= 16; break;
-        case QUANT_IQ4_NL: q = group_iq4_values[nibble]; break;
+        case QUANT_IQ4_NL: q = kernels_iq4_values[nibble]; break;
         case QUANT_MXFP4: q = group_fp4_values[nibble]; break;
         default: break;
         }
@@ -132,7 +132,7 @@ static void unpack_iq4_xs(const uint8_t *src, Group *g) {
     const uint8_t *scales_low = src + 4, *qs = src + 8;
     uint16_t scales_high = load_u16(src + 2);
     set_scales(g, load_f16(src), 0.0f);
-    for (size_t e = 0; e < GROUP_ELEMS; e++) g->w[e] = group_iq4_values[qs[e / 32 * 16 + e % 16] >> (e / 16 % 2 * 4) & 15];
+    for (size_t e = 0; e < GROUP_ELEMS; e++) g->w[e] = kernels_iq4_values[qs[e / 32 * 16 + e % 16] >> (e / 16 % 2 * 4) & 15];
     for (size_t b = 0; b < GROUP_BLOCKS; b++) {
         int scale = (scales_low[b / 2] >> (b % 2 * 4) & 15) | (scales_high >> (2 * b) & 3) << 4;
         g->sub[2 * b] = g->sub[2 * b + 1] = (int16_t)(scale - 32);
@@ -141,16 +141,16 @@ static void unpack_iq4_xs(const uint8_t *src, Group *g) {
 
 static void unpack_codebook(QuantType type, const uint8_t *src, Group *g) {
     Codes codes;
-    codebook_read(type, src, &codes, g);
+    kernels_codebook_read(type, src, &codes, g);
     for (size_t e = 0; e < GROUP_ELEMS; e++) {
         int w = (int8_t)(codes.point[e / 8] >> e % 8 * 8 & 255), negative = codes.sign[e / 8] >> e % 8 & 1;
-        if (codebook_is_ternary(type)) w += negative ? -1 : 1;
+        if (kernels_codebook_is_ternary(type)) w += negative ? -1 : 1;
         else if (negative) w = -w;
         g->w[e] = (int8_t)w;
     }
 }
 
-void group_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g) {
+void kernels_group_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g) {
     switch (type) {
     case QUANT_Q2_K: unpack_q2_k(src, g); return;
     case QUANT_Q3_K: unpack_q3_k(src, g); return;
@@ -160,7 +160,7 @@ void group_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g)
     case QUANT_IQ4_XS: unpack_iq4_xs(src, g); return;
     default: break;
     }
-    if (codebook_has(type)) {
+    if (kernels_codebook_has(type)) {
         unpack_codebook(type, src, g);
         return;
     }

@@ -29,13 +29,13 @@ typedef struct Group {
 } Group;
 
 /* Types whose elements are not scale times integer alone. */
-bool group_has_min(QuantType type);
+bool kernels_group_has_min(QuantType type);
 /* Types with integer scales per run: those with superblocks. */
-bool group_has_sub(QuantType type);
+bool kernels_group_has_sub(QuantType type);
 /* Bytes of one whole group. */
-size_t group_bytes(QuantType type);
+size_t kernels_group_bytes(QuantType type);
 /* Unpacks n_blocks (1..8; always 8 for types with superblocks) from src; the rest of the group becomes zeros. */
-void group_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g);
+void kernels_group_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g);
 
 /* 2^(e - 128): the scale of an MXFP4 block, whose values stand doubled in their table. */
 static inline float group_mxfp4_scale(uint8_t e) {
@@ -46,6 +46,6 @@ static inline float group_mxfp4_scale(uint8_t e) {
     return v.f;
 }
 
-extern const int8_t group_iq4_values[16], group_fp4_values[16];
+extern const int8_t kernels_iq4_values[16], group_fp4_values[16];
 
 #endif

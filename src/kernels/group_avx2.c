@@ -32,7 +32,7 @@ ALWAYS_INLINE void unpack_points(QuantType type, const uint8_t *src, Group *g) {
 void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g) {
     uint8_t whole[GROUP_BLOCKS * 34];
     if (n_blocks < GROUP_BLOCKS) { /* the end of a row of a small type: filled up with blocks that meet activations of zero */
-        size_t bytes = n_blocks * (group_bytes(type) / GROUP_BLOCKS);
+        size_t bytes = n_blocks * (kernels_group_bytes(type) / GROUP_BLOCKS);
         memcpy(whole, src, bytes);
         memset(whole + bytes, 0, sizeof whole - bytes);
         src = whole;
@@ -58,7 +58,7 @@ void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Gr
     case QUANT_IQ3_S: unpack_points(QUANT_IQ3_S, src, g); break;
     case QUANT_IQ1_S: unpack_points(QUANT_IQ1_S, src, g); break;
     case QUANT_IQ1_M: unpack_points(QUANT_IQ1_M, src, g); break;
-    default: group_unpack(type, src, GROUP_BLOCKS, g); break; /* a type that has no registers of its own yet */
+    default: kernels_group_unpack(type, src, GROUP_BLOCKS, g); break; /* a type that has no registers of its own yet */
     }
 }
 
@@ -96,8 +96,8 @@ void kernels_avx2_decode(QuantType type, const uint8_t *src, float *dst, size_t 
         else quant_decode(type, src, dst, n);
         return;
     }
-    bool has_min = group_has_min(type);
-    size_t bytes = group_bytes(type);
+    bool has_min = kernels_group_has_min(type);
+    size_t bytes = kernels_group_bytes(type);
     for (size_t first = 0; first < n; first += GROUP_ELEMS, src += bytes, dst += GROUP_ELEMS) {
         size_t count = n - first < GROUP_ELEMS ? n - first : GROUP_ELEMS;
         Group g;

@@ -84,7 +84,7 @@ ALWAYS_INLINE void unpack_small(QuantType type, const uint8_t *src, size_t step,
         case QUANT_Q4_1: w = nibbles(src + 4); break;
         case QUANT_Q5_0: w = minus(either(nibbles(src + 6), fifth_bits(load_u32(src + 2))), 16); break;
         case QUANT_Q5_1: w = either(nibbles(src + 8), fifth_bits(load_u32(src + 4))); break;
-        case QUANT_IQ4_NL: w = look_up(group_iq4_values, nibbles(src + 2)); break;
+        case QUANT_IQ4_NL: w = look_up(kernels_iq4_values, nibbles(src + 2)); break;
         case QUANT_MXFP4: w = look_up(group_fp4_values, nibbles(src + 1)); break;
         default: w = load32(src + 2); break; /* Q8_0 */
         }
@@ -182,7 +182,7 @@ static void unpack_q6_k(const uint8_t *src, Group *g) {
 
 static void unpack_iq4_xs(const uint8_t *src, Group *g) {
     set_scales(g, load_f16(src), 0.0f);
-    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) store_block(g, b, look_up(group_iq4_values, nibbles(src + 8 + 16 * b)));
+    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++) store_block(g, b, look_up(kernels_iq4_values, nibbles(src + 8 + 16 * b)));
     /* six bits per block: nibbles of bytes 4..7, low ones first, and above them two bits of the word at 2 */
     static const int16_t down[8] = {0, -2, -4, -6, -8, -10, -12, -14};
     uint32_t word = load_u32(src + 4);
@@ -196,8 +196,8 @@ static void unpack_iq4_xs(const uint8_t *src, Group *g) {
 
 static void unpack_codebook(QuantType type, const uint8_t *src, Group *g) {
     Codes codes;
-    codebook_read(type, src, &codes, g);
-    bool ternary = codebook_is_ternary(type);
+    kernels_codebook_read(type, src, &codes, g);
+    bool ternary = kernels_codebook_is_ternary(type);
     for (size_t b = 0; b < GROUP_BLOCKS; b++) {
         Bytes w = load32((const uint8_t *)(codes.point + 4 * b)), negative = spread_bits(load_u32(codes.sign + 4 * b));
         UNROLL for (size_t i = 0; i < 2; i++) {
@@ -211,7 +211,7 @@ static void unpack_codebook(QuantType type, const uint8_t *src, Group *g) {
 void kernels_neon_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g) {
     uint8_t whole[GROUP_BLOCKS * 34];
     if (n_blocks < GROUP_BLOCKS) { /* the end of a row of a small type: filled up with blocks that meet activations of zero */
-        size_t bytes = n_blocks * (group_bytes(type) / GROUP_BLOCKS);
+        size_t bytes = n_blocks * (kernels_group_bytes(type) / GROUP_BLOCKS);
         memcpy(whole, src, bytes);
         memset(whole + bytes, 0, sizeof whole - bytes);
         src = whole;
@@ -246,8 +246,8 @@ ALWAYS_INLINE void decode_run(const int8_t *w, float scale, bool has_min, float 
 }
 
 void kernels_neon_decode(QuantType type, const uint8_t *src, float *dst, size_t n) {
-    bool has_min = group_has_min(type);
-    size_t bytes = group_bytes(type);
+    bool has_min = kernels_group_has_min(type);
+    size_t bytes = kernels_group_bytes(type);
     for (size_t first = 0; first < n; first += GROUP_ELEMS, src += bytes) {
         size_t count = n - first < GROUP_ELEMS ? n - first : GROUP_ELEMS;
         Group g;

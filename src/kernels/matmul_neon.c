@@ -38,7 +38,7 @@ ALWAYS_INLINE void integer_row(bool has_sub, bool has_min, QuantType type, const
                                size_t n_tokens, float *y, size_t y_stride) {
     float32x4_t lanes[FEW][2];
     Group g;
-    size_t bytes = group_bytes(type);
+    size_t bytes = kernels_group_bytes(type);
     for (size_t t = 0; t < n_tokens; t++) lanes[t][0] = lanes[t][1] = vdupq_n_f32(0.0f);
     for (size_t i = 0; i * GROUP_ELEMS < n; i++, row += bytes) {
         size_t rest = n - i * GROUP_ELEMS;
@@ -52,7 +52,7 @@ ALWAYS_INLINE void integer_row(bool has_sub, bool has_min, QuantType type, const
 static void integer_few(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
                         size_t y_stride) {
     size_t row_bytes = (size_t)quant_row_bytes(type, n);
-    bool has_sub = group_has_sub(type), has_min = group_has_min(type);
+    bool has_sub = kernels_group_has_sub(type), has_min = kernels_group_has_min(type);
     for (size_t r = 0; r < n_rows; r++, w += row_bytes, y++) {
         if (has_sub && has_min) integer_row(true, true, type, w, n, acts, n_tokens, y, y_stride);
         else if (has_sub) integer_row(true, false, type, w, n, acts, n_tokens, y, y_stride);

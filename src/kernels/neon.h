@@ -105,7 +105,7 @@ void kernels_neon_attention(QuantType type, const void *keys, const void *values
                             float *scratch);
 void kernels_neon_attention_join(float *total, const float *part, size_t dim);
 
-/* group_neon.c: as group_unpack; and as quant_decode, for the types with an integer kernel */
+/* group_neon.c: as kernels_group_unpack; and as quant_decode, for the types with an integer kernel */
 void kernels_neon_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g);
 void kernels_neon_decode(QuantType type, const uint8_t *src, float *dst, size_t n);
 

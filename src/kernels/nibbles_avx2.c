@@ -105,7 +105,7 @@ ALWAYS_INLINE __m256i two_blocks(QuantType type, const uint8_t *src, size_t j) {
 
 /* Products of blocks 2j and 2j + 1, first and second runs added: of unsigned weights four in a word, of signed ones in a dword. */
 ALWAYS_INLINE __m256i sum_runs(QuantType type, __m256i packed, const Acts *x, size_t j) {
-    const __m256i iq4 = _mm256_broadcastsi128_si256(load16(group_iq4_values)), ones = _mm256_set1_epi16(1);
+    const __m256i iq4 = _mm256_broadcastsi128_si256(load16(kernels_iq4_values)), ones = _mm256_set1_epi16(1);
     const __m256i fp4 = _mm256_broadcastsi128_si256(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
     __m256i p[2], w[2] = {_mm256_and_si256(packed, bytes_of(15)), shift_and_mask(packed, -4, 15)};
     UNROLL for (size_t run = 0; run < 2; run++) {

@@ -197,7 +197,7 @@ ALWAYS_INLINE void rows(QuantType type, const Job *job) {
 
 void kernels_avx2_integer_rows(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                                float *y, size_t y_stride, float *scratch) {
-    const Job job = {type, w, n_rows, n, (size_t)quant_row_bytes(type, n), group_bytes(type), acts, n_tokens, y, y_stride, scratch};
+    const Job job = {type, w, n_rows, n, (size_t)quant_row_bytes(type, n), kernels_group_bytes(type), acts, n_tokens, y, y_stride, scratch};
     switch (type) {
     case QUANT_Q4_0: rows(QUANT_Q4_0, &job); break;
     case QUANT_Q4_1: rows(QUANT_Q4_1, &job); break;

@@ -60,12 +60,12 @@ static void add_group(const Group *g, bool has_min, const KernelsActGroup *x, fl
 
 static float integer_dot(QuantType type, const uint8_t *row, size_t n, const KernelsActGroup *x) {
     float lanes[ORDER_BLOCK_LANES] = {0};
-    bool has_min = group_has_min(type);
-    size_t bytes = group_bytes(type);
+    bool has_min = kernels_group_has_min(type);
+    size_t bytes = kernels_group_bytes(type);
     for (size_t first = 0; first < n; first += GROUP_ELEMS, row += bytes, x++) {
         size_t n_blocks = (n - first < GROUP_ELEMS ? n - first : GROUP_ELEMS) / KERNELS_ACT_BLOCK;
         Group g;
-        group_unpack(type, row, n_blocks, &g);
+        kernels_group_unpack(type, row, n_blocks, &g);
         add_group(&g, has_min, x, lanes);
     }
     return order_fold(lanes, ORDER_BLOCK_LANES);

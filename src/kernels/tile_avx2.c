@@ -186,7 +186,7 @@ ALWAYS_INLINE void add_row(QuantType type, const uint8_t *src, const Tile *tile,
 
 /* A last group that is not full, filled up with blocks of zeros; they meet activations of zero. */
 static const uint8_t *filled_up(QuantType type, const uint8_t *src, size_t n_blocks, uint8_t whole[GROUP_BYTES_MAX]) {
-    size_t bytes = group_bytes(type) / GROUP_BLOCKS * n_blocks;
+    size_t bytes = kernels_group_bytes(type) / GROUP_BLOCKS * n_blocks;
     memcpy(whole, src, bytes);
     memset(whole + bytes, 0, GROUP_BYTES_MAX - bytes);
     return whole;
@@ -246,7 +246,7 @@ static void add_rows(const Tile *tile, size_t top, size_t n_rows, __m256 (*lanes
 
 void kernels_avx2_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                                float *y, size_t y_stride) {
-    Tile tile = {type, w, (size_t)quant_row_bytes(type, n), group_bytes(type), n, n_tokens, {0}};
+    Tile tile = {type, w, (size_t)quant_row_bytes(type, n), kernels_group_bytes(type), n, n_tokens, {0}};
     __m256 lanes[ROWS][TOKENS];
     for (size_t t = 0; t < n_tokens; t++) tile.x[t] = acts[t].groups;
     for (size_t top = 0; top < n_rows; top += ROWS) {

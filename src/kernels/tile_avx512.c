@@ -41,7 +41,7 @@ static void some_rows(QuantType type, const uint8_t *w, size_t n_rows, size_t n,
                       size_t y_stride) {
     __m512 lanes[PAIRS][TOKENS];
     const PairForm form = avx512_form(type);
-    size_t row_bytes = (size_t)quant_row_bytes(type, n), bytes = group_bytes(type);
+    size_t row_bytes = (size_t)quant_row_bytes(type, n), bytes = kernels_group_bytes(type);
     memset(lanes, 0, (n_rows + 1) / 2 * sizeof lanes[0]);
     for (size_t i = 0; i * GROUP_ELEMS < n; i++) {
         size_t rest = n - i * GROUP_ELEMS, n_blocks = rest < GROUP_ELEMS ? rest / 32 : GROUP_BLOCKS;

@@ -141,8 +141,8 @@ ALWAYS_INLINE __m256i avx2_block(QuantType type, const uint8_t *src, size_t b) {
     case QUANT_Q4_1: return nibbles(src + 20 * b + 4);
     case QUANT_Q5_0: return _mm256_or_si256(nibbles(src + 22 * b + 6), fifth_bits(load_u32(src + 22 * b + 2)));
     case QUANT_Q5_1: return _mm256_or_si256(nibbles(src + 24 * b + 8), fifth_bits(load_u32(src + 24 * b + 4)));
-    case QUANT_IQ4_NL: return look_up(group_iq4_values, nibbles(src + 18 * b + 2));
-    case QUANT_IQ4_XS: return look_up(group_iq4_values, nibbles(src + 16 * b + 8));
+    case QUANT_IQ4_NL: return look_up(kernels_iq4_values, nibbles(src + 18 * b + 2));
+    case QUANT_IQ4_XS: return look_up(kernels_iq4_values, nibbles(src + 16 * b + 8));
     case QUANT_MXFP4: return _mm256_shuffle_epi8(fp4, nibbles(src + 17 * b + 1));
     case QUANT_Q2_K: return two_bits(src + 16, b);
     case QUANT_Q3_K: return _mm256_or_si256(two_bits(src + 32, b), shift_and_mask(load32(src), 2 - (int)b, 4));

@@ -206,7 +206,7 @@ ALWAYS_INLINE void unpack_q4_0(const uint8_t *first, const uint8_t *second, Pair
 
 ALWAYS_INLINE void unpack_iq4_nl(const uint8_t *first, const uint8_t *second, Pair *p) {
     unpack_q4_0(first, second, p); /* the same layout */
-    look_up(group_iq4_values, 128, p->w);
+    look_up(kernels_iq4_values, 128, p->w);
 }
 
 ALWAYS_INLINE void unpack_q4_1(const uint8_t *first, const uint8_t *second, Pair *p) {
@@ -240,7 +240,7 @@ ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *first, const uint8_t *second, Pa
     const __m512i a[2] = {_mm512_loadu_si512(first + 8), _mm512_loadu_si512(first + 72)};
     const __m512i b[2] = {_mm512_loadu_si512(second + 8), _mm512_loadu_si512(second + 72)};
     turn_blocks_of_16(a, b, p->w);
-    look_up(group_iq4_values, 128, p->w);
+    look_up(kernels_iq4_values, 128, p->w);
     __m128i heads[2] = {_mm_loadl_epi64((const __m128i *)first), _mm_loadl_epi64((const __m128i *)second)};
     const __m256i head = _mm256_inserti128_si256(_mm256_castsi128_si256(heads[0]), heads[1], 1);
     const __m512i words = _mm512_castsi256_si512(head);
@@ -293,7 +293,7 @@ ALWAYS_INLINE void unpack_groups(QuantType type, const uint8_t *first, const uin
     p->sub = _mm512_srai_epi32(_mm512_slli_epi32(sub, 16), 16);
     p->sub_high = _mm512_srai_epi32(sub, 16);
     p->scale = join_ps(_mm256_loadu_ps(a.scale), _mm256_loadu_ps(b.scale));
-    if (!group_has_min(type)) return;
+    if (!kernels_group_has_min(type)) return;
     p->min_sub = join(load32(a.min_sub), load32(b.min_sub));
     p->min = join_ps(_mm256_loadu_ps(a.min), _mm256_loadu_ps(b.min));
 }
@@ -321,7 +321,7 @@ enum { PAIR_BYTES_MAX = GROUP_BLOCKS * 34 }; /* of a group of a small type */
 /* The end of a row of a small type, n_blocks < 8 of them: filled up with blocks of zeros, which meet activations of zero. */
 ALWAYS_INLINE const uint8_t *avx512_filled_up(QuantType type, const uint8_t *src, size_t n_blocks,
                                               uint8_t whole[PAIR_BYTES_MAX]) {
-    size_t bytes = group_bytes(type) / GROUP_BLOCKS * n_blocks;
+    size_t bytes = kernels_group_bytes(type) / GROUP_BLOCKS * n_blocks;
     memcpy(whole, src, bytes);
     memset(whole + bytes, 0, PAIR_BYTES_MAX - bytes);
     return whole;

@@ -21,14 +21,14 @@ static const ArchRow rows[] = {
      .gguf_norm_post = "ffn_norm.weight"},
 };
 
-const ArchRow *arch_of(ModelArch arch) {
+const ArchRow *model_arch_of(ModelArch arch) {
     for (size_t i = 0; i < COUNT_OF(rows); i++)
         if (rows[i].arch == arch) return &rows[i];
     return NULL;
 }
 
 const char *model_arch_name(ModelArch arch) {
-    const ArchRow *row = arch_of(arch);
+    const ArchRow *row = model_arch_of(arch);
     return row ? row->name : "unknown";
 }
 
@@ -66,15 +66,15 @@ static const ArchRow *find_gguf(const FormatModel *format, Err *err) {
     return NULL;
 }
 
-const ArchRow *arch_find(const FormatModel *format, const json_t *config, const json_t *text, Err *err) {
+const ArchRow *model_arch_find(const FormatModel *format, const json_t *config, const json_t *text, Err *err) {
     if (format->kind == FORMAT_GGUF) return find_gguf(format, err);
     /* The text part decides: a wrapper of a known kind around another language model is another model. */
     const char *key = "config.json: model_type";
-    const char *type = json_string_value(hf_member(text, "model_type"));
-    if (!type) type = json_string_value(hf_member(config, "model_type"));
+    const char *type = json_string_value(model_hf_member(text, "model_type"));
+    if (!type) type = json_string_value(model_hf_member(config, "model_type"));
     if (!type) {
         key = "config.json: architectures";
-        type = json_string_value(json_array_get(hf_member(config, "architectures"), 0));
+        type = json_string_value(json_array_get(model_hf_member(config, "architectures"), 0));
     }
     if (!type) {
         err_set(err, ERR_FORMAT, "config.json: neither model_type nor architectures says what model this is");

@@ -9,13 +9,13 @@ enum { NAME_BYTES = 256, SHAPE_BYTES = 128 };
 
 /* ---- finding and checking one tensor -------------------------------------------------------------------------------------- */
 
-const FormatTensor *bind_find(Binder *b, const char *name) {
+const FormatTensor *model_bind_find(Binder *b, const char *name) {
     const FormatTensor *t = name ? format_tensor(b->format, name) : NULL;
     if (t) b->claimed[t - b->format->tensors] = true;
     return t;
 }
 
-ErrCode bind_missing(Binder *b, const char *name, const char *what) {
+ErrCode model_bind_missing(Binder *b, const char *name, const char *what) {
     return err_set(b->err, ERR_FORMAT, "the tensor %s (%s) is missing", name, what);
 }
 
@@ -34,7 +34,7 @@ static int squeeze(const uint64_t *dims, int n, uint64_t out[FORMAT_MAX_DIMS]) {
     return kept;
 }
 
-ErrCode bind_expect(Binder *b, const FormatTensor *t, const char *what, const uint64_t *dims, int n_dims) {
+ErrCode model_bind_expect(Binder *b, const FormatTensor *t, const char *what, const uint64_t *dims, int n_dims) {
     uint64_t have[FORMAT_MAX_DIMS], want[FORMAT_MAX_DIMS], rows = 1;
     char a[SHAPE_BYTES], c[SHAPE_BYTES];
     int n_have = squeeze(t->dims, t->n_dims, have), n_want = squeeze(dims, n_dims, want);
@@ -53,21 +53,21 @@ ErrCode bind_expect(Binder *b, const FormatTensor *t, const char *what, const ui
     return ERR_OK;
 }
 
-ErrCode bind_mat(Binder *b, ModelMat *mat, const char *name, const char *what, uint64_t rows, uint64_t cols) {
-    const FormatTensor *t = bind_find(b, name);
+ErrCode model_bind_mat(Binder *b, ModelMat *mat, const char *name, const char *what, uint64_t rows, uint64_t cols) {
+    const FormatTensor *t = model_bind_find(b, name);
     uint64_t at;
-    if (!t) return bind_missing(b, name, what);
-    TRY(bind_expect(b, t, what, (uint64_t[]){rows, cols}, 2));
+    if (!t) return model_bind_missing(b, name, what);
+    TRY(model_bind_expect(b, t, what, (uint64_t[]){rows, cols}, 2));
     TRY(model_dense_mat(b->m, mat, t->type, rows, cols, &at, b->err));
     return model_dense_step(b->m, t, 0, rows * cols, at, LOAD_ROWS, b->err);
 }
 
 /* n1 0: a vector of n0. */
-ErrCode bind_vec(Binder *b, const float **vec, const char *name, const char *what, uint64_t n0, uint64_t n1, LoadKind kind) {
-    const FormatTensor *t = bind_find(b, name);
+ErrCode model_bind_vec(Binder *b, const float **vec, const char *name, const char *what, uint64_t n0, uint64_t n1, LoadKind kind) {
+    const FormatTensor *t = model_bind_find(b, name);
     uint64_t at, n = n1 ? n0 * n1 : n0;
-    if (!t) return bind_missing(b, name, what);
-    TRY(bind_expect(b, t, what, (uint64_t[]){n0, n1}, n1 ? 2 : 1));
+    if (!t) return model_bind_missing(b, name, what);
+    TRY(model_bind_expect(b, t, what, (uint64_t[]){n0, n1}, n1 ? 2 : 1));
     TRY(model_dense_vec(b->m, vec, n, &at, b->err));
     return model_dense_step(b->m, t, 0, n, at, kind, b->err);
 }
@@ -81,20 +81,20 @@ static const char *layer_name(const Binder *b, const char *suffix, char out[NAME
 
 static const FormatTensor *find(Binder *b, const char *suffix) {
     char name[NAME_BYTES];
-    return suffix ? bind_find(b, layer_name(b, suffix, name)) : NULL;
+    return suffix ? model_bind_find(b, layer_name(b, suffix, name)) : NULL;
 }
 
 static ErrCode mat(Binder *b, ModelMat *to, const char *suffix, const char *what, uint64_t rows, uint64_t cols) {
     char name[NAME_BYTES];
-    return bind_mat(b, to, layer_name(b, suffix, name), what, rows, cols);
+    return model_bind_mat(b, to, layer_name(b, suffix, name), what, rows, cols);
 }
 
 static ErrCode vec(Binder *b, const float **to, const char *suffix, const char *what, uint64_t n0, uint64_t n1, LoadKind kind) {
     char name[NAME_BYTES];
-    return bind_vec(b, to, layer_name(b, suffix, name), what, n0, n1, kind);
+    return model_bind_vec(b, to, layer_name(b, suffix, name), what, n0, n1, kind);
 }
 
-LoadKind bind_norm_kind(const Binder *b) {
+LoadKind model_bind_norm_kind(const Binder *b) {
     return b->format->kind == FORMAT_SAFETENSORS && b->arch->zero_centred ? LOAD_F32_PLUS_ONE : LOAD_F32;
 }
 
@@ -125,7 +125,7 @@ static ErrCode bind_qkvz(Binder *b, ModelLayer *l, const FormatTensor *t) {
     const uint64_t groups = s->lin_k_heads, dk = s->lin_k_dim, dv = (uint64_t)s->lin_v_heads / groups * s->lin_v_dim;
     const uint64_t all_k = groups * dk, all_v = groups * dv;
     uint64_t qkv, z;
-    TRY(bind_expect(b, t, "input projection of the delta net", (uint64_t[]){2 * all_k + 2 * all_v, s->hidden}, 2));
+    TRY(model_bind_expect(b, t, "input projection of the delta net", (uint64_t[]){2 * all_k + 2 * all_v, s->hidden}, 2));
     TRY(model_dense_mat(b->m, &l->lin_qkv, t->type, 2 * all_k + all_v, s->hidden, &qkv, b->err));
     TRY(model_dense_mat(b->m, &l->lin_z, t->type, all_v, s->hidden, &z, b->err));
     RowCopy c = row_copy(b, t, s->hidden);
@@ -143,7 +143,7 @@ static ErrCode bind_ba(Binder *b, ModelLayer *l, const FormatTensor *t) {
     const ModelShape *s = &b->m->shape;
     const uint64_t r = s->lin_v_heads / s->lin_k_heads;
     uint64_t beta, decay;
-    TRY(bind_expect(b, t, "beta and decay projection of the delta net", (uint64_t[]){2 * (uint64_t)s->lin_v_heads, s->hidden}, 2));
+    TRY(model_bind_expect(b, t, "beta and decay projection of the delta net", (uint64_t[]){2 * (uint64_t)s->lin_v_heads, s->hidden}, 2));
     TRY(model_dense_mat(b->m, &l->lin_b, t->type, s->lin_v_heads, s->hidden, &beta, b->err));
     TRY(model_dense_mat(b->m, &l->lin_a, t->type, s->lin_v_heads, s->hidden, &decay, b->err));
     RowCopy c = row_copy(b, t, s->hidden);
@@ -158,7 +158,7 @@ static ErrCode bind_ba(Binder *b, ModelLayer *l, const FormatTensor *t) {
 static ErrCode bind_qkv(Binder *b, ModelLayer *l, const FormatTensor *t, uint64_t q_rows, uint64_t kv_rows) {
     const ModelShape *s = &b->m->shape;
     uint64_t q, k, v;
-    TRY(bind_expect(b, t, "query, key and value projection", (uint64_t[]){q_rows + 2 * kv_rows, s->hidden}, 2));
+    TRY(model_bind_expect(b, t, "query, key and value projection", (uint64_t[]){q_rows + 2 * kv_rows, s->hidden}, 2));
     TRY(model_dense_mat(b->m, &l->q, t->type, q_rows, s->hidden, &q, b->err));
     TRY(model_dense_mat(b->m, &l->k, t->type, kv_rows, s->hidden, &k, b->err));
     TRY(model_dense_mat(b->m, &l->v, t->type, kv_rows, s->hidden, &v, b->err));
@@ -209,16 +209,16 @@ static ErrCode bind_full(Binder *b, ModelLayer *l) {
         TRY(mat(b, &l->v, n->v, "value projection", kv_dim, s->hidden));
     }
     TRY(mat(b, &l->o, n->o, "output projection of attention", s->hidden, heads_dim));
-    TRY(vec(b, &l->q_norm, n->q_norm, "query norm", s->head_dim, 0, bind_norm_kind(b)));
-    return vec(b, &l->k_norm, n->k_norm, "key norm", s->head_dim, 0, bind_norm_kind(b));
+    TRY(vec(b, &l->q_norm, n->q_norm, "query norm", s->head_dim, 0, model_bind_norm_kind(b)));
+    return vec(b, &l->k_norm, n->k_norm, "key norm", s->head_dim, 0, model_bind_norm_kind(b));
 }
 
-ErrCode bind_layer(Binder *b, ModelLayer *l) {
+ErrCode model_bind_layer(Binder *b, ModelLayer *l) {
     const ModelShape *s = &b->m->shape;
     const BindNames *n = &b->names;
-    TRY(vec(b, &l->norm_in, n->norm_in, "norm before the mixer", s->hidden, 0, bind_norm_kind(b)));
+    TRY(vec(b, &l->norm_in, n->norm_in, "norm before the mixer", s->hidden, 0, model_bind_norm_kind(b)));
     TRY(l->linear ? bind_linear(b, l) : bind_full(b, l));
-    TRY(vec(b, &l->norm_post, n->norm_post, "norm before the experts", s->hidden, 0, bind_norm_kind(b)));
+    TRY(vec(b, &l->norm_post, n->norm_post, "norm before the experts", s->hidden, 0, model_bind_norm_kind(b)));
     TRY(mat(b, &l->router, n->router, "router", s->n_experts, s->hidden));
     if (!s->shared_inner) return ERR_OK;
     TRY(mat(b, &l->shared_gate, n->shared_gate, "gate of the shared expert", s->shared_inner, s->hidden));
@@ -236,7 +236,7 @@ static ErrCode refuse_left_over(Binder *b) {
     for (uint32_t i = 0; i < b->format->n_tensors; i++) {
         const FormatTensor *t = &b->format->tensors[i];
         bool gguf = b->format->kind == FORMAT_GGUF;
-        if (b->claimed[i] || (gguf ? bind_gguf_harmless(b, t->name) : bind_hf_harmless(b, t->name))) continue;
+        if (b->claimed[i] || (gguf ? model_bind_gguf_harmless(b, t->name) : model_bind_hf_harmless(b, t->name))) continue;
         if (!first) first = t;
         n++;
     }
@@ -251,23 +251,23 @@ static ErrCode bind_all(Binder *b, const HfJson *hf) {
     Model *m = b->m;
     const uint32_t n = m->shape.n_layers;
     if (b->format->kind == FORMAT_GGUF) {
-        bind_gguf_names(b);
-        TRY(bind_gguf_outside(b));
+        model_bind_gguf_names(b);
+        TRY(model_bind_gguf_outside(b));
     } else {
-        TRY(bind_hf_names(b));
-        TRY(bind_hf_outside(b, hf));
+        TRY(model_bind_hf_names(b));
+        TRY(model_bind_hf_outside(b, hf));
     }
-    for (b->layer = 0; b->layer < n; b->layer++) TRY(bind_layer(b, &m->layers[b->layer]));
+    for (b->layer = 0; b->layer < n; b->layer++) TRY(model_bind_layer(b, &m->layers[b->layer]));
     /* Only now: every layer's router exists in the file, so this table cannot be larger than a small multiple of the file. */
     const size_t per_layer = (size_t)m->shape.n_experts * MODEL_MATS;
     m->records = mem_new(n, per_layer * sizeof *m->records);
     if (!m->records) return err_no_memory(b->err, n * per_layer * sizeof *m->records, "the table of experts");
     for (b->layer = 0; b->layer < n; b->layer++)
-        TRY(bind_experts(b, &m->layers[b->layer], m->records + b->layer * per_layer));
+        TRY(model_bind_experts(b, &m->layers[b->layer], m->records + b->layer * per_layer));
     return refuse_left_over(b);
 }
 
-ErrCode bind_model(Model *m, const HfJson *hf, Err *err) {
+ErrCode model_bind_model(Model *m, const HfJson *hf, Err *err) {
     Binder b = {.m = m, .format = m->format, .arch = m->inner->arch, .err = err};
     b.claimed = MEM_NEW(bool, m->format->n_tensors);
     if (!b.claimed) return err_no_memory(err, m->format->n_tensors, "the table of tensors");

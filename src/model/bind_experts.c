@@ -23,7 +23,7 @@ static ErrCode set_part(Binder *b, const Matrix *x, uint32_t expert, const Forma
 /* One tensor for all experts. first_row, all_rows: which of the rows that each expert has in it belong to this matrix. */
 static ErrCode bind_stack(Binder *b, const Matrix *x, const FormatTensor *t, uint64_t first_row, uint64_t all_rows) {
     const uint32_t n = b->m->shape.n_experts;
-    TRY(bind_expect(b, t, what[x->which], (uint64_t[]){n, all_rows, x->mat->cols}, 3));
+    TRY(model_bind_expect(b, t, what[x->which], (uint64_t[]){n, all_rows, x->mat->cols}, 3));
     x->mat->type = t->type;
     x->mat->row_bytes = quant_row_bytes(t->type, x->mat->cols);
     for (uint32_t e = 0; e < n; e++) TRY(set_part(b, x, e, t, (e * all_rows + first_row) * x->mat->row_bytes));
@@ -39,9 +39,9 @@ static ErrCode bind_each(Binder *b, const Matrix *x) {
     const FormatTensor *first = NULL;
     char name[256];
     for (uint32_t e = 0; e < b->m->shape.n_experts; e++) {
-        const FormatTensor *t = bind_find(b, expert_name(b, x->which, e, name, sizeof name));
-        if (!t) return bind_missing(b, name, what[x->which]);
-        TRY(bind_expect(b, t, what[x->which], (uint64_t[]){x->mat->rows, x->mat->cols}, 2));
+        const FormatTensor *t = model_bind_find(b, expert_name(b, x->which, e, name, sizeof name));
+        if (!t) return model_bind_missing(b, name, what[x->which]);
+        TRY(model_bind_expect(b, t, what[x->which], (uint64_t[]){x->mat->rows, x->mat->cols}, 2));
         if (!first) {
             first = t;
             x->mat->type = t->type;
@@ -55,7 +55,7 @@ static ErrCode bind_each(Binder *b, const Matrix *x) {
     return ERR_OK;
 }
 
-ErrCode bind_experts(Binder *b, ModelLayer *l, DiskRange *records) {
+ErrCode model_bind_experts(Binder *b, ModelLayer *l, DiskRange *records) {
     const ModelShape *s = &b->m->shape;
     const BindNames *n = &b->names;
     char name[256];
@@ -64,20 +64,20 @@ ErrCode bind_experts(Binder *b, ModelLayer *l, DiskRange *records) {
         l->expert[i] = (ModelMat){.rows = down ? s->hidden : s->expert_inner, .cols = down ? s->expert_inner : s->hidden};
         Matrix x = {.mat = &l->expert[i], .column = records + i, .which = i};
         snprintf(name, sizeof name, "%s%u.%s", n->layers, b->layer, n->expert_stack[i] ? n->expert_stack[i] : "");
-        const FormatTensor *stack = n->expert_stack[i] ? bind_find(b, name) : NULL;
+        const FormatTensor *stack = n->expert_stack[i] ? model_bind_find(b, name) : NULL;
         if (stack) {
             TRY(bind_stack(b, &x, stack, 0, x.mat->rows));
             continue;
         }
         char both[256];
         snprintf(both, sizeof both, "%s%u.%s", n->layers, b->layer, n->expert_gate_up_stack);
-        const FormatTensor *gate_up = down ? NULL : bind_find(b, both);
+        const FormatTensor *gate_up = down ? NULL : model_bind_find(b, both);
         if (gate_up)
             TRY(bind_stack(b, &x, gate_up, i == MODEL_GATE ? 0 : s->expert_inner, 2 * (uint64_t)s->expert_inner));
         else if (n->experts)
             TRY(bind_each(b, &x));
         else
-            return bind_missing(b, name, what[i]);
+            return model_bind_missing(b, name, what[i]);
     }
     return ERR_OK;
 }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-void bind_gguf_names(Binder *b) {
+void model_bind_gguf_names(Binder *b) {
     b->names = (BindNames){
         .layers = "blk.",
         .norm_in = "attn_norm.weight",
@@ -36,17 +36,17 @@ void bind_gguf_names(Binder *b) {
     };
 }
 
-ErrCode bind_gguf_outside(Binder *b) {
+ErrCode model_bind_gguf_outside(Binder *b) {
     Model *m = b->m;
     const ModelShape *s = &m->shape;
-    TRY(bind_mat(b, &m->embedding, "token_embd.weight", "token embeddings", s->vocab, s->hidden));
-    TRY(bind_vec(b, &m->norm_out, "output_norm.weight", "final norm", s->hidden, 0, LOAD_F32));
+    TRY(model_bind_mat(b, &m->embedding, "token_embd.weight", "token embeddings", s->vocab, s->hidden));
+    TRY(model_bind_vec(b, &m->norm_out, "output_norm.weight", "final norm", s->hidden, 0, LOAD_F32));
     if (!format_tensor(b->format, "output.weight")) return ERR_OK; /* tied: see model_load_dense */
-    return bind_mat(b, &m->head, "output.weight", "output head", s->vocab, s->hidden);
+    return model_bind_mat(b, &m->head, "output.weight", "output head", s->vocab, s->hidden);
 }
 
 /* Draft (MTP) layers stand behind the trunk or carry "nextn" in their names; files for pictures carry their encoder along. */
-bool bind_gguf_harmless(const Binder *b, Str name) {
+bool model_bind_gguf_harmless(const Binder *b, Str name) {
     if (str_starts(name, "v.") || str_starts(name, "mm.") || str_starts(name, "mtp.")) return true;
     if (!str_starts(name, "blk.")) return false;
     uint64_t layer = 0;

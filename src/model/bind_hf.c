@@ -35,9 +35,9 @@ static ErrCode refuse_mlx(const Binder *b) {
     return ERR_OK;
 }
 
-ErrCode bind_hf_names(Binder *b) {
+ErrCode model_bind_hf_names(Binder *b) {
     size_t p = find_prefix(b->format);
-    if (p == COUNT_OF(prefixes)) return bind_missing(b, prefixes[1].embedding, "token embeddings, under any known prefix");
+    if (p == COUNT_OF(prefixes)) return model_bind_missing(b, prefixes[1].embedding, "token embeddings, under any known prefix");
     b->names = (BindNames){
         .layers = prefixes[p].layers,
         .norm_in = "input_layernorm.weight",
@@ -73,21 +73,21 @@ ErrCode bind_hf_names(Binder *b) {
     return refuse_mlx(b);
 }
 
-static bool says_tied(const json_t *object) { return json_is_true(hf_member(object, "tie_word_embeddings")); }
+static bool says_tied(const json_t *object) { return json_is_true(model_hf_member(object, "tie_word_embeddings")); }
 
-ErrCode bind_hf_outside(Binder *b, const HfJson *hf) {
+ErrCode model_bind_hf_outside(Binder *b, const HfJson *hf) {
     Model *m = b->m;
     const ModelShape *s = &m->shape;
     size_t p = find_prefix(b->format);
     LoadKind norm = b->arch->zero_centred ? LOAD_F32_PLUS_ONE : LOAD_F32;
-    TRY(bind_mat(b, &m->embedding, prefixes[p].embedding, "token embeddings", s->vocab, s->hidden));
-    TRY(bind_vec(b, &m->norm_out, prefixes[p].norm, "final norm", s->hidden, 0, norm));
+    TRY(model_bind_mat(b, &m->embedding, prefixes[p].embedding, "token embeddings", s->vocab, s->hidden));
+    TRY(model_bind_vec(b, &m->norm_out, prefixes[p].norm, "final norm", s->hidden, 0, norm));
     /* A head that is there is used even where the config says tied: the two are then equal, or the config is wrong. */
     if (!format_tensor(b->format, prefixes[p].head) && (says_tied(hf->config) || says_tied(hf->text))) return ERR_OK;
-    return bind_mat(b, &m->head, prefixes[p].head, "output head", s->vocab, s->hidden);
+    return model_bind_mat(b, &m->head, prefixes[p].head, "output head", s->vocab, s->hidden);
 }
 
-bool bind_hf_harmless(const Binder *b, Str name) {
+bool model_bind_hf_harmless(const Binder *b, Str name) {
     static const char *const other[] = {"model.visual.", "visual.", "vision_tower.", "model.vision_tower.", "mtp."};
     (void)b;
     for (size_t i = 0; i < COUNT_OF(other); i++)

@@ -52,7 +52,7 @@ static ErrCode key_real(const Model *m, const char *name, double low, double hig
 }
 
 static ErrCode member_real(const json_t *o, const char *name, double low, double high, double *v, bool *found, Err *err) {
-    const json_t *j = hf_member(o, name);
+    const json_t *j = model_hf_member(o, name);
     *found = j != NULL;
     if (!j) return ERR_OK;
     if (!json_is_number(j)) return err_set(err, ERR_FORMAT, "generation_config.json: %s must be a number", name);
@@ -92,14 +92,14 @@ static ErrCode sampling(Model *m, const HfJson *hf, Err *err) {
         if (found && rows[i].real) *rows[i].real = (float)v;
         else if (found) *rows[i].whole = (int)v;
     }
-    s->do_sample = !json_is_false(hf_member(hf->generation, "do_sample"));
+    s->do_sample = !json_is_false(model_hf_member(hf->generation, "do_sample"));
     return ERR_OK;
 }
 
 /* ---- folders ---- */
 
 static ErrCode member_ids(Model *m, const json_t *object, const char *file, Err *err) {
-    const json_t *eos = hf_member(object, "eos_token_id");
+    const json_t *eos = model_hf_member(object, "eos_token_id");
     size_t n = json_is_array(eos) ? json_array_size(eos) : eos ? 1 : 0;
     for (size_t i = 0; i < n; i++) {
         const json_t *one = json_is_array(eos) ? json_array_get(eos, i) : eos;
@@ -111,8 +111,8 @@ static ErrCode member_ids(Model *m, const json_t *object, const char *file, Err 
 
 /* A token that tokenizer_config.json names by its text, plain or as {"content": text}. -1: none. */
 static int32_t named_token(const Model *m, const HfJson *hf, const char *name) {
-    const json_t *t = hf_member(hf->tokenizer, name);
-    const char *text = json_string_value(json_is_object(t) ? hf_member(t, "content") : t);
+    const json_t *t = model_hf_member(hf->tokenizer, name);
+    const char *text = json_string_value(json_is_object(t) ? model_hf_member(t, "content") : t);
     int32_t id;
     return text && m->tokenizer && text_token_id(m->tokenizer, text, &id) ? id : -1;
 }
@@ -128,14 +128,14 @@ static ErrCode find_bos(Model *m, const HfJson *hf, Err *err) {
         m->bos_id = named_token(m, hf, "bos_token");
         if (m->bos_id >= 0) return ERR_OK;
         name = "bos_token_id";
-        const json_t *j = hf_member(hf->generation, name);
-        if (!j) j = hf_member(hf->text, name);
+        const json_t *j = model_hf_member(hf->generation, name);
+        if (!j) j = model_hf_member(hf->text, name);
         if (json_is_number(j)) v = json_number_value(j);
     }
     return as_id(m, name, v, &m->bos_id, err);
 }
 
-ErrCode generation_open(Model *m, const HfJson *hf, Err *err) {
+ErrCode model_generation_open(Model *m, const HfJson *hf, Err *err) {
     static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eos_token_ids", "tokenizer.ggml.eot_token_id",
                                        "tokenizer.ggml.eom_token_id"};
     static const char *const texts[] = {"<|im_end|>", "<|endoftext|>"};

@@ -36,7 +36,7 @@ static const HparamRow rows[] = {
     [KEY_SHARED_INNER] = {"expert_shared_feed_forward_length", "shared_expert_intermediate_size", 1 << 20},
 };
 
-const char *hparam_name(const Hparams *h, HparamKey key, char out[HPARAM_NAME]) {
+const char *model_hparam_name(const Hparams *h, HparamKey key, char out[HPARAM_NAME]) {
     if (h->text)
         snprintf(out, HPARAM_NAME, "config.json: %s", rows[key].hf);
     else
@@ -44,16 +44,16 @@ const char *hparam_name(const Hparams *h, HparamKey key, char out[HPARAM_NAME]) 
     return out;
 }
 
-ErrCode hparam_number(const Hparams *h, HparamKey key, bool *found, double *value, Err *err) {
+ErrCode model_hparam_number(const Hparams *h, HparamKey key, bool *found, double *value, Err *err) {
     char name[HPARAM_NAME];
     *found = false;
     if (h->text) {
-        const json_t *j = hf_member(h->text, rows[key].hf);
+        const json_t *j = model_hf_member(h->text, rows[key].hf);
         if (!j) return ERR_OK;
-        if (!json_is_number(j)) return err_set(err, ERR_FORMAT, "%s must be a number", hparam_name(h, key, name));
+        if (!json_is_number(j)) return err_set(err, ERR_FORMAT, "%s must be a number", model_hparam_name(h, key, name));
         *value = json_number_value(j);
     } else {
-        const FormatKey *k = format_key(h->format, hparam_name(h, key, name));
+        const FormatKey *k = format_key(h->format, model_hparam_name(h, key, name));
         if (!k) return ERR_OK;
         uint64_t whole;
         if (k->is_array) return err_set(err, ERR_FORMAT, "%s is an array where one number belongs", name);
@@ -66,61 +66,62 @@ ErrCode hparam_number(const Hparams *h, HparamKey key, bool *found, double *valu
     return ERR_OK;
 }
 
-ErrCode hparam_check_u32(const Hparams *h, HparamKey key, double value, uint32_t *out, Err *err) {
+ErrCode model_hparam_check_u32(const Hparams *h, HparamKey key, double value, uint32_t *out, Err *err) {
     char name[HPARAM_NAME];
     if (!(value >= 1 && value <= rows[key].max) || value != floor(value))
-        return err_set(err, ERR_FORMAT, "%s is %.15g, but must be a whole number from 1 to %.0f", hparam_name(h, key, name), value,
+        return err_set(err, ERR_FORMAT, "%s is %.15g, but must be a whole number from 1 to %.0f", model_hparam_name(h, key, name), value,
                        rows[key].max);
     *out = (uint32_t)value;
     return ERR_OK;
 }
 
-ErrCode hparam_u32_or(const Hparams *h, HparamKey key, uint32_t fallback, uint32_t *out, Err *err) {
+ErrCode model_hparam_u32_or(const Hparams *h, HparamKey key, uint32_t fallback, uint32_t *out, Err *err) {
     bool found;
     double value = 0;
-    TRY(hparam_number(h, key, &found, &value, err));
+    TRY(model_hparam_number(h, key, &found, &value, err));
     if (!found) {
         *out = fallback;
         return ERR_OK;
     }
-    return hparam_check_u32(h, key, value, out, err);
+    return model_hparam_check_u32(h, key, value, out, err);
 }
 
 static ErrCode missing(const Hparams *h, HparamKey key, Err *err) {
     char name[HPARAM_NAME];
-    return err_set(err, ERR_FORMAT, "%s is missing", hparam_name(h, key, name));
+    return err_set(err, ERR_FORMAT, "%s is missing", model_hparam_name(h, key, name));
 }
 
-ErrCode hparam_u32(const Hparams *h, HparamKey key, uint32_t *out, Err *err) {
-    TRY(hparam_u32_or(h, key, 0, out, err));
+ErrCode model_hparam_u32(const Hparams *h, HparamKey key, uint32_t *out, Err *err) {
+    TRY(model_hparam_u32_or(h, key, 0, out, err));
     return *out ? ERR_OK : missing(h, key, err);
 }
 
-ErrCode hparam_real(const Hparams *h, HparamKey key, double low, double high, double *out, Err *err) {
+ErrCode model_hparam_real(const Hparams *h, HparamKey key, double low, double high, double *out, Err *err) {
     char name[HPARAM_NAME];
     bool found;
-    TRY(hparam_number(h, key, &found, out, err));
+    TRY(model_hparam_number(h, key, &found, out, err));
     if (!found) return missing(h, key, err);
     if (!(*out >= low && *out <= high))
-        return err_set(err, ERR_FORMAT, "%s is %g, but must be from %g to %g", hparam_name(h, key, name), *out, low, high);
+        return err_set(err, ERR_FORMAT, "%s is %g, but must be from %g to %g", model_hparam_name(h, key, name), *out, low, high);
     return ERR_OK;
 }
 
 static ErrCode multiple(const Hparams *h, HparamKey big, uint32_t n, HparamKey small, uint32_t of, Err *err) {
     char a[HPARAM_NAME], b[HPARAM_NAME];
     if (n % of == 0) return ERR_OK;
-    return err_set(err, ERR_FORMAT, "%s is %u, which is no multiple of %s, %u", hparam_name(h, big, a), n, hparam_name(h, small, b), of);
+    return err_set(err, ERR_FORMAT, "%s is %u, which is no multiple of %s, %u", model_hparam_name(h, big, a), n,
+                   model_hparam_name(h, small, b), of);
 }
 
-ErrCode hparams_check(const Hparams *h, const ModelShape *s, Err *err) {
+ErrCode model_hparams_check(const Hparams *h, const ModelShape *s, Err *err) {
     char a[HPARAM_NAME], b[HPARAM_NAME];
     TRY(multiple(h, KEY_HEADS, s->n_heads, KEY_KV_HEADS, s->n_kv_heads, err));
     if (s->rotary_dim < 2 || s->rotary_dim % 2 || s->rotary_dim > s->head_dim)
         return err_set(err, ERR_FORMAT, "%s makes %u rotary dimensions, but they must be even, at least 2 and at most %s, %u",
-                       hparam_name(h, KEY_ROTARY, a), s->rotary_dim, hparam_name(h, KEY_HEAD_DIM, b), s->head_dim);
+                       model_hparam_name(h, KEY_ROTARY, a), s->rotary_dim, model_hparam_name(h, KEY_HEAD_DIM, b), s->head_dim);
     if (s->top_k > s->n_experts)
-        return err_set(err, ERR_FORMAT, "%s is %u, more than the %u of %s", hparam_name(h, KEY_TOP_K, a), s->top_k, s->n_experts,
-                       hparam_name(h, KEY_EXPERTS, b));
+        return err_set(err, ERR_FORMAT, "%s is %u, more than the %u of %s", model_hparam_name(h, KEY_TOP_K, a), s->top_k, s->n_experts,
+                       model_hparam_name(h, KEY_EXPERTS, b));
     if (s->lin_k_heads) TRY(multiple(h, KEY_LIN_V_HEADS, s->lin_v_heads, KEY_LIN_K_HEADS, s->lin_k_heads, err));
     /* Every product of two of these must fit the u32 that matrices count their rows in. */
     const struct {
@@ -132,7 +133,7 @@ ErrCode hparams_check(const Hparams *h, const ModelShape *s, Err *err) {
     };
     for (size_t i = 0; i < COUNT_OF(products); i++)
         if (products[i].n > UINT32_MAX / 2)
-            return err_set(err, ERR_FORMAT, "%s times %s is too large", hparam_name(h, products[i].a, a),
-                           hparam_name(h, products[i].b, b));
+            return err_set(err, ERR_FORMAT, "%s times %s is too large", model_hparam_name(h, products[i].a, a),
+                           model_hparam_name(h, products[i].b, b));
     return ERR_OK;
 }

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-const json_t *hf_member(const json_t *object, const char *name) {
+const json_t *model_hf_member(const json_t *object, const char *name) {
     const json_t *j = json_object_get(object, name);
     return j && !json_is_null(j) ? j : NULL;
 }
@@ -21,18 +21,18 @@ static ErrCode parse(Str text, const char *file, json_t **out, Err *err) {
     return ERR_OK;
 }
 
-ErrCode hf_json_open(HfJson *hf, const FormatModel *format, Err *err) {
+ErrCode model_hf_json_open(HfJson *hf, const FormatModel *format, Err *err) {
     TRY(parse(format->config_json, "config.json", &hf->config, err));
     TRY(parse(format->generation_config_json, "generation_config.json", &hf->generation, err));
     TRY(parse(format->tokenizer_config_json, "tokenizer_config.json", &hf->tokenizer, err));
     if (!hf->config) return err_set(err, ERR_FORMAT, "config.json is missing");
-    hf->text = hf_member(hf->config, "text_config");
+    hf->text = model_hf_member(hf->config, "text_config");
     if (hf->text && !json_is_object(hf->text)) return err_set(err, ERR_FORMAT, "config.json: text_config must be an object");
     if (!hf->text) hf->text = hf->config;
     return ERR_OK;
 }
 
-void hf_json_close(HfJson *hf) {
+void model_hf_json_close(HfJson *hf) {
     json_decref(hf->config);
     json_decref(hf->generation);
     json_decref(hf->tokenizer);
@@ -42,7 +42,7 @@ void hf_json_close(HfJson *hf) {
 /* ---- what is refused (quantised folders already were, by format/) -------------------------------------------------------- */
 
 static ErrCode want_bool(const json_t *text, const char *name, bool want, Err *err) {
-    const json_t *j = hf_member(text, name);
+    const json_t *j = model_hf_member(text, name);
     if (!j) return ERR_OK;
     if (!json_is_boolean(j)) return err_set(err, ERR_FORMAT, "config.json: %s must be true or false", name);
     if (json_is_true(j) != want)
@@ -52,7 +52,7 @@ static ErrCode want_bool(const json_t *text, const char *name, bool want, Err *e
 
 /* transformers makes layer i sparse when it is not in mlp_only_layers and (i + 1) % decoder_sparse_step == 0. */
 static ErrCode refuse_dense_layers(const json_t *text, uint32_t n_layers, Err *err) {
-    const json_t *step = hf_member(text, "decoder_sparse_step"), *only = hf_member(text, "mlp_only_layers");
+    const json_t *step = model_hf_member(text, "decoder_sparse_step"), *only = model_hf_member(text, "mlp_only_layers");
     if (step && json_number_value(step) != 1.0)
         return err_set(err, ERR_UNSUPPORTED, "config.json: decoder_sparse_step is %g: layers without experts are not supported",
                        json_number_value(step));
@@ -69,7 +69,7 @@ static ErrCode refuse_dense_layers(const json_t *text, uint32_t n_layers, Err *e
 }
 
 static ErrCode refuse(const HfJson *hf, uint32_t n_layers, Err *err) {
-    const json_t *act = hf_member(hf->text, "hidden_act");
+    const json_t *act = model_hf_member(hf->text, "hidden_act");
     const char *name = json_string_value(act);
     if (act && (!name || strcmp(name, "silu") != 0))
         return err_set(err, ERR_UNSUPPORTED, "config.json: hidden_act is '%.32s': only silu is supported", name ? name : "no string");
@@ -88,7 +88,7 @@ typedef struct Rope {
 static ErrCode rope_number(const Rope *r, const char *name, bool *found, double *value, Err *err) {
     *found = false;
     for (int i = 0; i < 3; i++) {
-        const json_t *j = hf_member(r->at[i], name);
+        const json_t *j = model_hf_member(r->at[i], name);
         if (!j) continue;
         if (!json_is_number(j)) return err_set(err, ERR_FORMAT, "config.json: %s must be a number", name);
         double v = json_number_value(j);
@@ -104,12 +104,13 @@ static ErrCode refuse_rope_scaling(const Rope *r, Err *err) {
     static const char *const names[] = {"rope_type", "type"};
     for (int i = 1; i < 3; i++)
         for (size_t k = 0; k < COUNT_OF(names); k++) {
-            const json_t *j = hf_member(r->at[i], names[k]);
+            const json_t *j = model_hf_member(r->at[i], names[k]);
             const char *type = json_string_value(j);
             if (!j || (type && (strcmp(type, "default") == 0 || strcmp(type, "mrope") == 0))) continue;
             if (!type) return err_set(err, ERR_FORMAT, "config.json: %s of the rotary positions must be a string", names[k]);
-            const json_t *attention = hf_member(r->at[i], "attention_factor");
-            bool by_one = json_number_value(hf_member(r->at[i], "factor")) == 1.0 && (!attention || json_number_value(attention) == 1.0);
+            const json_t *attention = model_hf_member(r->at[i], "attention_factor");
+            bool by_one = json_number_value(model_hf_member(r->at[i], "factor")) == 1.0 &&
+                          (!attention || json_number_value(attention) == 1.0);
             if (by_one && (strcmp(type, "linear") == 0 || strcmp(type, "dynamic") == 0 || strcmp(type, "yarn") == 0)) continue;
             return err_set(err, ERR_UNSUPPORTED, "config.json: %s is '%.32s': scaled rotary positions are not supported yet", names[k],
                            type);
@@ -118,7 +119,7 @@ static ErrCode refuse_rope_scaling(const Rope *r, Err *err) {
 }
 
 static ErrCode rotary(const Hparams *h, ModelShape *s, Err *err) {
-    Rope r = {{h->text, hf_member(h->text, "rope_parameters"), hf_member(h->text, "rope_scaling")}};
+    Rope r = {{h->text, model_hf_member(h->text, "rope_parameters"), model_hf_member(h->text, "rope_scaling")}};
     bool found;
     double theta = 0, partial = h->arch->partial_rotary_default;
     for (int i = 1; i < 3; i++)
@@ -140,10 +141,10 @@ static ErrCode rotary(const Hparams *h, ModelShape *s, Err *err) {
 
 static ErrCode layer_types(const Hparams *h, Model *m, Err *err) {
     const uint32_t n = m->shape.n_layers;
-    const json_t *types = hf_member(h->text, "layer_types");
+    const json_t *types = model_hf_member(h->text, "layer_types");
     if (!types) {
         uint32_t interval;
-        TRY(hparam_u32_or(h, KEY_INTERVAL, 4, &interval, err));
+        TRY(model_hparam_u32_or(h, KEY_INTERVAL, 4, &interval, err));
         for (uint32_t i = 0; i < n; i++) m->layers[i].linear = h->arch->linear && (i + 1) % interval != 0;
         return ERR_OK;
     }
@@ -161,20 +162,20 @@ static ErrCode layer_types(const Hparams *h, Model *m, Err *err) {
 }
 
 static ErrCode delta_net(const Hparams *h, ModelShape *s, Err *err) {
-    TRY(hparam_u32(h, KEY_LIN_K_HEADS, &s->lin_k_heads, err));
-    TRY(hparam_u32(h, KEY_LIN_V_HEADS, &s->lin_v_heads, err));
-    TRY(hparam_u32(h, KEY_LIN_K_DIM, &s->lin_k_dim, err));
-    TRY(hparam_u32(h, KEY_LIN_V_DIM, &s->lin_v_dim, err));
-    return hparam_u32(h, KEY_CONV, &s->conv_width, err);
+    TRY(model_hparam_u32(h, KEY_LIN_K_HEADS, &s->lin_k_heads, err));
+    TRY(model_hparam_u32(h, KEY_LIN_V_HEADS, &s->lin_v_heads, err));
+    TRY(model_hparam_u32(h, KEY_LIN_K_DIM, &s->lin_k_dim, err));
+    TRY(model_hparam_u32(h, KEY_LIN_V_DIM, &s->lin_v_dim, err));
+    return model_hparam_u32(h, KEY_CONV, &s->conv_width, err);
 }
 
 static ErrCode attention(const Hparams *h, ModelShape *s, Err *err) {
     double eps;
-    TRY(hparam_u32(h, KEY_HEADS, &s->n_heads, err));
-    TRY(hparam_u32(h, KEY_KV_HEADS, &s->n_kv_heads, err));
+    TRY(model_hparam_u32(h, KEY_HEADS, &s->n_heads, err));
+    TRY(model_hparam_u32(h, KEY_KV_HEADS, &s->n_kv_heads, err));
     uint32_t dim = h->arch->head_dim_default ? h->arch->head_dim_default : s->hidden / s->n_heads;
-    TRY(hparam_u32_or(h, KEY_HEAD_DIM, dim, &s->head_dim, err));
-    TRY(hparam_real(h, KEY_EPS, 1e-15, 0.1, &eps, err));
+    TRY(model_hparam_u32_or(h, KEY_HEAD_DIM, dim, &s->head_dim, err));
+    TRY(model_hparam_real(h, KEY_EPS, 1e-15, 0.1, &eps, err));
     s->eps = (float)eps;
     s->attn_gate = h->arch->gated;
     TRY(want_bool(h->text, "attn_output_gate", h->arch->gated, err));
@@ -182,19 +183,19 @@ static ErrCode attention(const Hparams *h, ModelShape *s, Err *err) {
 }
 
 static ErrCode experts(const Hparams *h, ModelShape *s, Err *err) {
-    TRY(hparam_u32(h, KEY_EXPERTS, &s->n_experts, err));
-    TRY(hparam_u32(h, KEY_TOP_K, &s->top_k, err));
-    TRY(hparam_u32(h, KEY_EXPERT_INNER, &s->expert_inner, err));
-    if (h->arch->shared) TRY(hparam_u32(h, KEY_SHARED_INNER, &s->shared_inner, err));
-    const json_t *norm = hf_member(h->text, "norm_topk_prob");
+    TRY(model_hparam_u32(h, KEY_EXPERTS, &s->n_experts, err));
+    TRY(model_hparam_u32(h, KEY_TOP_K, &s->top_k, err));
+    TRY(model_hparam_u32(h, KEY_EXPERT_INNER, &s->expert_inner, err));
+    if (h->arch->shared) TRY(model_hparam_u32(h, KEY_SHARED_INNER, &s->shared_inner, err));
+    const json_t *norm = model_hf_member(h->text, "norm_topk_prob");
     if (norm && !json_is_boolean(norm)) return err_set(err, ERR_FORMAT, "config.json: norm_topk_prob must be true or false");
     s->norm_topk = h->arch->always_norm_topk || (norm ? json_is_true(norm) : h->arch->norm_topk_default);
     return ERR_OK;
 }
 
-ErrCode hparams_hf(const Hparams *h, const HfJson *hf, Model *m, Err *err) {
+ErrCode model_hparams_hf(const Hparams *h, const HfJson *hf, Model *m, Err *err) {
     ModelShape *s = &m->shape;
-    TRY(hparam_u32(h, KEY_LAYERS, &s->n_layers, err));
+    TRY(model_hparam_u32(h, KEY_LAYERS, &s->n_layers, err));
     if (s->n_layers > h->format->n_tensors)
         return err_set(err, ERR_FORMAT, "config.json: num_hidden_layers is %u, but the folder has only %u tensors", s->n_layers,
                        h->format->n_tensors);
@@ -202,9 +203,9 @@ ErrCode hparams_hf(const Hparams *h, const HfJson *hf, Model *m, Err *err) {
     m->inner->n_blocks = s->n_layers;
     m->layers = MEM_NEW(ModelLayer, (size_t)s->n_layers + 1); /* one more: see model_bind_mtp */
     if (!m->layers) return err_no_memory(err, s->n_layers * sizeof(ModelLayer), "the table of layers");
-    TRY(hparam_u32(h, KEY_HIDDEN, &s->hidden, err));
-    TRY(hparam_u32(h, KEY_VOCAB, &s->vocab, err));
-    TRY(hparam_u32(h, KEY_CONTEXT, &s->ctx_train, err));
+    TRY(model_hparam_u32(h, KEY_HIDDEN, &s->hidden, err));
+    TRY(model_hparam_u32(h, KEY_VOCAB, &s->vocab, err));
+    TRY(model_hparam_u32(h, KEY_CONTEXT, &s->ctx_train, err));
     TRY(attention(h, s, err));
     TRY(layer_types(h, m, err));
     if (h->arch->linear) TRY(delta_net(h, s, err));

@@ -5,23 +5,23 @@
 
 static ErrCode open_all(Model *m, HfJson *hf, Err *err) {
     const FormatModel *format = m->format;
-    if (format->kind == FORMAT_SAFETENSORS) TRY(hf_json_open(hf, format, err));
+    if (format->kind == FORMAT_SAFETENSORS) TRY(model_hf_json_open(hf, format, err));
     m->inner = MEM_NEW(struct ModelInner, 1);
     if (!m->inner) return err_no_memory(err, sizeof *m->inner, "the model");
-    m->inner->arch = arch_find(format, hf->config, hf->text, err);
+    m->inner->arch = model_arch_find(format, hf->config, hf->text, err);
     if (!m->inner->arch) return err ? err->code : ERR_UNSUPPORTED;
     m->shape.arch = m->inner->arch->arch;
 
     Hparams h = {.format = format, .arch = m->inner->arch, .text = hf->text};
-    TRY(h.text ? hparams_hf(&h, hf, m, err) : hparams_gguf(&h, m, err));
-    TRY(hparams_check(&h, &m->shape, err));
+    TRY(h.text ? model_hparams_hf(&h, hf, m, err) : model_hparams_gguf(&h, m, err));
+    TRY(model_hparams_check(&h, &m->shape, err));
 
-    TRY(bind_model(m, hf, err));
+    TRY(model_bind_model(m, hf, err));
     m->inner->tied = m->head.rows == 0;
     if (m->inner->tied) m->head = m->embedding;
 
-    TRY(vocab_open(m, hf, err));
-    return generation_open(m, hf, err);
+    TRY(model_vocab_open(m, hf, err));
+    return model_generation_open(m, hf, err);
 }
 
 Model *model_new(const FormatModel *format, Err *err) {
@@ -34,7 +34,7 @@ Model *model_new(const FormatModel *format, Err *err) {
     }
     m->format = format;
     ErrCode code = open_all(m, &hf, &own);
-    hf_json_close(&hf);
+    model_hf_json_close(&hf);
     if (code == ERR_OK) return m;
     if (err) {
         *err = own;

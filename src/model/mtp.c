@@ -39,12 +39,12 @@ static ErrCode bind_vectors(Binder *b, const MtpNames *n) {
     ModelMtp *mtp = &b->m->mtp;
     const uint32_t hidden = b->m->shape.hidden;
     char name[NAME_BYTES];
-    TRY(bind_vec(b, &mtp->norm_embedding, full_name(n, n->norm_embedding, name), "draft layer's norm of the embedding", hidden, 0,
-                 bind_norm_kind(b)));
-    TRY(bind_vec(b, &mtp->norm_hidden, full_name(n, n->norm_hidden, name), "draft layer's norm of the hidden state", hidden, 0,
-                 bind_norm_kind(b)));
-    TRY(bind_vec(b, &mtp->norm_out, full_name(n, n->norm_out, name), "draft layer's final norm", hidden, 0, bind_norm_kind(b)));
-    return bind_mat(b, &mtp->fc, full_name(n, n->fc, name), "draft layer's input projection", hidden, 2 * (uint64_t)hidden);
+    TRY(model_bind_vec(b, &mtp->norm_embedding, full_name(n, n->norm_embedding, name), "draft layer's norm of the embedding", hidden, 0,
+                 model_bind_norm_kind(b)));
+    TRY(model_bind_vec(b, &mtp->norm_hidden, full_name(n, n->norm_hidden, name), "draft layer's norm of the hidden state", hidden, 0,
+                 model_bind_norm_kind(b)));
+    TRY(model_bind_vec(b, &mtp->norm_out, full_name(n, n->norm_out, name), "draft layer's final norm", hidden, 0, model_bind_norm_kind(b)));
+    return model_bind_mat(b, &mtp->fc, full_name(n, n->fc, name), "draft layer's input projection", hidden, 2 * (uint64_t)hidden);
 }
 
 static ErrCode bind_mtp(Binder *b, const MtpNames *n) {
@@ -62,8 +62,8 @@ static ErrCode bind_mtp(Binder *b, const MtpNames *n) {
     b->names.layers = n->layers;
     b->layer = n->layer;
     TRY(bind_vectors(b, n));
-    TRY(bind_layer(b, &m->layers[s->n_layers]));
-    return bind_experts(b, &m->layers[s->n_layers], records + trunk);
+    TRY(model_bind_layer(b, &m->layers[s->n_layers]));
+    return model_bind_experts(b, &m->layers[s->n_layers], records + trunk);
 }
 
 ErrCode model_bind_mtp(Model *m, Err *err) {
@@ -73,8 +73,8 @@ ErrCode model_bind_mtp(Model *m, Err *err) {
     if (!model_has_mtp(m)) return err_set(err, ERR_UNSUPPORTED, "%s: the file has no draft (MTP) layer", m->format->path);
     b.claimed = MEM_NEW(bool, m->format->n_tensors); /* nobody looks at these claims: leftovers were looked for with the trunk */
     if (!b.claimed) return err_no_memory(err, m->format->n_tensors, "the table of tensors");
-    if (m->format->kind == FORMAT_GGUF) bind_gguf_names(&b);
-    ErrCode code = m->format->kind == FORMAT_GGUF ? ERR_OK : bind_hf_names(&b);
+    if (m->format->kind == FORMAT_GGUF) model_bind_gguf_names(&b);
+    ErrCode code = m->format->kind == FORMAT_GGUF ? ERR_OK : model_bind_hf_names(&b);
     if (!code) code = bind_mtp(&b, &n);
     mem_free(b.claimed);
     if (code) return err_prefix(err, "%s", m->format->path);

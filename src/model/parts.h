@@ -35,9 +35,9 @@ typedef struct ArchRow {
     const char *gguf_norm_post;   /* name of the norm between mixer and experts */
 } ArchRow;
 
-const ArchRow *arch_of(ModelArch arch);
+const ArchRow *model_arch_of(ModelArch arch);
 /* The architecture of an opened file or folder; an unknown one is an error that lists the known ones. config: NULL for GGUF. */
-const ArchRow *arch_find(const FormatModel *format, const json_t *config, const json_t *text, Err *err);
+const ArchRow *model_arch_find(const FormatModel *format, const json_t *config, const json_t *text, Err *err);
 
 /* ---- the JSON files of a folder ------------------------------------------------------------------------------------- */
 
@@ -46,10 +46,10 @@ typedef struct HfJson {
     const json_t *text;                      /* borrowed: config's text_config, or config itself */
 } HfJson;
 
-ErrCode hf_json_open(HfJson *hf, const FormatModel *format, Err *err);
-void hf_json_close(HfJson *hf);
+ErrCode model_hf_json_open(HfJson *hf, const FormatModel *format, Err *err);
+void model_hf_json_close(HfJson *hf);
 /* A member that is there and not null, else NULL. object may be NULL. */
-const json_t *hf_member(const json_t *object, const char *name);
+const json_t *model_hf_member(const json_t *object, const char *name);
 
 /* ---- hparams.c: the numbers that both layouts have ------------------------------------------------------------------- */
 
@@ -67,22 +67,22 @@ typedef struct Hparams {
 
 enum { HPARAM_NAME = 128 };
 /* The key as the file spells it, for messages. Returns out. */
-const char *hparam_name(const Hparams *h, HparamKey key, char out[HPARAM_NAME]);
+const char *model_hparam_name(const Hparams *h, HparamKey key, char out[HPARAM_NAME]);
 /* ERR_OK with *found false where the key is absent; an error where it is no number. */
-ErrCode hparam_number(const Hparams *h, HparamKey key, bool *found, double *value, Err *err);
+ErrCode model_hparam_number(const Hparams *h, HparamKey key, bool *found, double *value, Err *err);
 /* A count within the key's range. Required, or with a fallback (taken as it is) where absent. */
-ErrCode hparam_u32(const Hparams *h, HparamKey key, uint32_t *out, Err *err);
-ErrCode hparam_u32_or(const Hparams *h, HparamKey key, uint32_t fallback, uint32_t *out, Err *err);
+ErrCode model_hparam_u32(const Hparams *h, HparamKey key, uint32_t *out, Err *err);
+ErrCode model_hparam_u32_or(const Hparams *h, HparamKey key, uint32_t fallback, uint32_t *out, Err *err);
 /* Is value a whole number in the key's range? */
-ErrCode hparam_check_u32(const Hparams *h, HparamKey key, double value, uint32_t *out, Err *err);
+ErrCode model_hparam_check_u32(const Hparams *h, HparamKey key, double value, uint32_t *out, Err *err);
 /* theta and eps: required, finite, in [low, high]. */
-ErrCode hparam_real(const Hparams *h, HparamKey key, double low, double high, double *out, Err *err);
+ErrCode model_hparam_real(const Hparams *h, HparamKey key, double low, double high, double *out, Err *err);
 /* What must hold between the numbers. */
-ErrCode hparams_check(const Hparams *h, const ModelShape *s, Err *err);
+ErrCode model_hparams_check(const Hparams *h, const ModelShape *s, Err *err);
 
 /* hparams_gguf.c, hparams_hf.c: fill m->shape and allocate m->layers with their `linear` set. */
-ErrCode hparams_gguf(const Hparams *h, Model *m, Err *err);
-ErrCode hparams_hf(const Hparams *h, const HfJson *hf, Model *m, Err *err);
+ErrCode model_hparams_gguf(const Hparams *h, Model *m, Err *err);
+ErrCode model_hparams_hf(const Hparams *h, const HfJson *hf, Model *m, Err *err);
 
 /* ---- dense.c: where every dense tensor goes --------------------------------------------------------------------------- */
 
@@ -153,34 +153,34 @@ typedef struct Binder {
 } Binder;
 
 /* Binds everything: dense tensors into the list, experts into m->records; fails on what is missing, misshaped or left over. */
-ErrCode bind_model(Model *m, const HfJson *hf, Err *err);
+ErrCode model_bind_model(Model *m, const HfJson *hf, Err *err);
 
 /* bind_gguf.c, bind_hf.c: names, the tensors outside the layers, and which left-over tensors are harmless. */
-void bind_gguf_names(Binder *b);
-ErrCode bind_gguf_outside(Binder *b);
-bool bind_gguf_harmless(const Binder *b, Str name);
-ErrCode bind_hf_names(Binder *b);
-ErrCode bind_hf_outside(Binder *b, const HfJson *hf);
-bool bind_hf_harmless(const Binder *b, Str name);
+void model_bind_gguf_names(Binder *b);
+ErrCode model_bind_gguf_outside(Binder *b);
+bool model_bind_gguf_harmless(const Binder *b, Str name);
+ErrCode model_bind_hf_names(Binder *b);
+ErrCode model_bind_hf_outside(Binder *b, const HfJson *hf);
+bool model_bind_hf_harmless(const Binder *b, Str name);
 
-const FormatTensor *bind_find(Binder *b, const char *name); /* marks it as claimed; NULL: absent, or name NULL */
-ErrCode bind_missing(Binder *b, const char *name, const char *what);
+const FormatTensor *model_bind_find(Binder *b, const char *name); /* marks it as claimed; NULL: absent, or name NULL */
+ErrCode model_bind_missing(Binder *b, const char *name, const char *what);
 /* Compares shapes, dimensions of 1 aside, and demands a type that can be decoded. */
-ErrCode bind_expect(Binder *b, const FormatTensor *t, const char *what, const uint64_t *dims, int n_dims);
-ErrCode bind_mat(Binder *b, ModelMat *mat, const char *name, const char *what, uint64_t rows, uint64_t cols);
-ErrCode bind_vec(Binder *b, const float **vec, const char *name, const char *what, uint64_t n0, uint64_t n1, LoadKind kind);
+ErrCode model_bind_expect(Binder *b, const FormatTensor *t, const char *what, const uint64_t *dims, int n_dims);
+ErrCode model_bind_mat(Binder *b, ModelMat *mat, const char *name, const char *what, uint64_t rows, uint64_t cols);
+ErrCode model_bind_vec(Binder *b, const float **vec, const char *name, const char *what, uint64_t n0, uint64_t n1, LoadKind kind);
 
 /* One layer's tensors but its routed experts, under the names of b->layer. */
-ErrCode bind_layer(Binder *b, ModelLayer *l);
+ErrCode model_bind_layer(Binder *b, ModelLayer *l);
 /* How a norm's factor is stored in this file. */
-LoadKind bind_norm_kind(const Binder *b);
+LoadKind model_bind_norm_kind(const Binder *b);
 
 /* bind_experts.c: and the experts. records: [n_experts][MODEL_MATS] */
-ErrCode bind_experts(Binder *b, ModelLayer *l, DiskRange *records);
+ErrCode model_bind_experts(Binder *b, ModelLayer *l, DiskRange *records);
 
 /* ---- the words around the network -------------------------------------------------------------------------------------- */
 
-ErrCode vocab_open(Model *m, const HfJson *hf, Err *err);      /* vocab.c: tokenizer, template, bos */
-ErrCode generation_open(Model *m, const HfJson *hf, Err *err); /* generation.c: stop ids, sampling */
+ErrCode model_vocab_open(Model *m, const HfJson *hf, Err *err);      /* vocab.c: tokenizer, template, bos */
+ErrCode model_generation_open(Model *m, const HfJson *hf, Err *err); /* generation.c: stop ids, sampling */
 
 #endif

@@ -139,7 +139,7 @@ static ErrCode tokenizer_from_folder(Model *m, Err *err) {
 
 /* tokenizer_config.json holds one template, or a list of named ones. */
 static Str template_of_config(const HfJson *hf) {
-    const json_t *t = hf_member(hf->tokenizer, "chat_template");
+    const json_t *t = model_hf_member(hf->tokenizer, "chat_template");
     if (json_is_array(t)) {
         size_t i;
         json_t *one, *found = NULL;
@@ -173,7 +173,7 @@ static ErrCode open_template(Model *m, const HfJson *hf, Err *err) {
     return m->chat_error ? ERR_OK : err_no_memory(err, sizeof why.text, "the chat template");
 }
 
-ErrCode vocab_open(Model *m, const HfJson *hf, Err *err) {
+ErrCode model_vocab_open(Model *m, const HfJson *hf, Err *err) {
     TRY(m->format->kind == FORMAT_GGUF ? tokenizer_from_keys(m, err) : tokenizer_from_folder(m, err));
     return open_template(m, hf, err);
 }

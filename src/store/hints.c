@@ -27,7 +27,7 @@ int store_hint(Store *s, int layer, const int32_t *experts, int n) {
         if (reads > room || reads > s->n_reads) break;
         int32_t record = layer * s->config.n_experts + experts[i], evicted;
         if (experts[i] < 0 || experts[i] >= s->config.n_experts || cache_find(s->slots.cache, record) != CACHE_NONE) continue;
-        int32_t slot = slots_take(&s->slots, record, 0, &evicted);
+        int32_t slot = store_slots_take(&s->slots, record, 0, &evicted);
         if (slot == SLOT_NONE) break;
         s->stats.evictions += evicted != CACHE_NONE;
         if (s->config.poison) memset(slot_memory(s, slot), STORE_POISON, s->slot_bytes);
@@ -35,8 +35,8 @@ int store_hint(Store *s, int layer, const int32_t *experts, int n) {
         store_plan_reads(s, slot, DISK_HINT, s->reads, &n_reads, down, &n_down);
         memcpy(s->reads + n_reads, down, n_down * sizeof *down);
         n_reads += n_down;
-        slots_release(&s->slots, slot); /* its reads hold it */
-        slots_hint(&s->slots, slot);
+        store_slots_release(&s->slots, slot); /* its reads hold it */
+        store_slots_hint(&s->slots, slot);
         started++;
     }
     store_submit(s, s->reads, n_reads);
@@ -47,7 +47,7 @@ int store_hint(Store *s, int layer, const int32_t *experts, int n) {
 void store_hint_used(Store *s, int32_t at) {
     Slot *slot = &s->slots.slots[at];
     if (slot->hint_at == SLOT_NONE) return;
-    slots_unhint(&s->slots, at);
+    store_slots_unhint(&s->slots, at);
     const DiskRange *parts = record_parts(s, slot_record(s, at));
     s->stats.hints_used++;
     for (int p = 0; p < STORE_PARTS; p++) s->stats.hint_bytes_used += parts[p].bytes;
@@ -65,7 +65,7 @@ static bool take_back(Store *s, int32_t at) {
             s->reads_in_flight--;
         }
     if (slot->flying == before) return false;
-    slots_unhint(&s->slots, at);
+    store_slots_unhint(&s->slots, at);
     if (slot->flying) return false; /* the rest lands first; then it is not whole, and free */
     store_slot_advanced(s, at);
     return true;
@@ -79,7 +79,7 @@ bool store_hints_back(Store *s, int layer) {
         assert(s->slots.slots[at].entry == SLOT_NONE);
         if (layer != STORE_ALL_LAYERS && slot_record(s, at) / s->config.n_experts != layer) continue;
         freed = take_back(s, at) || freed;
-        if (layer != STORE_ALL_LAYERS) slots_unhint(&s->slots, at);
+        if (layer != STORE_ALL_LAYERS) store_slots_unhint(&s->slots, at);
     }
     return freed;
 }

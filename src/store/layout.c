@@ -32,7 +32,7 @@ static void sort_parts(const DiskRange *parts, int order[STORE_PARTS]) {
 /* Without a disk, when a machine is only planned for, what nearly every drive asks for. */
 static uint32_t alignment_of(const Disk *disk, uint32_t file) { return disk ? disk_alignment(disk, file) : 4096; }
 
-void layout_record(Layout *l, const DiskRange *parts, const Disk *disk) {
+void store_layout_record(Layout *l, const DiskRange *parts, const Disk *disk) {
     int order[STORE_PARTS];
     sort_parts(parts, order);
     l->n_reads = 0;
@@ -55,7 +55,7 @@ void layout_record(Layout *l, const DiskRange *parts, const Disk *disk) {
     }
 }
 
-uint64_t layout_alignment(const DiskRange *parts, size_t n_records, const Disk *disk) {
+uint64_t store_layout_alignment(const DiskRange *parts, size_t n_records, const Disk *disk) {
     uint64_t alignment = CACHE_LINE;
     for (size_t i = 0; i < n_records * STORE_PARTS; i++) {
         uint64_t a = alignment_of(disk, parts[i].file);
@@ -68,8 +68,8 @@ uint64_t store_slot_bytes(const DiskRange *parts, size_t n_records, const Disk *
     uint64_t most = 0;
     Layout l;
     for (size_t i = 0; i < n_records; i++) {
-        layout_record(&l, parts + i * STORE_PARTS, disk);
+        store_layout_record(&l, parts + i * STORE_PARTS, disk);
         if (l.bytes > most) most = l.bytes;
     }
-    return align_up(most, layout_alignment(parts, n_records, disk));
+    return align_up(most, store_layout_alignment(parts, n_records, disk));
 }

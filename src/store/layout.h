@@ -20,8 +20,8 @@ typedef struct Layout {
 } Layout;
 
 /* parts: [STORE_PARTS]. A pure function of the parts and the alignment of their files. */
-void layout_record(Layout *l, const DiskRange *parts, const Disk *disk);
+void store_layout_record(Layout *l, const DiskRange *parts, const Disk *disk);
 /* The largest alignment of the files of a table: what slots must start at. At least a cache line. */
-uint64_t layout_alignment(const DiskRange *parts, size_t n_records, const Disk *disk);
+uint64_t store_layout_alignment(const DiskRange *parts, size_t n_records, const Disk *disk);
 
 #endif

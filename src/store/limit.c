@@ -6,7 +6,7 @@
 /* Its record is forgotten and nothing reads into it; the next one to be read into it gets new pages. */
 static void given_up(void *user, int32_t slot) {
     Store *s = user;
-    slots_given_back(&s->slots, slot);
+    store_slots_given_back(&s->slots, slot);
     disk_unregister(s->config.disk, slot_memory(s, slot)); /* or the kernel would go on reading into the pages that it kept */
     os_pages_drop(slot_memory(s, slot), s->slot_bytes);
 }

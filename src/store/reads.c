@@ -43,11 +43,11 @@ void store_slot_advanced(Store *s, int32_t i) {
             if (slot->entry < s->want.next_start) s->want.next_start = slot->entry;
             if (!slot->quiet) {
                 e->slot = slot->entry = SLOT_NONE;
-                slots_release(&s->slots, i);
+                store_slots_release(&s->slots, i);
             }
         }
     }
-    if (last) slots_release(&s->slots, i);
+    if (last) store_slots_release(&s->slots, i);
 }
 
 static void count_bytes(Store *s, int32_t at, int read) {
@@ -107,7 +107,7 @@ void store_submit(Store *s, const DiskRead *reads, size_t n) {
 void store_plan_reads(Store *s, int32_t at, DiskUrgency urgency, DiskRead *first, size_t *n_first, DiskRead *rest, size_t *n_rest) {
     Slot *slot = &s->slots.slots[at];
     Layout l;
-    layout_record(&l, record_parts(s, slot_record(s, at)), s->config.disk);
+    store_layout_record(&l, record_parts(s, slot_record(s, at)), s->config.disk);
     assert(l.bytes <= s->slot_bytes);
     memcpy(slot->part_at, l.part_at, sizeof slot->part_at);
     slot->all = (uint8_t)((1u << l.n_reads) - 1);
@@ -129,7 +129,7 @@ void store_plan_reads(Store *s, int32_t at, DiskUrgency urgency, DiskRead *first
                                                                           .urgency = urgency};
     }
     slot->flying = lacking;
-    slots_hold(&s->slots, at); /* while reads run */
+    store_slots_hold(&s->slots, at); /* while reads run */
 }
 
 /* A slot for a waiting entry; false: none is free. */
@@ -137,9 +137,9 @@ static bool give_slot(Store *s, int entry) {
     Entry *e = &s->want.entries[entry];
     if (e->slot == SLOT_NONE) {
         int32_t evicted;
-        e->slot = slots_take(&s->slots, record_of(s, e->expert), e->uses, &evicted);
+        e->slot = store_slots_take(&s->slots, record_of(s, e->expert), e->uses, &evicted);
         if (e->slot == SLOT_NONE && store_hints_back(s, STORE_ALL_LAYERS))
-            e->slot = slots_take(&s->slots, record_of(s, e->expert), e->uses, &evicted);
+            e->slot = store_slots_take(&s->slots, record_of(s, e->expert), e->uses, &evicted);
         if (e->slot == SLOT_NONE) return false;
         s->stats.evictions += evicted != CACHE_NONE;
         if (s->config.poison) memset(slot_memory(s, e->slot), STORE_POISON, s->slot_bytes);

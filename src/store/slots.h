@@ -35,20 +35,20 @@ typedef struct Slots {
 static inline bool slot_whole(const Slot *s) { return s->landed == s->all; }
 static inline bool slot_has_first(const Slot *s) { return (s->landed & s->first) == s->first; }
 
-ErrCode slots_init(Slots *s, const CacheConfig *config, uint32_t hints_max, Err *err);
-void slots_free(Slots *s);
-uint64_t slots_bytes(const CacheConfig *config, uint32_t hints_max); /* of the tables */
+ErrCode store_slots_init(Slots *s, const CacheConfig *config, uint32_t hints_max, Err *err);
+void store_slots_free(Slots *s);
+uint64_t store_slots_bytes(const CacheConfig *config, uint32_t hints_max); /* of the tables */
 
 /* A slot for a record that has none, held once; *evicted is what was in it. SLOT_NONE when there is none to be had. uses: tokens that
  * want it; 0: a guess. */
-int32_t slots_take(Slots *s, int32_t record, uint32_t uses, int32_t *evicted);
-void slots_given_back(Slots *s, int32_t i); /* its memory is gone */
-void slots_hold(Slots *s, int32_t i);
+int32_t store_slots_take(Slots *s, int32_t record, uint32_t uses, int32_t *evicted);
+void store_slots_given_back(Slots *s, int32_t i); /* its memory is gone */
+void store_slots_hold(Slots *s, int32_t i);
 /* Gives back one hold. The last one leaves the slot to the cache, or, where the record did not arrive whole, frees it. */
-void slots_release(Slots *s, int32_t i);
+void store_slots_release(Slots *s, int32_t i);
 
 /* Counts a slot among the hints, or no longer. A slot that loses its record is a hint no more. */
-void slots_hint(Slots *s, int32_t i);
-void slots_unhint(Slots *s, int32_t i);
+void store_slots_hint(Slots *s, int32_t i);
+void store_slots_unhint(Slots *s, int32_t i);
 
 #endif

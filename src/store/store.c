@@ -30,7 +30,7 @@ static ErrCode check_record(const StoreConfig *c, size_t record, Err *err) {
                            disk_file_path(c->disk, p->file), size);
     }
     Layout l;
-    layout_record(&l, parts, c->disk);
+    store_layout_record(&l, parts, c->disk);
     for (int i = 0; i < l.n_reads; i++)
         if (l.reads[i].bytes > UINT32_MAX)
             return err_set(err, ERR_UNSUPPORTED, "layer %d expert %d: one part is %" PRIu64 " bytes; a read has less than 4 GiB", layer,
@@ -51,7 +51,7 @@ static size_t reads_together(const StoreConfig *c) {
 uint64_t store_bytes(const StoreConfig *c, uint32_t n_slots) {
     CacheConfig cache = cache_config(c, n_slots);
     return sizeof(Store) + (uint64_t)c->n_experts * (sizeof(Entry) + sizeof(int) + 1) + reads_together(c) * sizeof(DiskRead) +
-           slots_bytes(&cache, c->hint_slots);
+           store_slots_bytes(&cache, c->hint_slots);
 }
 
 static ErrCode make_slab(Store *s, size_t n_records, Err *err) {
@@ -66,13 +66,13 @@ static ErrCode make_slab(Store *s, size_t n_records, Err *err) {
     if (n > n_records) n = n_records;
     if (n > INT32_MAX) n = INT32_MAX;
     /* the kernel aligns to pages only; where more is needed, a little more address space is taken, of which nothing is touched */
-    uint64_t alignment = layout_alignment(c->parts, n_records, c->disk);
+    uint64_t alignment = store_layout_alignment(c->parts, n_records, c->disk);
     s->slab_bytes = n * s->slot_bytes + alignment;
     s->slab = os_pages_new(s->slab_bytes, err);
     if (!s->slab) return ERR_MEMORY;
     s->base = s->slab + (alignment - (uintptr_t)s->slab % alignment) % alignment;
     CacheConfig cache = cache_config(c, (uint32_t)n);
-    ErrCode code = slots_init(&s->slots, &cache, c->hint_slots, err);
+    ErrCode code = store_slots_init(&s->slots, &cache, c->hint_slots, err);
     if (!code) store_register(s);
     return code;
 }
@@ -112,7 +112,7 @@ Store *store_new(const StoreConfig *config, Err *err) {
 void store_free(Store *s) {
     if (!s) return;
     store_drop(s); /* reads in flight would write into memory that is gone */
-    slots_free(&s->slots);
+    store_slots_free(&s->slots);
     if (s->slab) disk_register(s->config.disk, NULL, 0, 0);
     os_pages_free(s->slab, s->slab_bytes);
     mem_free(s->want.entries);
@@ -151,7 +151,7 @@ static void end_want(Store *s) {
         Entry *e = &w->entries[i];
         if (e->slot == SLOT_NONE) continue;
         s->slots.slots[e->slot].entry = SLOT_NONE;
-        if (e->state != ENTRY_LEASED) slots_release(&s->slots, e->slot);
+        if (e->state != ENTRY_LEASED) store_slots_release(&s->slots, e->slot);
     }
     w->n = w->taken = w->next_start = w->n_ready = 0;
     w->code = ERR_OK;
@@ -171,7 +171,7 @@ static void find_entry(Store *s, int i) {
     s->hits[i] = STORE_MISS;
     if (e->slot == SLOT_NONE) return;
     Slot *slot = &s->slots.slots[e->slot];
-    slots_hold(&s->slots, e->slot);
+    store_slots_hold(&s->slots, e->slot);
     cache_use(s->slots.cache, e->slot, e->uses);
     bool hinted = slot->hint_at != SLOT_NONE;
     store_hint_used(s, e->slot);
@@ -229,7 +229,7 @@ static bool give_up_a_hit(Store *s) {
     for (int i = w->n - 1; i > w->taken; i--) {
         Entry *e = &w->entries[i];
         if (e->state != ENTRY_READY || s->slots.slots[e->slot].holds > 1) continue;
-        slots_release(&s->slots, e->slot);
+        store_slots_release(&s->slots, e->slot);
         e->state = ENTRY_WAITING;
         e->slot = SLOT_NONE;
         if (s->hits[i] == STORE_HIT) s->stats.hits--, s->stats.misses++;
@@ -310,7 +310,7 @@ void store_put(Store *s, const StoreLease *lease) {
     Slot *slot = leased_slot(s, lease);
     /* when only reads hold it, their failure is nobody's any more */
     if (slot->holds == 1u + (slot->flying != 0)) slot->entry = SLOT_NONE;
-    slots_release(&s->slots, (int32_t)lease->slot);
+    store_slots_release(&s->slots, (int32_t)lease->slot);
     store_start_reads(s);
 }
 
