@@ -1,13 +1,15 @@
 /* text: between text and tokens, and between a conversation and text. Pure functions over bytes.
  *
- * What this is    byte-level BPE (splits of Qwen3.5 and Qwen2/3, NFC, added tokens), a streaming detokeniser, and chat templates
- *                 run as the model ships them by a small Jinja interpreter.
- * Who owns what   a Tokenizer copies what it needs from its spec; a Template owns its parse tree; results go to the caller's Buf.
+ * What this is    byte-level BPE (splits of Qwen3.5 and Qwen2/3, NFC, added tokens), a streaming detokeniser, chat templates
+ *                 run as the model ships them by a small Jinja interpreter, and what an answer is made of: reasoning, text, calls.
+ * Who owns what   a Tokenizer copies what it needs from its spec; a Template owns its parse tree; results go to the caller's Buf or
+ *                 TextEvents; a TextCalls keeps a reference to its tools.
  * What may fail   a spec that is no tokenizer; a template with an unknown construct (named in the error, with its line);
- *                 raise_exception of a template (its own message); memory.
+ *                 raise_exception of a template (its own message); memory. No answer of a model fails: what is no call is text.
  * Threads         a finished Tokenizer or Template is read-only and may be shared.
- * Promise         ids equal those of HF tokenizers, renders those of transformers, byte for byte; time linear in the text.
- *                 Checked by tests/golden/test_tokens.c, tests/unit/test_tokenizer*.c and test_template.c.
+ * Promise         ids equal those of HF tokenizers, renders those of transformers, byte for byte; time linear in the text. An answer
+ *                 has the same events however it was cut into pieces, and the arguments of its calls are valid JSON.
+ *                 Checked by tests/golden/test_tokens.c, tests/unit/test_tokenizer*.c, test_template.c and test_calls.c.
  */
 #ifndef TEXT_TEXT_H
 #define TEXT_TEXT_H
@@ -93,5 +95,65 @@ ErrCode text_chat_parse_arguments(json_t *messages, Err *err);
  * text can spell (the byte 0xFF, then its digits); templates see it as the integer. Refused: keys that occur twice, NaN, infinite
  * numbers, lone surrogates. */
 json_t *text_json_load(const char *text, size_t len, Err *err);
+
+/* ---- what an answer is made of ---- */
+
+/* How a model was taught to write the calls of tools. */
+typedef enum TextForm {
+    TEXT_FORM_NONE,
+    TEXT_FORM_QWEN_XML,    /* Qwen3.5, Qwen3-Coder, Nemotron-3: <tool_call> <function=NAME> <parameter=KEY> */
+    TEXT_FORM_QWEN_JSON,   /* Qwen3: <tool_call> {"name": ..., "arguments": {...}} */
+    TEXT_FORM_GLM,         /* GLM-4.5 and later: <tool_call>NAME <arg_key>KEY</arg_key> <arg_value> */
+    TEXT_FORM_MINIMAX,     /* MiniMax-M2: <minimax:tool_call> <invoke name="NAME"> <parameter name="KEY"> */
+    TEXT_FORM_KIMI,        /* Kimi-K2: functions.NAME:INDEX and a JSON object */
+    TEXT_FORM_DEEPSEEK,    /* DeepSeek-V3.1: NAME, a separator, a JSON object */
+    TEXT_FORM_DEEPSEEK_V3, /* DeepSeek-V3 and R1: the object is fenced as a block of code */
+    TEXT_FORMS
+} TextForm;
+TextForm text_calls_form(Str chat_template);   /* found from what the template itself writes */
+bool text_calls_thinks(Str chat_template);     /* its answers may have a <think> block */
+bool text_calls_inside_think(Str prompt);      /* the rendered prompt ends inside one, so the answer begins there */
+
+/* The text of an event lies in the list's bytes. Pieces of reasoning or content follow each other; a call is its name (before it
+ * the id, in forms whose ids the model chooses), its arguments as one JSON object, and its end. */
+typedef enum TextEventKind { TEXT_REASONING, TEXT_CONTENT, TEXT_CALL_ID, TEXT_CALL_NAME, TEXT_CALL_ARGUMENTS, TEXT_CALL_END } TextEventKind;
+typedef struct TextEvent {
+    TextEventKind kind;
+    size_t at, len;
+} TextEvent;
+typedef struct TextEvents {
+    TextEvent *items; /* [n] */
+    size_t n, cap;
+    Buf bytes;
+    bool failed;      /* memory ran out: the list is not whole */
+} TextEvents;
+void text_events_put(TextEvents *list, TextEventKind kind, Str text); /* an empty text of reasoning or content is no event */
+Str text_events_text(const TextEvents *list, size_t i);
+void text_events_clear(TextEvents *list); /* keeps the memory */
+void text_events_free(TextEvents *list);
+
+/* Takes an answer apart while it is made. Reasoning and content leave as soon as they cannot be the beginning of a tag; a call leaves
+ * whole, when its end is there, so a client never sees half a one.
+ *   - Only tools that were declared are called: what calls another one, is not well formed or was cut off is content, byte for byte.
+ *   - Mended, because it can be read in one way only: a tag of the end that is missing (of the last value or behind it) where the model
+ *     stopped by itself or began the next call; a missing first tag before a declared name; "functions." before a name, another
+ *     spelling of - and _, of capitals; bare newlines inside JSON strings, closing brackets that are missing; calls with which
+ *     reasoning ends that was never closed.
+ *   - A value that is not JSON itself becomes what its schema says: true and false (in any capitals), null, integers, numbers, objects
+ *     and arrays where they are allowed and the text spells one; of several allowed types a string comes last. Whatever does not fit
+ *     stays a string, as do parameters that the schema does not know (as vLLM and SGLang have it). "null" for a plain string is a string.
+ *   - Newlines around reasoning, before the first call and between calls belong to the template and are left out. */
+typedef struct TextCalls TextCalls;
+typedef struct TextCallsSpec {
+    TextForm form;
+    bool thinks;         /* take reasoning apart: a <think> at the beginning opens it */
+    bool inside_think;   /* the prompt has opened it */
+    const json_t *tools; /* [{"type": "function", "function": {"name", "parameters"}}], or the functions themselves; NULL: no calls */
+} TextCallsSpec;
+TextCalls *text_calls_new(const TextCallsSpec *spec, Err *err);
+void text_calls_free(TextCalls *c);
+void text_calls_put(TextCalls *c, const char *bytes, size_t len, TextEvents *out);
+/* cut: the answer ended because a limit was reached, not because the model had finished. */
+void text_calls_end(TextCalls *c, bool cut, TextEvents *out);
 
 #endif
