@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* The compiler's own checks: this, and the analyzer's err_set below. No other room but os/ and kernels/ asks what it is built for. */
 #if defined(__GNUC__)
@@ -110,6 +111,23 @@ bool str_starts(Str s, const char *prefix);
 bool str_ends(Str s, const char *suffix);
 /* True where the bytes are well-formed UTF-8 (no surrogates, no overlong forms). */
 bool utf8_valid(const char *s, size_t len);
+
+/* Numbers at any address, in the byte order of the machine, which is that of our files. */
+static inline uint16_t load_u16(const void *p) {
+    uint16_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline uint32_t load_u32(const void *p) {
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline uint64_t load_u64(const void *p) {
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
 
 /* A growable run of bytes, always NUL-terminated after the first put. When memory runs out `failed` becomes and stays true and
  * further puts do nothing: check once at the end. */

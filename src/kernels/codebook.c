@@ -8,18 +8,6 @@ static uint64_t two_points(uint32_t low, uint32_t high) { return low | (uint64_t
 /* A point of IQ1, -1, 0 or 1, in eighths. */
 static uint64_t eighths(uint64_t point) { return point << 3 & 0xF8F8F8F8F8F8F8F8; }
 
-static uint16_t load_u16(const uint8_t *p) {
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static uint32_t load_u32(const uint8_t *p) {
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
 static uint32_t nibble(const uint8_t *bytes, size_t i) { return (uint32_t)(bytes[i / 2] >> (i % 2 * 4) & 15); }
 
 static void set_scales(Group *g, uint16_t f16, float factor) {
@@ -111,22 +99,11 @@ static void read_iq1_m(const uint8_t *src, Codes *c, Group *g) {
 
 bool kernels_codebook_is_ternary(QuantType type) { return type == QUANT_IQ1_S || type == QUANT_IQ1_M; }
 
-bool kernels_codebook_has(QuantType type) {
-    switch (type) {
-    case QUANT_IQ2_XXS: case QUANT_IQ2_XS: case QUANT_IQ2_S: case QUANT_IQ3_XXS: case QUANT_IQ3_S:
-    case QUANT_IQ1_S: case QUANT_IQ1_M: return true;
-    default: return false;
-    }
-}
-
 void kernels_codebook_read(QuantType type, const uint8_t *src, Codes *codes, Group *g) {
     switch (type) {
-    case QUANT_IQ2_XXS: read_iq2_xxs(src, codes, g); break;
-    case QUANT_IQ2_XS: read_iq2_xs(src, codes, g); break;
-    case QUANT_IQ2_S: read_iq2_s(src, codes, g); break;
-    case QUANT_IQ3_XXS: read_iq3_xxs(src, codes, g); break;
-    case QUANT_IQ3_S: read_iq3_s(src, codes, g); break;
-    case QUANT_IQ1_S: read_iq1_s(src, codes, g); break;
-    default: read_iq1_m(src, codes, g); break;
+#define X(NAME, name, ...) case QUANT_##NAME: read_##name(src, codes, g); break;
+        GROUP_POINT_LIST(X)
+#undef X
+    default: break;
     }
 }

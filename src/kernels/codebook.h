@@ -13,9 +13,8 @@ typedef struct Codes {
     uint8_t sign[32];   /* bit j: weight 8p + j is negative; IQ1: 0xFF to subtract 1 from all eight, 0 to add it */
 } Codes;
 
-bool kernels_codebook_has(QuantType type);
 bool kernels_codebook_is_ternary(QuantType type); /* IQ1 */
-/* Reads one superblock: its points and signs, and the scales of the group; g->w is left to the caller. */
+/* Reads one superblock of a type that group_has_points: its points and signs, and the scales of the group; g->w is left to the caller. */
 void kernels_codebook_read(QuantType type, const uint8_t *src, Codes *codes, Group *g);
 
 #endif

@@ -3,61 +3,100 @@
 #include "kernels/group.h"
 #include "kernels/kernels.h"
 
+#include <assert.h>
 #include <string.h>
 
 const int8_t kernels_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 const int8_t group_fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
+/* A minimum makes negative weights unnecessary, and loops that add an offset to make them unsigned count on that. */
+#define X(NAME, name, low, high, sub, has_min) _Static_assert((low) >= -128 && (high) <= 127 && (!(has_min) || (low) >= 0), #NAME);
+GROUP_LIST(X)
+#undef X
+
 bool kernels_has_integer(QuantType type) {
     switch (type) {
-    case QUANT_Q4_0: case QUANT_Q4_1: case QUANT_Q5_0: case QUANT_Q5_1: case QUANT_Q8_0:
-    case QUANT_Q2_K: case QUANT_Q3_K: case QUANT_Q4_K: case QUANT_Q5_K: case QUANT_Q6_K:
-    case QUANT_IQ4_NL: case QUANT_IQ4_XS: case QUANT_MXFP4: return true;
-    default: return kernels_codebook_has(type);
-    }
-}
-
-bool kernels_group_has_min(QuantType type) {
-    switch (type) {
-    case QUANT_Q4_1: case QUANT_Q5_1: case QUANT_Q2_K: case QUANT_Q4_K: case QUANT_Q5_K: return true;
+#define X(NAME, ...) case QUANT_##NAME:
+        GROUP_LIST(X) return true;
+#undef X
     default: return false;
     }
 }
-
-bool kernels_group_has_sub(QuantType type) { return quant_traits(type)->block_elems == GROUP_ELEMS; }
 
 size_t kernels_group_bytes(QuantType type) {
     const QuantTraits *t = quant_traits(type);
     return (size_t)t->block_bytes * (GROUP_ELEMS / t->block_elems);
 }
 
-static uint16_t load_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
-static uint32_t load_u32(const uint8_t *p) { return load_u16(p) | (uint32_t)load_u16(p + 2) << 16; }
+const uint8_t *kernels_group_filled_up(QuantType type, const uint8_t *src, size_t n_blocks, uint8_t whole[GROUP_BYTES_MAX]) {
+    size_t block_bytes = kernels_group_bytes(type) / GROUP_BLOCKS;
+    assert(block_bytes * GROUP_BLOCKS <= GROUP_BYTES_MAX);
+    memcpy(whole, src, n_blocks * block_bytes);
+    memset(whole + n_blocks * block_bytes, 0, GROUP_BYTES_MAX - n_blocks * block_bytes);
+    return whole;
+}
+
 static float load_f16(const uint8_t *p) { return quant_f16_to_f32(load_u16(p)); }
 
-/* One block of a small type into block b of the group. */
-static void unpack_small(QuantType type, const uint8_t *src, Group *g, size_t b) {
-    int8_t *w = g->w + 32 * b;
-    uint32_t fifth = type == QUANT_Q5_0 ? load_u32(src + 2) : type == QUANT_Q5_1 ? load_u32(src + 4) : 0;
-    const uint8_t *qs = src + quant_traits(type)->block_bytes - (type == QUANT_Q8_0 ? 32 : 16);
-    g->scale[b] = type == QUANT_MXFP4 ? group_mxfp4_scale(src[0]) : load_f16(src);
-    if (kernels_group_has_min(type)) g->min[b] = load_f16(src + 2);
-    for (int i = 0; i < 32; i++) {
-        int nibble = i < 16 ? qs[i] & 15 : qs[i - 16] >> 4;
-        int q = nibble | (int)(fifth >> i & 1) << 4;
+/* ---- small types: block b of a group -------------------------------------------------------------------------------- */
+
+/* Number i of 32 nibbles in 16 bytes: the low ones, then the high ones. */
+static int nibble(const uint8_t *qs, size_t i) { return i < 16 ? qs[i] & 15 : qs[i - 16] >> 4; }
+static int fifth_bit(const uint8_t *qh, size_t i) { return (int)(load_u32(qh) >> i & 1) << 4; }
+
+static void unpack_q4_0(const uint8_t *src, Group *g, size_t b) {
+    g->scale[b] = load_f16(src);
+    for (size_t i = 0; i < 32; i++) g->w[32 * b + i] = (int8_t)(nibble(src + 2, i) - 8);
+}
+
+static void unpack_q4_1(const uint8_t *src, Group *g, size_t b) {
+    g->scale[b] = load_f16(src);
+    g->min[b] = load_f16(src + 2);
+    for (size_t i = 0; i < 32; i++) g->w[32 * b + i] = (int8_t)nibble(src + 4, i);
+}
+
+static void unpack_q5_0(const uint8_t *src, Group *g, size_t b) {
+    g->scale[b] = load_f16(src);
+    for (size_t i = 0; i < 32; i++) g->w[32 * b + i] = (int8_t)((nibble(src + 6, i) | fifth_bit(src + 2, i)) - 16);
+}
+
+static void unpack_q5_1(const uint8_t *src, Group *g, size_t b) {
+    g->scale[b] = load_f16(src);
+    g->min[b] = load_f16(src + 2);
+    for (size_t i = 0; i < 32; i++) g->w[32 * b + i] = (int8_t)(nibble(src + 8, i) | fifth_bit(src + 4, i));
+}
+
+static void unpack_q8_0(const uint8_t *src, Group *g, size_t b) {
+    g->scale[b] = load_f16(src);
+    memcpy(g->w + 32 * b, src + 2, 32);
+}
+
+static void unpack_iq4_nl(const uint8_t *src, Group *g, size_t b) {
+    g->scale[b] = load_f16(src);
+    for (size_t i = 0; i < 32; i++) g->w[32 * b + i] = kernels_iq4_values[nibble(src + 2, i)];
+}
+
+static void unpack_mxfp4(const uint8_t *src, Group *g, size_t b) {
+    g->scale[b] = group_mxfp4_scale(src[0]);
+    for (size_t i = 0; i < 32; i++) g->w[32 * b + i] = group_fp4_values[nibble(src + 1, i)];
+}
+
+static void unpack_small(QuantType type, const uint8_t *src, size_t n_blocks, Group *g) {
+    size_t block_bytes = quant_traits(type)->block_bytes;
+    if (n_blocks < GROUP_BLOCKS) memset(g, 0, sizeof *g);
+    for (size_t b = 0; b < n_blocks; b++, src += block_bytes) {
         switch (type) {
-        case QUANT_Q8_0: q = (int8_t)qs[i]; break;
-        case QUANT_Q4_0: q -= 8; break;
-        case QUANT_Q5_0: q -= 16; break;
-        case QUANT_IQ4_NL: q = kernels_iq4_values[nibble]; break;
-        case QUANT_MXFP4: q = group_fp4_values[nibble]; break;
+#define X(NAME, name, ...) case QUANT_##NAME: unpack_##name(src, g, b); break;
+            GROUP_SMALL_LIST(X)
+#undef X
         default: break;
         }
-        w[i] = (int8_t)q;
+        g->sub[2 * b] = g->sub[2 * b + 1] = 1;
+        g->min_sub[2 * b] = g->min_sub[2 * b + 1] = 1;
     }
-    g->sub[2 * b] = g->sub[2 * b + 1] = 1;
-    g->min_sub[2 * b] = g->min_sub[2 * b + 1] = 1;
 }
+
+/* ---- superblocks ---------------------------------------------------------------------------------------------------- */
 
 static void set_scales(Group *g, float scale, float min) {
     for (size_t b = 0; b < GROUP_BLOCKS; b++) {
@@ -139,7 +178,7 @@ static void unpack_iq4_xs(const uint8_t *src, Group *g) {
     }
 }
 
-static void unpack_codebook(QuantType type, const uint8_t *src, Group *g) {
+static void unpack_points(QuantType type, const uint8_t *src, Group *g) {
     Codes codes;
     kernels_codebook_read(type, src, &codes, g);
     for (size_t e = 0; e < GROUP_ELEMS; e++) {
@@ -152,19 +191,12 @@ static void unpack_codebook(QuantType type, const uint8_t *src, Group *g) {
 
 void kernels_group_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g) {
     switch (type) {
-    case QUANT_Q2_K: unpack_q2_k(src, g); return;
-    case QUANT_Q3_K: unpack_q3_k(src, g); return;
-    case QUANT_Q4_K: unpack_q4_k(src, g); return;
-    case QUANT_Q5_K: unpack_q5_k(src, g); return;
-    case QUANT_Q6_K: unpack_q6_k(src, g); return;
-    case QUANT_IQ4_XS: unpack_iq4_xs(src, g); return;
-    default: break;
+#define X(NAME, name, ...) case QUANT_##NAME: unpack_##name(src, g); break;
+        GROUP_SUPER_LIST(X)
+#undef X
+    default:
+        if (group_has_points(type)) unpack_points(type, src, g);
+        else unpack_small(type, src, n_blocks, g);
+        break;
     }
-    if (kernels_codebook_has(type)) {
-        unpack_codebook(type, src, g);
-        return;
-    }
-    size_t block_bytes = quant_traits(type)->block_bytes;
-    if (n_blocks < GROUP_BLOCKS) memset(g, 0, sizeof *g);
-    for (size_t b = 0; b < n_blocks; b++) unpack_small(type, src + b * block_bytes, g, b);
 }

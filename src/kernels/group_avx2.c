@@ -3,20 +3,7 @@
 
 ALWAYS_INLINE void store_block(Group *g, size_t b, __m256i w) { _mm256_store_si256((__m256i *)(g->w + 32 * b), w); }
 
-/* type is a constant where this is inlined. */
-ALWAYS_INLINE void unpack(QuantType type, const uint8_t *src, Group *g) {
-    const Form form = avx2_form(type);
-    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++)
-        store_block(g, b, _mm256_sub_epi8(avx2_block(type, src, b), bytes_of(form.offset)));
-    Scales s = avx2_scales(type, src);
-    _mm256_storeu_si256((__m256i *)g->sub, s.sub);
-    _mm256_storeu_ps(g->scale, s.scale);
-    if (!form.has_min) return;
-    _mm256_storeu_si256((__m256i *)g->min_sub, s.min_sub);
-    _mm256_storeu_ps(g->min, form.sub == SUB_NONE ? s.min : _mm256_xor_ps(s.min, _mm256_set1_ps(-0.0f)));
-}
-
-/* Likewise. */
+/* type is a constant where these are inlined. */
 ALWAYS_INLINE void unpack_points(QuantType type, const uint8_t *src, Group *g) {
     const Form form = avx2_form(type);
     Points points;
@@ -29,36 +16,34 @@ ALWAYS_INLINE void unpack_points(QuantType type, const uint8_t *src, Group *g) {
     _mm256_storeu_ps(g->scale, points.scale);
 }
 
-void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g) {
-    uint8_t whole[GROUP_BLOCKS * 34];
-    if (n_blocks < GROUP_BLOCKS) { /* the end of a row of a small type: filled up with blocks that meet activations of zero */
-        size_t bytes = n_blocks * (kernels_group_bytes(type) / GROUP_BLOCKS);
-        memcpy(whole, src, bytes);
-        memset(whole + bytes, 0, sizeof whole - bytes);
-        src = whole;
+ALWAYS_INLINE void unpack(QuantType type, const uint8_t *src, Group *g) {
+    const Form form = avx2_form(type);
+    if (group_has_points(type)) {
+        unpack_points(type, src, g);
+        return;
     }
+    if (!avx2_has(type)) {
+        kernels_group_unpack(type, src, GROUP_BLOCKS, g);
+        return;
+    }
+    UNROLL for (size_t b = 0; b < GROUP_BLOCKS; b++)
+        store_block(g, b, _mm256_sub_epi8(avx2_block(type, src, b), bytes_of(form.offset)));
+    Scales s = avx2_scales(type, src);
+    _mm256_storeu_si256((__m256i *)g->sub, s.sub);
+    _mm256_storeu_ps(g->scale, s.scale);
+    if (!form.has_min) return;
+    _mm256_storeu_si256((__m256i *)g->min_sub, s.min_sub);
+    _mm256_storeu_ps(g->min, form.sub == GROUP_SUB_NONE ? s.min : _mm256_xor_ps(s.min, _mm256_set1_ps(-0.0f)));
+}
+
+void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g) {
+    uint8_t whole[GROUP_BYTES_MAX];
+    if (n_blocks < GROUP_BLOCKS) src = kernels_group_filled_up(type, src, n_blocks, whole);
     switch (type) {
-    case QUANT_Q4_0: unpack(QUANT_Q4_0, src, g); break;
-    case QUANT_Q4_1: unpack(QUANT_Q4_1, src, g); break;
-    case QUANT_Q5_0: unpack(QUANT_Q5_0, src, g); break;
-    case QUANT_Q5_1: unpack(QUANT_Q5_1, src, g); break;
-    case QUANT_Q8_0: unpack(QUANT_Q8_0, src, g); break;
-    case QUANT_Q2_K: unpack(QUANT_Q2_K, src, g); break;
-    case QUANT_Q3_K: unpack(QUANT_Q3_K, src, g); break;
-    case QUANT_Q4_K: unpack(QUANT_Q4_K, src, g); break;
-    case QUANT_Q5_K: unpack(QUANT_Q5_K, src, g); break;
-    case QUANT_Q6_K: unpack(QUANT_Q6_K, src, g); break;
-    case QUANT_IQ4_NL: unpack(QUANT_IQ4_NL, src, g); break;
-    case QUANT_IQ4_XS: unpack(QUANT_IQ4_XS, src, g); break;
-    case QUANT_MXFP4: unpack(QUANT_MXFP4, src, g); break;
-    case QUANT_IQ2_XXS: unpack_points(QUANT_IQ2_XXS, src, g); break;
-    case QUANT_IQ2_XS: unpack_points(QUANT_IQ2_XS, src, g); break;
-    case QUANT_IQ2_S: unpack_points(QUANT_IQ2_S, src, g); break;
-    case QUANT_IQ3_XXS: unpack_points(QUANT_IQ3_XXS, src, g); break;
-    case QUANT_IQ3_S: unpack_points(QUANT_IQ3_S, src, g); break;
-    case QUANT_IQ1_S: unpack_points(QUANT_IQ1_S, src, g); break;
-    case QUANT_IQ1_M: unpack_points(QUANT_IQ1_M, src, g); break;
-    default: kernels_group_unpack(type, src, GROUP_BLOCKS, g); break; /* a type that has no registers of its own yet */
+#define X(NAME, ...) case QUANT_##NAME: unpack(QUANT_##NAME, src, g); break;
+        GROUP_LIST(X)
+#undef X
+    default: break;
     }
 }
 
@@ -96,7 +81,7 @@ void kernels_avx2_decode(QuantType type, const uint8_t *src, float *dst, size_t 
         else quant_decode(type, src, dst, n);
         return;
     }
-    bool has_min = kernels_group_has_min(type);
+    bool has_min = group_form(type).has_min;
     size_t bytes = kernels_group_bytes(type);
     for (size_t first = 0; first < n; first += GROUP_ELEMS, src += bytes, dst += GROUP_ELEMS) {
         size_t count = n - first < GROUP_ELEMS ? n - first : GROUP_ELEMS;

@@ -2,12 +2,6 @@
 #include "kernels/codebook.h"
 #include "kernels/neon.h"
 
-static uint32_t load_u32(const uint8_t *p) {
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
 static float load_f16(const uint8_t *p) {
     return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u8(vreinterpret_u8_u16(vld1_dup_u16((const uint16_t *)(const void *)p)))), 0);
 }
@@ -194,7 +188,7 @@ static void unpack_iq4_xs(const uint8_t *src, Group *g) {
     vst1q_s16(g->sub + 8, vzip2q_s16(sub, sub));
 }
 
-static void unpack_codebook(QuantType type, const uint8_t *src, Group *g) {
+static void unpack_points(QuantType type, const uint8_t *src, Group *g) {
     Codes codes;
     kernels_codebook_read(type, src, &codes, g);
     bool ternary = kernels_codebook_is_ternary(type);
@@ -209,13 +203,8 @@ static void unpack_codebook(QuantType type, const uint8_t *src, Group *g) {
 }
 
 void kernels_neon_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g) {
-    uint8_t whole[GROUP_BLOCKS * 34];
-    if (n_blocks < GROUP_BLOCKS) { /* the end of a row of a small type: filled up with blocks that meet activations of zero */
-        size_t bytes = n_blocks * (kernels_group_bytes(type) / GROUP_BLOCKS);
-        memcpy(whole, src, bytes);
-        memset(whole + bytes, 0, sizeof whole - bytes);
-        src = whole;
-    }
+    uint8_t whole[GROUP_BYTES_MAX];
+    if (n_blocks < GROUP_BLOCKS) src = kernels_group_filled_up(type, src, n_blocks, whole);
     switch (type) {
     case QUANT_Q4_0: unpack_small(QUANT_Q4_0, src, 18, g); break;
     case QUANT_Q4_1: unpack_small(QUANT_Q4_1, src, 20, g); break;
@@ -230,7 +219,10 @@ void kernels_neon_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Gr
     case QUANT_Q6_K: unpack_q6_k(src, g); break;
     case QUANT_IQ4_XS: unpack_iq4_xs(src, g); break;
     case QUANT_Q8_0: unpack_small(QUANT_Q8_0, src, 34, g); break;
-    default: unpack_codebook(type, src, g); break;
+#define X(NAME, ...) case QUANT_##NAME:
+        GROUP_POINT_LIST(X) unpack_points(type, src, g); break;
+#undef X
+    default: kernels_group_unpack(type, src, GROUP_BLOCKS, g); break; /* a type that has no registers of its own */
     }
 }
 
@@ -246,7 +238,7 @@ ALWAYS_INLINE void decode_run(const int8_t *w, float scale, bool has_min, float 
 }
 
 void kernels_neon_decode(QuantType type, const uint8_t *src, float *dst, size_t n) {
-    bool has_min = kernels_group_has_min(type);
+    bool has_min = group_form(type).has_min;
     size_t bytes = kernels_group_bytes(type);
     for (size_t first = 0; first < n; first += GROUP_ELEMS, src += bytes) {
         size_t count = n - first < GROUP_ELEMS ? n - first : GROUP_ELEMS;

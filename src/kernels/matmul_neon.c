@@ -52,7 +52,7 @@ ALWAYS_INLINE void integer_row(bool has_sub, bool has_min, QuantType type, const
 static void integer_few(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
                         size_t y_stride) {
     size_t row_bytes = (size_t)quant_row_bytes(type, n);
-    bool has_sub = kernels_group_has_sub(type), has_min = kernels_group_has_min(type);
+    bool has_sub = group_form(type).sub != GROUP_SUB_NONE, has_min = group_form(type).has_min;
     for (size_t r = 0; r < n_rows; r++, w += row_bytes, y++) {
         if (has_sub && has_min) integer_row(true, true, type, w, n, acts, n_tokens, y, y_stride);
         else if (has_sub) integer_row(true, false, type, w, n, acts, n_tokens, y, y_stride);

@@ -9,8 +9,6 @@
 
 #include "kernels/unpack_avx2.h"
 
-ALWAYS_INLINE bool points_has(QuantType type) { return type >= QUANT_IQ2_XXS && type <= QUANT_IQ1_M; }
-
 /* A superblock, read as far as vectors can. */
 typedef struct Points {
     _Alignas(32) uint16_t number[64]; /* of points, in the order of points_slot; not for IQ2_XXS and IQ3_XXS, where they are bytes */

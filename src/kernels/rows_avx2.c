@@ -7,12 +7,8 @@
 #include "kernels/fold_avx2.h"
 #include "kernels/points_avx2.h"
 
-#include <assert.h>
-
-enum {
-    GROUP_BYTES_MAX = GROUP_BLOCKS * 34,
-    PREFETCH = 4096, /* bytes ahead. Two streams of loads in one loop are more than the prefetchers of some processors follow */
-};
+/* Bytes ahead. Two streams of loads in one loop are more than the prefetchers of some processors follow. */
+enum { PREFETCH = 4096 };
 
 /* Weights of four blocks, and their signs where the form has them. */
 typedef struct Four {
@@ -50,13 +46,13 @@ ALWAYS_INLINE Runs to_lanes(__m256i four0, __m256i four1) {
 
 /* The sums of blocks from runs of two words per lane, times the integer scales. */
 ALWAYS_INLINE __m256i scaled_words(Form form, Runs r, __m256i sub) {
-    if (form.sub == SUB_RUN) {
+    if (form.sub == GROUP_SUB_RUN) {
         const __m256i first = _mm256_setr_epi64x(0x0504050401000100, 0x0D0C0D0C09080908, 0x0706070603020302, 0x0F0E0F0E0B0A0B0A);
         const __m256i second = _mm256_permute4x64_epi64(first, _MM_SHUFFLE(1, 0, 3, 2));
         return _mm256_add_epi32(_mm256_madd_epi16(r.straight, _mm256_shuffle_epi8(sub, first)),
                                 _mm256_madd_epi16(r.crossed, _mm256_shuffle_epi8(sub, second)));
     }
-    if (form.sub == SUB_NONE) sub = _mm256_set1_epi16(1);
+    if (form.sub == GROUP_SUB_NONE) sub = _mm256_set1_epi16(1);
     if (form.range == RANGE_16) return _mm256_madd_epi16(_mm256_add_epi16(r.straight, r.crossed), sub);
     return _mm256_add_epi32(_mm256_madd_epi16(r.straight, sub), _mm256_madd_epi16(r.crossed, sub));
 }
@@ -64,8 +60,8 @@ ALWAYS_INLINE __m256i scaled_words(Form form, Runs r, __m256i sub) {
 /* The same from runs of one dword per lane. */
 ALWAYS_INLINE __m256i scaled_dwords(Form form, Runs r, __m256i sub) {
     __m256i odd = _mm256_srai_epi32(sub, 16), even = _mm256_srai_epi32(_mm256_slli_epi32(sub, 16), 16);
-    if (form.sub == SUB_NONE) return _mm256_add_epi32(r.straight, r.crossed);
-    if (form.sub == SUB_BLOCK) return _mm256_mullo_epi32(_mm256_add_epi32(r.straight, r.crossed), odd);
+    if (form.sub == GROUP_SUB_NONE) return _mm256_add_epi32(r.straight, r.crossed);
+    if (form.sub == GROUP_SUB_BLOCK) return _mm256_mullo_epi32(_mm256_add_epi32(r.straight, r.crossed), odd);
     return _mm256_add_epi32(_mm256_mullo_epi32(r.straight, _mm256_blend_epi32(even, odd, 0xF0)),
                             _mm256_mullo_epi32(r.crossed, _mm256_blend_epi32(odd, even, 0xF0)));
 }
@@ -78,27 +74,27 @@ ALWAYS_INLINE __m256 add_group(Form form, const Scales *s, __m256i four0, __m256
     __m256i runs = _mm256_load_si256((const __m256i *)x->sums);
     if (form.offset) {
         __m256i offset = _mm256_set1_epi16((short)form.offset);
-        if (form.sub != SUB_NONE) offset = _mm256_mullo_epi16(offset, s->sub);
+        if (form.sub != GROUP_SUB_NONE) offset = _mm256_mullo_epi16(offset, s->sub);
         sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(offset, runs));
     }
     __m256 x_scale = _mm256_load_ps(x->scale);
     lanes = _mm256_fmadd_ps(_mm256_mul_ps(s->scale, x_scale), _mm256_cvtepi32_ps(sum), lanes);
     if (!form.has_min) return lanes;
     __m256 min = _mm256_mul_ps(s->min, x_scale);
-    __m256 min_sum = _mm256_cvtepi32_ps(_mm256_madd_epi16(form.sub == SUB_NONE ? _mm256_set1_epi16(1) : s->min_sub, runs));
-    return form.sub == SUB_NONE ? _mm256_fmadd_ps(min, min_sum, lanes) : _mm256_fnmadd_ps(min, min_sum, lanes);
+    __m256 min_sum = _mm256_cvtepi32_ps(_mm256_madd_epi16(form.sub == GROUP_SUB_NONE ? _mm256_set1_epi16(1) : s->min_sub, runs));
+    return form.sub == GROUP_SUB_NONE ? _mm256_fmadd_ps(min, min_sum, lanes) : _mm256_fnmadd_ps(min, min_sum, lanes);
 }
 
 /* points: what points_read made of the group; only for the codebook types. */
 ALWAYS_INLINE void unpack_four(QuantType type, const uint8_t *src, const Points *points, size_t first, Four *f) {
     UNROLL for (size_t j = 0; j < 4; j++) {
-        f->w[j] = points_has(type) ? points_block(type, src, points, first + j) : avx2_block(type, src, first + j);
+        f->w[j] = group_has_points(type) ? points_block(type, src, points, first + j) : avx2_block(type, src, first + j);
         if (avx2_form(type).has_signs) f->signs[j] = points_signs(points, first + j);
     }
 }
 
 ALWAYS_INLINE Scales unpack_scales(QuantType type, const uint8_t *src, const Points *points) {
-    return points_has(type) ? (Scales){.scale = points->scale, .sub = points->sub} : avx2_scales(type, src);
+    return group_has_points(type) ? (Scales){.scale = points->scale, .sub = points->sub} : avx2_scales(type, src);
 }
 
 /* One group of a row for all tokens. */
@@ -106,8 +102,10 @@ ALWAYS_INLINE void add_tokens(QuantType type, const uint8_t *src, const KernelsA
     const Form form = avx2_form(type);
     __m256i four[KERNELS_AVX2_FEW];
     Points points;
+    Group group;
     Four f;
-    if (points_has(type)) points_read(type, src, &points);
+    src = avx2_group(type, src, &group);
+    if (group_has_points(type)) points_read(type, src, &points);
     unpack_four(type, src, &points, 0, &f);
     for (size_t t = 0; t < n_tokens; t++) four[t] = fold_four(form, &f, acts[t].groups[i].q);
     unpack_four(type, src, &points, 4, &f);
@@ -121,18 +119,21 @@ ALWAYS_INLINE void add_tokens(QuantType type, const uint8_t *src, const KernelsA
 /* The same group of two rows for one token, step by step in turn, so that one's arithmetic fills the waits of the other. */
 ALWAYS_INLINE void add_two_rows(QuantType type, const uint8_t *src, size_t row_bytes, const KernelsActGroup *x, __m256 lanes[2]) {
     const Form form = avx2_form(type);
+    const uint8_t *from[2];
     __m256i four[2][2];
     Points points[2];
+    Group groups[2];
     Scales s[2];
     UNROLL for (size_t r = 0; r < 2; r++) {
-        if (points_has(type)) points_read(type, src + r * row_bytes, &points[r]);
+        from[r] = avx2_group(type, src + r * row_bytes, &groups[r]);
+        if (group_has_points(type)) points_read(type, from[r], &points[r]);
     }
     UNROLL for (size_t half = 0; half < 2; half++) UNROLL for (size_t r = 0; r < 2; r++) {
         Four f;
-        unpack_four(type, src + r * row_bytes, &points[r], 4 * half, &f);
+        unpack_four(type, from[r], &points[r], 4 * half, &f);
         four[r][half] = fold_four(form, &f, x->q + 128 * half);
     }
-    UNROLL for (size_t r = 0; r < 2; r++) s[r] = unpack_scales(type, src + r * row_bytes, &points[r]);
+    UNROLL for (size_t r = 0; r < 2; r++) s[r] = unpack_scales(type, from[r], &points[r]);
     UNROLL for (size_t r = 0; r < 2; r++) lanes[r] = add_group(form, &s[r], four[r][0], four[r][1], x, lanes[r]);
 }
 
@@ -159,14 +160,6 @@ ALWAYS_INLINE void two_rows(QuantType type, const Job *job, size_t r) {
     job->y[r + 1] = avx2_fold8(lanes[1]);
 }
 
-/* A last group that is not full, filled up with blocks of zeros; they meet activations of zero. */
-static const uint8_t *filled_up(const Job *job, const uint8_t *src, uint8_t whole[GROUP_BYTES_MAX]) {
-    size_t bytes = job->group_bytes / GROUP_BLOCKS * (job->n % GROUP_ELEMS / 32);
-    memcpy(whole, src, bytes);
-    memset(whole + bytes, 0, GROUP_BYTES_MAX - bytes);
-    return whole;
-}
-
 /* One row. type: the job's, as a constant. */
 ALWAYS_INLINE void one_row(QuantType type, const Job *job, size_t r, size_t n_tokens) {
     __m256 lanes[KERNELS_AVX2_FEW];
@@ -176,7 +169,7 @@ ALWAYS_INLINE void one_row(QuantType type, const Job *job, size_t r, size_t n_to
         uint8_t whole[GROUP_BYTES_MAX];
         const uint8_t *from = src;
         for (size_t at = 0; at < job->group_bytes; at += 64) _mm_prefetch((const char *)src + PREFETCH + at, _MM_HINT_T0);
-        if (job->n - i * GROUP_ELEMS < GROUP_ELEMS) from = filled_up(job, src, whole);
+        if (job->n - i * GROUP_ELEMS < GROUP_ELEMS) from = kernels_group_filled_up(type, src, job->n % GROUP_ELEMS / 32, whole);
         add_tokens(type, from, job->acts, n_tokens, i, lanes);
     }
     for (size_t t = 0; t < n_tokens; t++) job->y[t * job->y_stride + r] = avx2_fold8(lanes[t]);
@@ -199,26 +192,9 @@ void kernels_avx2_integer_rows(QuantType type, const uint8_t *w, size_t n_rows, 
                                float *y, size_t y_stride, float *scratch) {
     const Job job = {type, w, n_rows, n, (size_t)quant_row_bytes(type, n), kernels_group_bytes(type), acts, n_tokens, y, y_stride, scratch};
     switch (type) {
-    case QUANT_Q4_0: rows(QUANT_Q4_0, &job); break;
-    case QUANT_Q4_1: rows(QUANT_Q4_1, &job); break;
-    case QUANT_Q5_0: rows(QUANT_Q5_0, &job); break;
-    case QUANT_Q5_1: rows(QUANT_Q5_1, &job); break;
-    case QUANT_Q8_0: rows(QUANT_Q8_0, &job); break;
-    case QUANT_Q2_K: rows(QUANT_Q2_K, &job); break;
-    case QUANT_Q3_K: rows(QUANT_Q3_K, &job); break;
-    case QUANT_Q4_K: rows(QUANT_Q4_K, &job); break;
-    case QUANT_Q5_K: rows(QUANT_Q5_K, &job); break;
-    case QUANT_Q6_K: rows(QUANT_Q6_K, &job); break;
-    case QUANT_IQ4_NL: rows(QUANT_IQ4_NL, &job); break;
-    case QUANT_IQ4_XS: rows(QUANT_IQ4_XS, &job); break;
-    case QUANT_MXFP4: rows(QUANT_MXFP4, &job); break;
-    case QUANT_IQ2_XXS: rows(QUANT_IQ2_XXS, &job); break;
-    case QUANT_IQ2_XS: rows(QUANT_IQ2_XS, &job); break;
-    case QUANT_IQ2_S: rows(QUANT_IQ2_S, &job); break;
-    case QUANT_IQ3_XXS: rows(QUANT_IQ3_XXS, &job); break;
-    case QUANT_IQ3_S: rows(QUANT_IQ3_S, &job); break;
-    case QUANT_IQ1_S: rows(QUANT_IQ1_S, &job); break;
-    case QUANT_IQ1_M: rows(QUANT_IQ1_M, &job); break;
-    default: assert(false && "kernels_has_integer names a type that has no loop here");
+#define X(NAME, ...) case QUANT_##NAME: rows(QUANT_##NAME, &job); break;
+        GROUP_LIST(X)
+#undef X
+    default: break;
     }
 }

@@ -23,10 +23,10 @@ ALWAYS_INLINE void add_group(QuantType type, const Job *job, const uint8_t *firs
 
 /* The same for any type, the end of rows included: n_blocks there are. */
 static void add_any_group(const Job *job, const uint8_t *first, const uint8_t *second, size_t i, size_t n_blocks, __m512 *lanes) {
-    uint8_t whole[2][PAIR_BYTES_MAX];
+    uint8_t whole[2][GROUP_BYTES_MAX];
     if (n_blocks < GROUP_BLOCKS) {
-        first = avx512_filled_up(job->type, first, n_blocks, whole[0]);
-        second = avx512_filled_up(job->type, second, n_blocks, whole[1]);
+        first = kernels_group_filled_up(job->type, first, n_blocks, whole[0]);
+        second = kernels_group_filled_up(job->type, second, n_blocks, whole[1]);
     }
     Pair p;
     memset(&p, 0, sizeof p); /* the compiler cannot see that what the form asks for is set */

@@ -60,7 +60,7 @@ static void add_group(const Group *g, bool has_min, const KernelsActGroup *x, fl
 
 static float integer_dot(QuantType type, const uint8_t *row, size_t n, const KernelsActGroup *x) {
     float lanes[ORDER_BLOCK_LANES] = {0};
-    bool has_min = kernels_group_has_min(type);
+    bool has_min = group_form(type).has_min;
     size_t bytes = kernels_group_bytes(type);
     for (size_t first = 0; first < n; first += GROUP_ELEMS, row += bytes, x++) {
         size_t n_blocks = (n - first < GROUP_ELEMS ? n - first : GROUP_ELEMS) / KERNELS_ACT_BLOCK;

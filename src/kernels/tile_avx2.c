@@ -10,13 +10,10 @@
  * to give every activation the sign of its weight and to widen every vector of pairs. */
 #include "kernels/points_avx2.h"
 
-#include <assert.h>
-
 enum {
     TOKENS = KERNELS_AVX2_TILE,
     ROWS = 16,  /* whose lanes, with a group of all tokens, two threads of a core can keep in the first cache */
     BLOCK = 4,  /* tokens whose sums are in registers */
-    GROUP_BYTES_MAX = GROUP_BLOCKS * 34,
 };
 
 /* A matrix and the tokens it is multiplied with. */
@@ -63,20 +60,20 @@ ALWAYS_INLINE Way way_of(QuantType type) {
     default: break;
     }
     switch (form.range) {
-    case RANGE_16: return (Way){form.sub == SUB_RUN ? 4 : 8, form.offset, .split = false};
+    case RANGE_16: return (Way){form.sub == GROUP_SUB_RUN ? 4 : 8, form.offset, .split = false};
     case RANGE_32: return (Way){4, form.offset, .split = false};
     case RANGE_64: return (Way){2, form.offset, .split = false};
-    default: return (Way){8, 128, .split = true};
+    default: return (Way){form.sub == GROUP_SUB_RUN ? 4 : 8, 128, .split = true};
     }
 }
 
 /* The current group of one row. */
 typedef struct Weights {
-    __m256i w[8];       /* turned; plus the offset; the lower nibbles where they are split */
-    __m256i upper[8];   /* the upper ones */
-    __m256i sub[2];     /* of the first and the second run of block b, twice in lane b */
-    __m256i upper_sub;  /* 16 * sub */
-    __m256i offset_sub; /* offset * sub, in the order of runs */
+    __m256i w[8];         /* turned; plus the offset; the lower nibbles where they are split */
+    __m256i upper[8];     /* the upper ones */
+    __m256i sub[2];       /* of the first and the second run of block b, twice in lane b */
+    __m256i upper_sub[2]; /* 16 * sub */
+    __m256i offset_sub;   /* offset * sub, in the order of runs */
     Scales s;
 } Weights;
 
@@ -91,12 +88,14 @@ ALWAYS_INLINE __m256i signed_block(QuantType type, const uint8_t *src, const Poi
 ALWAYS_INLINE void load_weights(QuantType type, const uint8_t *src, Weights *r) {
     const Form form = avx2_form(type);
     const Way way = way_of(type);
-    if (points_has(type)) {
+    if (group_has_points(type)) {
         Points points;
         points_read(type, src, &points);
         UNROLL for (size_t b = 0; b < 8; b++) r->w[b] = signed_block(type, src, &points, b);
         r->s = (Scales){.scale = points.scale, .sub = way.halved ? _mm256_slli_epi16(points.sub, 1) : points.sub};
     } else {
+        Group group;
+        src = avx2_group(type, src, &group);
         UNROLL for (size_t b = 0; b < 8; b++) {
             r->w[b] = avx2_block(type, src, b);
             if (way.split) r->w[b] = _mm256_add_epi8(r->w[b], bytes_of(way.offset));
@@ -111,11 +110,13 @@ ALWAYS_INLINE void load_weights(QuantType type, const uint8_t *src, Weights *r) 
         }
     }
     r->sub[0] = r->sub[1] = r->s.sub;
-    if (form.sub == SUB_RUN) {
+    if (form.sub == GROUP_SUB_RUN) {
         r->sub[0] = _mm256_blend_epi16(r->s.sub, _mm256_slli_epi32(r->s.sub, 16), 0xAA);
         r->sub[1] = _mm256_blend_epi16(r->s.sub, _mm256_srli_epi32(r->s.sub, 16), 0x55);
     }
-    if (way.split) r->upper_sub = _mm256_slli_epi16(r->s.sub, 4);
+    if (way.split) {
+        UNROLL for (size_t run = 0; run < 2; run++) r->upper_sub[run] = _mm256_slli_epi16(r->sub[run], 4);
+    }
     if (way.offset) r->offset_sub = _mm256_mullo_epi16(r->s.sub, _mm256_set1_epi16((short)way.offset));
 }
 
@@ -126,7 +127,7 @@ ALWAYS_INLINE __m256 add_sums(Form form, const Scales *s, __m256i sum, const Ker
     if (!form.has_min) return lanes;
     __m256 min = _mm256_mul_ps(s->min, x_scale);
     __m256 min_sum = _mm256_cvtepi32_ps(_mm256_madd_epi16(s->min_sub, _mm256_load_si256((const __m256i *)x->sums)));
-    return form.sub == SUB_NONE ? _mm256_fmadd_ps(min, min_sum, lanes) : _mm256_fnmadd_ps(min, min_sum, lanes);
+    return form.sub == GROUP_SUB_NONE ? _mm256_fmadd_ps(min, min_sum, lanes) : _mm256_fnmadd_ps(min, min_sum, lanes);
 }
 
 /* A sum is continued where it stands: the compiler must not gather terms, or their number exceeds that of registers. */
@@ -153,7 +154,7 @@ ALWAYS_INLINE void add_block(QuantType type, const Weights *r, const Tile *tile,
             if (way.split) {
                 IN_PLACE(v);
                 __m256i p = _mm256_maddubs_epi16(upper_k, v);
-                upper_words[i] = k ? _mm256_add_epi16(upper_words[i], p) : p;
+                upper_words[i] = k % deep ? _mm256_add_epi16(upper_words[i], p) : p;
                 IN_PLACE(upper_words[i]);
             }
             __m256i p = _mm256_maddubs_epi16(w_k, v);
@@ -164,7 +165,7 @@ ALWAYS_INLINE void add_block(QuantType type, const Weights *r, const Tile *tile,
         UNROLL for (size_t i = 0; i < n; i++) {
             __m256i p = _mm256_madd_epi16(words[i], r->sub[k / 4]);
             sum[i] = k < deep ? p : _mm256_add_epi32(sum[i], p);
-            if (way.split) sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(upper_words[i], r->upper_sub));
+            if (way.split) sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(upper_words[i], r->upper_sub[k / 4]));
             IN_PLACE(sum[i]);
         }
     }
@@ -184,19 +185,11 @@ ALWAYS_INLINE void add_row(QuantType type, const uint8_t *src, const Tile *tile,
     for (; t < tile->n_tokens; t++) add_block(type, &r, tile, at, t, 1, lanes);
 }
 
-/* A last group that is not full, filled up with blocks of zeros; they meet activations of zero. */
-static const uint8_t *filled_up(QuantType type, const uint8_t *src, size_t n_blocks, uint8_t whole[GROUP_BYTES_MAX]) {
-    size_t bytes = kernels_group_bytes(type) / GROUP_BLOCKS * n_blocks;
-    memcpy(whole, src, bytes);
-    memset(whole + bytes, 0, GROUP_BYTES_MAX - bytes);
-    return whole;
-}
-
 /* Group number `at` of row r. */
 ALWAYS_INLINE const uint8_t *group_of(QuantType type, const Tile *tile, size_t r, size_t at, uint8_t whole[GROUP_BYTES_MAX]) {
     const uint8_t *src = tile->w + r * tile->row_bytes + at * tile->bytes;
     size_t rest = tile->n - at * GROUP_ELEMS;
-    return rest < GROUP_ELEMS ? filled_up(type, src, rest / 32, whole) : src;
+    return rest < GROUP_ELEMS ? kernels_group_filled_up(type, src, rest / 32, whole) : src;
 }
 
 ALWAYS_INLINE void tile_rows(QuantType type, const Tile *tile, size_t top, size_t n_rows, __m256 (*lanes)[TOKENS]) {
@@ -226,21 +219,19 @@ static void store_sums(const __m256 (*lanes)[TOKENS], size_t n_rows, size_t n_to
 }
 
 /* One function per type: all of the inner loop's branches are decided here. */
-#define EACH_TYPE(DO)                                                                                                      \
-    DO(QUANT_Q4_0) DO(QUANT_Q4_1) DO(QUANT_Q5_0) DO(QUANT_Q5_1) DO(QUANT_Q8_0) DO(QUANT_Q2_K) DO(QUANT_Q3_K)               \
-    DO(QUANT_Q4_K) DO(QUANT_Q5_K) DO(QUANT_Q6_K) DO(QUANT_IQ4_NL) DO(QUANT_IQ4_XS) DO(QUANT_MXFP4) DO(QUANT_IQ2_XXS)       \
-    DO(QUANT_IQ2_XS) DO(QUANT_IQ2_S) DO(QUANT_IQ3_XXS) DO(QUANT_IQ3_S) DO(QUANT_IQ1_S) DO(QUANT_IQ1_M)
-#define DEFINE(TYPE)                                                                                                       \
-    static __attribute__((noinline)) void rows_##TYPE(const Tile *tile, size_t top, size_t n_rows, __m256(*lanes)[TOKENS]) { \
-        tile_rows(TYPE, tile, top, n_rows, lanes);                                                                         \
+#define X(NAME, name, ...)                                                                                                   \
+    static __attribute__((noinline)) void name##_rows(const Tile *tile, size_t top, size_t n_rows, __m256(*lanes)[TOKENS]) { \
+        tile_rows(QUANT_##NAME, tile, top, n_rows, lanes);                                                                   \
     }
-EACH_TYPE(DEFINE)
+GROUP_LIST(X)
+#undef X
 
 static void add_rows(const Tile *tile, size_t top, size_t n_rows, __m256 (*lanes)[TOKENS]) {
-#define CALL(TYPE) case TYPE: rows_##TYPE(tile, top, n_rows, lanes); return;
     switch (tile->type) {
-    EACH_TYPE(CALL)
-    default: assert(false && "kernels_has_integer names a type that has no loop here");
+#define X(NAME, name, ...) case QUANT_##NAME: name##_rows(tile, top, n_rows, lanes); break;
+        GROUP_LIST(X)
+#undef X
+    default: break;
     }
 }
 

@@ -5,10 +5,10 @@
 enum { TOKENS = KERNELS_AVX512_TILE, PAIRS = 8 };
 
 static void unpack(QuantType type, const uint8_t *first, const uint8_t *second, size_t n_blocks, Pair *p) {
-    uint8_t whole[2][PAIR_BYTES_MAX];
+    uint8_t whole[2][GROUP_BYTES_MAX];
     if (n_blocks < GROUP_BLOCKS) {
-        first = avx512_filled_up(type, first, n_blocks, whole[0]);
-        second = avx512_filled_up(type, second, n_blocks, whole[1]);
+        first = kernels_group_filled_up(type, first, n_blocks, whole[0]);
+        second = kernels_group_filled_up(type, second, n_blocks, whole[1]);
     }
     avx512_unpack(type, first, second, p);
 }
@@ -21,17 +21,17 @@ ALWAYS_INLINE void add_tokens(PairForm form, const Pair *pair, const KernelsActs
 
 static void add_group(PairForm form, const Pair *p, const KernelsActs *acts, size_t n_tokens, size_t i, __m512 *lanes) {
     switch (form.sub) {
-    case PAIR_NO_SUB:
-        if (form.has_min) add_tokens((PairForm){PAIR_NO_SUB, true, 0}, p, acts, n_tokens, i, lanes);
-        else add_tokens((PairForm){PAIR_NO_SUB, false, form.offset}, p, acts, n_tokens, i, lanes);
+    case GROUP_SUB_NONE:
+        if (form.has_min) add_tokens((PairForm){GROUP_SUB_NONE, true, 0}, p, acts, n_tokens, i, lanes);
+        else add_tokens((PairForm){GROUP_SUB_NONE, false, form.offset}, p, acts, n_tokens, i, lanes);
         break;
-    case PAIR_SUB_OF_BLOCK:
-        if (form.has_min) add_tokens((PairForm){PAIR_SUB_OF_BLOCK, true, 0}, p, acts, n_tokens, i, lanes);
-        else add_tokens((PairForm){PAIR_SUB_OF_BLOCK, false, form.offset}, p, acts, n_tokens, i, lanes);
+    case GROUP_SUB_BLOCK:
+        if (form.has_min) add_tokens((PairForm){GROUP_SUB_BLOCK, true, 0}, p, acts, n_tokens, i, lanes);
+        else add_tokens((PairForm){GROUP_SUB_BLOCK, false, form.offset}, p, acts, n_tokens, i, lanes);
         break;
-    case PAIR_SUB_OF_RUN:
-        if (form.has_min) add_tokens((PairForm){PAIR_SUB_OF_RUN, true, 0}, p, acts, n_tokens, i, lanes);
-        else add_tokens((PairForm){PAIR_SUB_OF_RUN, false, form.offset}, p, acts, n_tokens, i, lanes);
+    case GROUP_SUB_RUN:
+        if (form.has_min) add_tokens((PairForm){GROUP_SUB_RUN, true, 0}, p, acts, n_tokens, i, lanes);
+        else add_tokens((PairForm){GROUP_SUB_RUN, false, form.offset}, p, acts, n_tokens, i, lanes);
         break;
     }
 }

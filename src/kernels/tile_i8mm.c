@@ -114,7 +114,7 @@ void kernels_i8mm_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, 
     TokenPair tokens[TOKENS / 2];
     RowPair rows[ROW_PAIRS];
     PairLanes lanes[ROWS / 2][TOKENS / 2];
-    bool has_sub = kernels_group_has_sub(type), has_min = kernels_group_has_min(type);
+    bool has_sub = group_form(type).sub != GROUP_SUB_NONE, has_min = group_form(type).has_min;
     size_t row_bytes = (size_t)quant_row_bytes(type, n), bytes = kernels_group_bytes(type), n_pairs = (n_tokens + 1) / 2;
     for (size_t top = 0; top < n_rows; top += ROWS) {
         size_t count = at_most(n_rows - top, ROWS);

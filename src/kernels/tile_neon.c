@@ -72,7 +72,7 @@ void kernels_neon_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, 
                                float *y, size_t y_stride) {
     Group g;
     float32x4_t lanes[ROWS][TOKENS][2];
-    bool has_sub = kernels_group_has_sub(type), has_min = kernels_group_has_min(type);
+    bool has_sub = group_form(type).sub != GROUP_SUB_NONE, has_min = group_form(type).has_min;
     size_t row_bytes = (size_t)quant_row_bytes(type, n), bytes = kernels_group_bytes(type);
     for (size_t top = 0; top < n_rows; top += ROWS, w += ROWS * row_bytes) {
         size_t rows = n_rows - top < ROWS ? n_rows - top : ROWS;

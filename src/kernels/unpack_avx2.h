@@ -16,44 +16,38 @@ typedef enum Range {
     RANGE_SIGNED, /* -128..127: 2, and |w| must be multiplied with the activation under the sign of w */
 } Range;
 
-typedef enum SubScales { SUB_NONE, SUB_BLOCK, SUB_RUN } SubScales; /* integer scales: none, one per block of 32, per run of 16 */
-
 /* What the inner loops must know of a type. */
 typedef struct Form {
     Range range;
     int offset;
-    SubScales sub;
+    GroupSub sub;
     bool has_min;
-    bool has_signs; /* of weights beside their magnitudes, which the range is of */
+    bool has_signs; /* of weights beside their magnitudes, which the range is of: points, but not those of IQ1 */
 } Form;
 
-/* The codebook types. The magnitudes of IQ2 go up to 43, those of IQ3_XXS to 62 and of IQ3_S to 15; IQ1 is -9 .. 9 in eighths. */
-ALWAYS_INLINE Form points_form(QuantType type) {
+ALWAYS_INLINE Form avx2_form(QuantType type) {
+    const GroupForm g = group_form(type);
+    const bool has_signs = group_has_points(type) && type != QUANT_IQ1_S && type != QUANT_IQ1_M;
+    const int low = has_signs ? 0 : g.low, top = g.high - low;
+    const Range range = top < 16 ? RANGE_16 : top < 32 ? RANGE_32 : top < 64 ? RANGE_64 : RANGE_SIGNED;
+    return (Form){range, range == RANGE_SIGNED ? 0 : -low, g.sub, g.has_min, has_signs};
+}
+
+/* Which types have registers of their own, here and in points_avx2.h. The functions below take the bytes of the group at src; of any
+ * other type, the Group that group.c made of them. */
+ALWAYS_INLINE bool avx2_has(QuantType type) {
     switch (type) {
-    case QUANT_IQ1_S: return (Form){RANGE_32, 9, SUB_BLOCK, .has_min = false};
-    case QUANT_IQ1_M: return (Form){RANGE_32, 9, SUB_RUN, .has_min = false};
-    case QUANT_IQ3_S: return (Form){RANGE_16, 0, SUB_BLOCK, .has_signs = true};
-    case QUANT_IQ2_XXS: case QUANT_IQ3_XXS: return (Form){RANGE_64, 0, SUB_BLOCK, .has_signs = true};
-    default: return (Form){RANGE_64, 0, SUB_RUN, .has_signs = true};
+    case QUANT_Q4_0: case QUANT_Q4_1: case QUANT_Q5_0: case QUANT_Q5_1: case QUANT_Q8_0: case QUANT_IQ4_NL: case QUANT_MXFP4:
+    case QUANT_Q2_K: case QUANT_Q3_K: case QUANT_Q4_K: case QUANT_Q5_K: case QUANT_Q6_K: case QUANT_IQ4_XS: return true;
+    default: return group_has_points(type);
     }
 }
 
-ALWAYS_INLINE Form avx2_form(QuantType type) {
-    switch (type) {
-    case QUANT_Q4_0: return (Form){RANGE_16, 8, SUB_NONE, .has_min = false};
-    case QUANT_Q4_1: return (Form){RANGE_16, 0, SUB_NONE, .has_min = true};
-    case QUANT_Q5_0: return (Form){RANGE_32, 16, SUB_NONE, .has_min = false};
-    case QUANT_Q5_1: return (Form){RANGE_32, 0, SUB_NONE, .has_min = true};
-    case QUANT_Q2_K: return (Form){RANGE_16, 0, SUB_RUN, .has_min = true};
-    case QUANT_Q3_K: return (Form){RANGE_16, 4, SUB_RUN, .has_min = false};
-    case QUANT_Q4_K: return (Form){RANGE_16, 0, SUB_BLOCK, .has_min = true};
-    case QUANT_Q5_K: return (Form){RANGE_32, 0, SUB_BLOCK, .has_min = true};
-    case QUANT_Q6_K: return (Form){RANGE_64, 32, SUB_RUN, .has_min = false};
-    case QUANT_MXFP4: return (Form){RANGE_32, 12, SUB_NONE, .has_min = false};
-    case QUANT_Q8_0: case QUANT_IQ4_NL: return (Form){RANGE_SIGNED, 0, SUB_NONE, .has_min = false};
-    case QUANT_IQ4_XS: return (Form){RANGE_SIGNED, 0, SUB_BLOCK, .has_min = false};
-    default: return points_form(type);
-    }
+/* What they take of the group at src; g: memory for it. */
+ALWAYS_INLINE const uint8_t *avx2_group(QuantType type, const uint8_t *src, Group *g) {
+    if (avx2_has(type)) return src;
+    kernels_group_unpack(type, src, GROUP_BLOCKS, g);
+    return (const uint8_t *)g;
 }
 
 /* ---- loads ---------------------------------------------------------------------------------------------------------- */
@@ -61,18 +55,6 @@ ALWAYS_INLINE Form avx2_form(QuantType type) {
 ALWAYS_INLINE __m128i load16(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
 ALWAYS_INLINE __m256i load32(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
 ALWAYS_INLINE __m256i bytes_of(int v) { return _mm256_set1_epi8((char)v); }
-
-ALWAYS_INLINE uint32_t load_u32(const uint8_t *p) {
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-ALWAYS_INLINE uint16_t load_u16(const uint8_t *p) {
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
 
 /* Of 8 blocks side by side, the word that begins each. Loads lie so that a block's word stands in its lane, and stay inside the group
  * for steps from 2 on. */
@@ -149,7 +131,8 @@ ALWAYS_INLINE __m256i avx2_block(QuantType type, const uint8_t *src, size_t b) {
     case QUANT_Q4_K: return four_bits(src + 16, b);
     case QUANT_Q5_K: return _mm256_or_si256(four_bits(src + 48, b), shift_and_mask(load32(src + 16), 4 - (int)b, 16));
     case QUANT_Q6_K: return q6_k_block(src, b);
-    default: return load32(src + 34 * b + 2); /* Q8_0 */
+    case QUANT_Q8_0: return load32(src + 34 * b + 2);
+    default: return _mm256_add_epi8(load32(((const Group *)(const void *)src)->w + 32 * b), bytes_of(avx2_form(type).offset));
     }
 }
 
@@ -218,6 +201,11 @@ ALWAYS_INLINE __m256i iq4_xs_scales(const uint8_t *src) {
     return _mm256_blend_epi16(v, _mm256_slli_epi32(v, 16), 0xAA);
 }
 
+ALWAYS_INLINE Scales group_scales(GroupSub sub, const Group *g) {
+    const __m256 sign = _mm256_set1_ps(sub == GROUP_SUB_NONE ? 0.0f : -0.0f);
+    return (Scales){_mm256_loadu_ps(g->scale), _mm256_xor_ps(_mm256_loadu_ps(g->min), sign), load32(g->sub), load32(g->min_sub)};
+}
+
 /* Not for the codebook types. */
 ALWAYS_INLINE Scales avx2_scales(QuantType type, const uint8_t *src) {
     Scales s = {.sub = _mm256_set1_epi16(1), .min_sub = _mm256_set1_epi16(1)};
@@ -247,10 +235,11 @@ ALWAYS_INLINE Scales avx2_scales(QuantType type, const uint8_t *src) {
         s.scale = one_scale(src + 208);
         s.sub = _mm256_cvtepi8_epi16(load16(src + 192));
         break;
-    default: /* IQ4_XS */
+    case QUANT_IQ4_XS:
         s.scale = one_scale(src);
         s.sub = iq4_xs_scales(src);
         break;
+    default: s = group_scales(avx2_form(type).sub, (const Group *)(const void *)src); break;
     }
     return s;
 }

@@ -14,28 +14,15 @@
 #include "kernels/avx512.h"
 
 /* What a type asks of the loop that multiplies it; constant where it is inlined. */
-typedef enum PairSub { PAIR_NO_SUB, PAIR_SUB_OF_BLOCK, PAIR_SUB_OF_RUN } PairSub; /* integer scales: none, of 32, of 16 */
-
 typedef struct PairForm {
-    PairSub sub;
+    GroupSub sub;
     bool has_min; /* and then no offset */
     int offset;
 } PairForm;
 
 ALWAYS_INLINE PairForm avx512_form(QuantType type) {
-    switch (type) {
-    case QUANT_Q4_1: case QUANT_Q5_1: return (PairForm){PAIR_NO_SUB, true, 0};
-    case QUANT_Q4_K: case QUANT_Q5_K: return (PairForm){PAIR_SUB_OF_BLOCK, true, 0};
-    case QUANT_Q2_K: return (PairForm){PAIR_SUB_OF_RUN, true, 0};
-    case QUANT_Q4_0: return (PairForm){PAIR_NO_SUB, false, 8};
-    case QUANT_Q5_0: return (PairForm){PAIR_NO_SUB, false, 16};
-    case QUANT_MXFP4: return (PairForm){PAIR_NO_SUB, false, 12};
-    case QUANT_Q8_0: case QUANT_IQ4_NL: return (PairForm){PAIR_NO_SUB, false, 128};
-    case QUANT_IQ4_XS: return (PairForm){PAIR_SUB_OF_BLOCK, false, 128};
-    case QUANT_Q3_K: return (PairForm){PAIR_SUB_OF_RUN, false, 4};
-    case QUANT_Q6_K: return (PairForm){PAIR_SUB_OF_RUN, false, 32};
-    default: return (PairForm){PAIR_SUB_OF_RUN, false, 128}; /* the codebooks */
-    }
+    const GroupForm g = group_form(type);
+    return (PairForm){g.sub, g.has_min, -g.low};
 }
 
 /* A group of two rows. */
@@ -206,7 +193,7 @@ ALWAYS_INLINE void unpack_q4_0(const uint8_t *first, const uint8_t *second, Pair
 
 ALWAYS_INLINE void unpack_iq4_nl(const uint8_t *first, const uint8_t *second, Pair *p) {
     unpack_q4_0(first, second, p); /* the same layout */
-    look_up(kernels_iq4_values, 128, p->w);
+    look_up(kernels_iq4_values, avx512_form(QUANT_IQ4_NL).offset, p->w);
 }
 
 ALWAYS_INLINE void unpack_q4_1(const uint8_t *first, const uint8_t *second, Pair *p) {
@@ -230,7 +217,7 @@ ALWAYS_INLINE void unpack_mxfp4(const uint8_t *first, const uint8_t *second, Pai
         e[1] |= (uint64_t)second[17 * b] << 8 * b;
     }
     small_nibbles(first, second, 1, 17, p->w);
-    look_up(group_fp4_values, 12, p->w);
+    look_up(group_fp4_values, avx512_form(QUANT_MXFP4).offset, p->w);
     p->scale = mxfp4_scales(_mm_set_epi64x((long long)e[1], (long long)e[0]));
 }
 
@@ -240,7 +227,7 @@ ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *first, const uint8_t *second, Pa
     const __m512i a[2] = {_mm512_loadu_si512(first + 8), _mm512_loadu_si512(first + 72)};
     const __m512i b[2] = {_mm512_loadu_si512(second + 8), _mm512_loadu_si512(second + 72)};
     turn_blocks_of_16(a, b, p->w);
-    look_up(kernels_iq4_values, 128, p->w);
+    look_up(kernels_iq4_values, avx512_form(QUANT_IQ4_XS).offset, p->w);
     __m128i heads[2] = {_mm_loadl_epi64((const __m128i *)first), _mm_loadl_epi64((const __m128i *)second)};
     const __m256i head = _mm256_inserti128_si256(_mm256_castsi128_si256(heads[0]), heads[1], 1);
     const __m512i words = _mm512_castsi256_si512(head);
@@ -293,7 +280,7 @@ ALWAYS_INLINE void unpack_groups(QuantType type, const uint8_t *first, const uin
     p->sub = _mm512_srai_epi32(_mm512_slli_epi32(sub, 16), 16);
     p->sub_high = _mm512_srai_epi32(sub, 16);
     p->scale = join_ps(_mm256_loadu_ps(a.scale), _mm256_loadu_ps(b.scale));
-    if (!kernels_group_has_min(type)) return;
+    if (!avx512_form(type).has_min) return;
     p->min_sub = join(load32(a.min_sub), load32(b.min_sub));
     p->min = join_ps(_mm256_loadu_ps(a.min), _mm256_loadu_ps(b.min));
 }
@@ -316,17 +303,6 @@ ALWAYS_INLINE void avx512_unpack(QuantType type, const uint8_t *first, const uin
     }
 }
 
-enum { PAIR_BYTES_MAX = GROUP_BLOCKS * 34 }; /* of a group of a small type */
-
-/* The end of a row of a small type, n_blocks < 8 of them: filled up with blocks of zeros, which meet activations of zero. */
-ALWAYS_INLINE const uint8_t *avx512_filled_up(QuantType type, const uint8_t *src, size_t n_blocks,
-                                              uint8_t whole[PAIR_BYTES_MAX]) {
-    size_t bytes = kernels_group_bytes(type) / GROUP_BLOCKS * n_blocks;
-    memcpy(whole, src, bytes);
-    memset(whole + bytes, 0, PAIR_BYTES_MAX - bytes);
-    return whole;
-}
-
 /* ---- products ------------------------------------------------------------------------------------------------------- */
 
 /* Eight numbers for both rows. */
@@ -341,7 +317,7 @@ ALWAYS_INLINE __m512i add_run(const Pair *p, const KernelsActGroup *x, size_t k,
 /* Adds a group of two rows to the block lanes of one token; the float part is that of group.h. */
 ALWAYS_INLINE __m512 avx512_add_pair(PairForm form, const Pair *p, const KernelsActGroup *x, __m512 lanes) {
     __m512i sums = avx512_both(x->sums), sum = _mm512_setzero_si512(), high = _mm512_setzero_si512();
-    if (form.sub == PAIR_SUB_OF_RUN) {
+    if (form.sub == GROUP_SUB_RUN) {
         if (!form.has_min) {
             sum = _mm512_madd_epi16(_mm512_set1_epi32(-form.offset & 0xFFFF), sums);
             high = _mm512_madd_epi16(_mm512_set1_epi32(-form.offset * 0x10000), sums);
@@ -351,7 +327,7 @@ ALWAYS_INLINE __m512 avx512_add_pair(PairForm form, const Pair *p, const Kernels
     } else {
         if (!form.has_min) sum = _mm512_madd_epi16(_mm512_set1_epi16((short)-form.offset), sums);
         sum = add_run(p, x, 4, add_run(p, x, 0, sum));
-        if (form.sub == PAIR_SUB_OF_BLOCK) sum = _mm512_mullo_epi32(sum, p->sub);
+        if (form.sub == GROUP_SUB_BLOCK) sum = _mm512_mullo_epi32(sum, p->sub);
     }
     __m512 x_scale = _mm512_castsi512_ps(avx512_both(x->scale));
     lanes = _mm512_fmadd_ps(_mm512_mul_ps(p->scale, x_scale), _mm512_cvtepi32_ps(sum), lanes);

@@ -12,15 +12,55 @@
 
 #include "base/base.h"
 
+/* One line per number format: name, decoder (quant_decode_q4_k), number in GGUF files, dtype in safetensors, elements and bytes per
+ * block, how many f16 scales and minima stand side by side in a block, and from which byte on. A format is a line here, its decoder in
+ * the file of its family, and its reference blocks in tests/data/blocks/. */
+#define QUANT_LIST(X)                                                                      \
+    /* plain numbers: half.c */                                                            \
+    X(F32, f32, 0, "F32", 1, 4, 0, 0)                                                      \
+    X(F16, f16, 1, "F16", 1, 2, 0, 0)                                                      \
+    X(BF16, bf16, 30, "BF16", 1, 2, 0, 0)                                                  \
+    /* 32 elements, one scale: legacy.c */                                                 \
+    X(Q4_0, q4_0, 2, NULL, 32, 18, 1, 0)                                                   \
+    X(Q4_1, q4_1, 3, NULL, 32, 20, 2, 0)                                                   \
+    X(Q5_0, q5_0, 6, NULL, 32, 22, 1, 0)                                                   \
+    X(Q5_1, q5_1, 7, NULL, 32, 24, 2, 0)                                                   \
+    X(Q8_0, q8_0, 8, NULL, 32, 34, 1, 0)                                                   \
+    /* 256 elements, integer scales per 16 or 32: kquants.c */                             \
+    X(Q2_K, q2_k, 10, NULL, 256, 84, 2, 80)                                                \
+    X(Q3_K, q3_k, 11, NULL, 256, 110, 1, 108)                                              \
+    X(Q4_K, q4_k, 12, NULL, 256, 144, 2, 0)                                                \
+    X(Q5_K, q5_k, 13, NULL, 256, 176, 2, 0)                                                \
+    X(Q6_K, q6_k, 14, NULL, 256, 210, 1, 208)                                              \
+    /* points of a grid, and values of a table: iquants.c */                               \
+    X(IQ2_XXS, iq2_xxs, 16, NULL, 256, 66, 1, 0)                                           \
+    X(IQ2_XS, iq2_xs, 17, NULL, 256, 74, 1, 0)                                             \
+    X(IQ2_S, iq2_s, 22, NULL, 256, 82, 1, 0)                                               \
+    X(IQ3_XXS, iq3_xxs, 18, NULL, 256, 98, 1, 0)                                           \
+    X(IQ3_S, iq3_s, 21, NULL, 256, 110, 1, 0)                                              \
+    X(IQ1_S, iq1_s, 19, NULL, 256, 50, 1, 0)                                               \
+    X(IQ1_M, iq1_m, 29, NULL, 256, 56, 0, 0) /* its f16 scale is spread over four words */ \
+    X(IQ4_NL, iq4_nl, 20, NULL, 32, 18, 1, 0)                                              \
+    X(IQ4_XS, iq4_xs, 23, NULL, 256, 136, 1, 0)                                            \
+    /* four-bit floats: fp4.c */                                                           \
+    X(MXFP4, mxfp4, 39, NULL, 32, 17, 0, 0)                                                \
+    X(NVFP4, nvfp4, 40, NULL, 64, 36, 0, 0)
+
+/* Plain integers and doubles: they occur in files, never as weights; they have a size but no decoder. Name, number in GGUF (-1: none),
+ * dtype in safetensors, bytes. */
+#define QUANT_PLAIN_LIST(X) \
+    X(I8, 24, "I8", 1)      \
+    X(I16, 25, "I16", 2)    \
+    X(I32, 26, "I32", 4)    \
+    X(I64, 27, "I64", 8)    \
+    X(F64, 28, "F64", 8)    \
+    X(U8, -1, "U8", 1)
+
 /* Values are the project's own; QuantTraits.ggml_id holds the number a GGUF file uses. */
 typedef enum QuantType {
-    QUANT_F32, QUANT_F16, QUANT_BF16,
-    QUANT_Q4_0, QUANT_Q4_1, QUANT_Q5_0, QUANT_Q5_1, QUANT_Q8_0,
-    QUANT_Q2_K, QUANT_Q3_K, QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K,
-    QUANT_IQ2_XXS, QUANT_IQ2_XS, QUANT_IQ2_S, QUANT_IQ3_XXS, QUANT_IQ3_S, QUANT_IQ1_S, QUANT_IQ1_M, QUANT_IQ4_NL, QUANT_IQ4_XS,
-    QUANT_MXFP4, QUANT_NVFP4,
-    /* plain integers and doubles: they occur in files, never as weights; they have a size but no decoder */
-    QUANT_I8, QUANT_I16, QUANT_I32, QUANT_I64, QUANT_F64, QUANT_U8,
+#define X(NAME, ...) QUANT_##NAME,
+    QUANT_LIST(X) QUANT_PLAIN_LIST(X)
+#undef X
     QUANT_TYPE_COUNT
 } QuantType;
 
