@@ -14,6 +14,15 @@ const CommandSpec command_table[] = {
      {"a large model in 8 GiB, with numbers at the end", "sluice run -m model.gguf --ram 8G --stats -f question.txt"},
      {"for programs", "sluice run -m model.gguf --json -p \"What is a sluice?\" | jq -r .text"}},
     run_command},
+{CMD_SERVE, "serve", "answer over HTTP, as OpenAI's and Anthropic's servers do",
+    "Listens and answers in the words of the APIs that clients already speak. The port is open while the model is loaded (503 until "
+    "then). Requests share the model: prompts are read in slices between the tokens of those who are being answered, and every answer is "
+    "the same bits as alone. docs/server.md has the paths, and examples for clients.",
+    {{"the small model inside sluice, for this machine alone", "sluice serve"},
+     {"ask it", "curl http://127.0.0.1:8080/v1/completions -d '{\"prompt\": \"Once upon a time\", \"max_tokens\": 40}'"},
+     {"a large model in 24 GiB for four at a time", "sluice serve -m model.gguf --ram 24G --parallel 4"},
+     {"for others in the network", "sluice serve -m model.gguf --host 0.0.0.0 --api-key-file keys.txt"}},
+    serve_command},
 {CMD_INSPECT, "inspect", "what a model file holds",
     "Reads headers only, never weights: architecture and shape, sizes by tensor group and type, the layout of an expert's record, "
     "tokenizer, chat template, sampling defaults.",

@@ -33,7 +33,7 @@ static uint64_t fresh_seed(void) {
     return (x ^ (x >> 27)) & 0xffffffffu;
 }
 
-static ErrCode fill(const Options *o, int ctx_needed, Opened *e, sluice_options *options, Err *err) {
+ErrCode opened_options(const Options *o, int ctx_needed, sluice_options *options, Err *err) {
     sluice_options_init(options);
     options->ctx = ctx_needed;
     options_into(o, options);
@@ -44,6 +44,12 @@ static ErrCode fill(const Options *o, int ctx_needed, Opened *e, sluice_options 
     }
     static char state_dir[1024];
     options->state_dir = state_folder(state_dir, sizeof state_dir);
+    return ERR_OK;
+}
+
+static ErrCode fill(const Options *o, int ctx_needed, Opened *e, sluice_options *options, Err *err) {
+    ErrCode code = opened_options(o, ctx_needed, options, err);
+    if (code) return code;
     e->seed = opt_given(o, OPT_SEED) ? (uint64_t)o->value[OPT_SEED].integer : fresh_seed();
     options->seed = e->seed;
     options->progress = on_progress;

@@ -25,6 +25,8 @@ typedef struct Opened {
  * its text will take (sluice_text_memory), for the plan. The address of *e must not change while the model is open. */
 ErrCode opened_open(const Options *o, int ctx_needed, uint64_t text_bytes, Opened *e, Err *err);
 void opened_close(Opened *e);
+/* What the options say to the engine, and where the model lies; neither seed nor progress. Strings are borrowed. */
+ErrCode opened_options(const Options *o, int ctx_needed, sluice_options *options, Err *err);
 /* What the sampling options say, and where they say nothing the model itself. */
 sluice_sampling opened_sampling(const Options *o, const Opened *e);
 ErrCode opened_error(const sluice_error *from, Err *err); /* the engine's error as ours */

@@ -77,6 +77,18 @@ OPTION(KIND, 0, "kind", KIND_TEXT, GROUP_COMMAND, CMD_PLOT, CMD_ALL, false, "NAM
 OPTION(DIR, 0, "dir", KIND_TEXT, GROUP_COMMAND, CMD_DOCTOR, CMD_ALL, false, "FOLDER", 0, 0,
     "measure the disk of this folder with a scratch file of 256 MiB, removed afterwards (default: the state folder; with -m the "
     "model's own files)", NO_FIELD)
+OPTION(HOST, 0, "host", KIND_TEXT, GROUP_COMMAND, CMD_SERVE, CMD_ALL, false, "ADDRESS", 0, 0,
+    "where to listen (default 127.0.0.1: this machine alone); any other address needs --api-key-file", NO_FIELD)
+OPTION(PORT, 0, "port", KIND_INT, GROUP_COMMAND, CMD_SERVE, CMD_ALL, false, "N", 0, 65535,
+    "the port (default 8080); 0: any that is free, told when it listens", NO_FIELD)
+OPTION(API_KEY_FILE, 0, "api-key-file", KIND_TEXT, GROUP_COMMAND, CMD_SERVE, CMD_ALL, false, "FILE", 0, 0,
+    "keys that clients must show, one per line; lines with # are comments", NO_FIELD)
+OPTION(PARALLEL, 0, "parallel", KIND_INT, GROUP_COMMAND, CMD_SERVE, CMD_ALL, false, "N", 1, 64,
+    "conversations whose states are kept, and which are answered together (default 1)", NO_FIELD)
+OPTION(QUEUE, 0, "queue", KIND_INT, GROUP_COMMAND, CMD_SERVE, CMD_ALL, false, "N", 1, 4096,
+    "requests that may wait for their turn (default 64); those beyond are told to try again later", NO_FIELD)
+OPTION(CORS, 0, "cors", KIND_TEXT, GROUP_COMMAND, CMD_SERVE, CMD_ALL, false, "ORIGIN", 0, 0,
+    "let pages of this origin call the server, as https://app.example; * is every page (default: none but its own)", NO_FIELD)
 
 /* ---- every command with a model ---- */
 OPTION(MODEL, 'm', "model", KIND_TEXT, GROUP_MODEL, CMD_ALL, CMD_ALL & ~CMD_SYNTH, true, "PATH", 0, 0,
@@ -103,7 +115,7 @@ OPTION(IO, 0, "io", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, DISK_C
     OPTIONS_FIELD(io))
 OPTION(DIRECT, 0, "direct", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, "on|off|auto", 0, 0,
     "read experts past the page cache; auto (default): if that is faster here", OPTIONS_FIELD(direct))
-OPTION(MIRROR, 0, "mirror", KIND_TEXT, GROUP_MODEL, CMD_ALL, CMD_ENGINE, true, "PATH", 0, 0,
+OPTION(MIRROR, 0, "mirror", KIND_TEXT, GROUP_MODEL, CMD_ALL, CMD_ENGINE | CMD_SERVE, true, "PATH", 0, 0,
     "copies of the model's files on other drives: a folder, or several apart by commas; each read goes to the drive that will finish "
     "first", OPTIONS_FIELD(mirror))
 OPTION(POLICY, 0, "policy", KIND_CHOICE, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, CACHE_CHOICES "auto", 0, 0,
@@ -119,19 +131,19 @@ OPTION(MLOCK, 0, "mlock", KIND_FLAG, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, NU
 OPTION(TRACE, 0, "trace", KIND_TEXT, GROUP_MODEL, CMD_ALL, CMD_ENGINE, true, "FILE", 0, 0,
     "also record which experts each token used and what the cache had of them, for simulate and plot", NO_FIELD)
 
-OPTION(TEMP, 0, "temp", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE, true, "T", 0, 1000,
+OPTION(TEMP, 0, "temp", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_SERVE | CMD_TRACE, true, "T", 0, 1000,
     "temperature; 0 is greedy, ties to the lowest id (default: the model's own settings)", SAMPLING_FIELD(temperature))
-OPTION(TOP_K, 0, "top-k", KIND_INT, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE, true, "K", 0, ANY,
+OPTION(TOP_K, 0, "top-k", KIND_INT, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_SERVE | CMD_TRACE, true, "K", 0, ANY,
     "only the K most likely tokens; 0: all", SAMPLING_FIELD(top_k))
-OPTION(TOP_P, 0, "top-p", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE, true, "P", 0, 1,
+OPTION(TOP_P, 0, "top-p", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_SERVE | CMD_TRACE, true, "P", 0, 1,
     "only the most likely tokens that together reach P; 1: all", SAMPLING_FIELD(top_p))
-OPTION(MIN_P, 0, "min-p", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE, true, "P", 0, 1,
+OPTION(MIN_P, 0, "min-p", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_SERVE | CMD_TRACE, true, "P", 0, 1,
     "only tokens at least P times as likely as the best; 0: all", SAMPLING_FIELD(min_p))
-OPTION(PRESENCE, 0, "presence", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE, true, "X", -100, 100,
+OPTION(PRESENCE, 0, "presence", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_SERVE | CMD_TRACE, true, "X", -100, 100,
     "subtracted from the logit of a token that occurred; 0: off", SAMPLING_FIELD(presence))
-OPTION(FREQUENCY, 0, "frequency", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE, true, "X", -100, 100,
+OPTION(FREQUENCY, 0, "frequency", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_SERVE | CMD_TRACE, true, "X", -100, 100,
     "subtracted once per occurrence; 0: off", SAMPLING_FIELD(frequency))
-OPTION(REPEAT, 0, "repeat", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE, true, "X", 0.01, 100,
+OPTION(REPEAT, 0, "repeat", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_SERVE | CMD_TRACE, true, "X", 0.01, 100,
     "positive logits of tokens that occurred are divided by it, negative ones multiplied; 1: off", SAMPLING_FIELD(repeat))
 OPTION(SEED, 0, "seed", KIND_INT, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE | CMD_BENCH | CMD_SYNTH, true, "N", 0, 9223372036854775807.0,
     "of the random generator (default: a new one each time, printed by --stats; of synth: 0, of bench: 1)", NO_FIELD)

@@ -20,6 +20,7 @@ typedef enum OptionId {
 /* One line per command: its function is name_command (commands.h), its row stands in the command table. */
 #define COMMANDS(X)           \
     X(RUN, run)               \
+    X(SERVE, serve)           \
     X(INSPECT, inspect)       \
     X(TOKENIZE, tokenize)     \
     X(DETOKENIZE, detokenize) \
@@ -47,7 +48,7 @@ enum {
 #undef X
     CMD_ALL = (1 << COMMAND_COUNT) - 1,
     CMD_ENGINE = CMD_RUN | CMD_LOGITS | CMD_PPL | CMD_BENCH | CMD_TRACE, /* those that run the network */
-    CMD_PLANNED = CMD_ENGINE | CMD_PLAN | CMD_DOCTOR,                    /* those that make a memory plan */
+    CMD_PLANNED = CMD_ENGINE | CMD_SERVE | CMD_PLAN | CMD_DOCTOR,        /* those that make a memory plan */
 };
 
 typedef enum OptionKind { KIND_FLAG, KIND_TEXT, KIND_CHOICE, KIND_SIZE, KIND_RATE, KIND_INT, KIND_REAL } OptionKind;

@@ -201,6 +201,7 @@ bool os_stdout_is_terminal(void);
 /* After os_catch_interrupt the first Ctrl-C only sets the flag; the second one ends the process at once. */
 void os_catch_interrupt(void);
 bool os_interrupted(void);
+bool os_terminated(void); /* and it was not Ctrl-C, but SIGTERM: somebody who keeps services asks for an end */
 
 /* A progress line on stderr, redrawn at most ten times a second, only where stderr is a terminal and the log level allows. */
 typedef struct OsProgress {

@@ -34,7 +34,7 @@ static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int signal_number) {
     if (interrupted) _exit(128 + signal_number);
-    interrupted = 1;
+    interrupted = signal_number;
 }
 
 void os_catch_interrupt(void) {
@@ -46,6 +46,8 @@ void os_catch_interrupt(void) {
 }
 
 bool os_interrupted(void) { return interrupted != 0; }
+
+bool os_terminated(void) { return interrupted == SIGTERM; }
 
 void os_progress_start(OsProgress *p, const char *what, const char *unit, uint64_t total) {
     memset(p, 0, sizeof *p);

@@ -8,7 +8,7 @@
 
 static const char *const commands[] = {"run", "inspect", "tokenize", "detokenize", "render", "logits", "ppl", "doctor", "bench", "synth",
                                        "plan", "trace", "simulate", "plot"};
-static const char *const later[] = {"chat", "serve", "compare", "eval", "trial", "convert", "quantize", "pack", "verify"};
+static const char *const later[] = {"chat", "compare", "eval", "trial", "convert", "quantize", "pack", "verify"};
 
 static void expect_text(const char *where, const char *text) {
     if (!strstr(where, text)) fail_msg("'%s' is not in: %s", text, where);

@@ -1,0 +1,180 @@
+/* Answers: a JSON value at once, or what is computed, as one body or as a stream. */
+#include "serve/http.h"
+#include "os/os.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static const uint64_t LOOK_NS = 100000000, ALIVE_NS = 5000000000, WRITE_NS = 60000000000;
+enum { BLOCK = 16 << 10 };
+
+/* ---- at once ----------------------------------------------------------------------------------------------------- */
+
+static void send_response(ServeVisit *v, int status, struct MHD_Response *response, const char *type) {
+    v->status = status;
+    v->answered = true;
+    if (!response) return; /* out of memory: MHD closes the connection */
+    MHD_add_response_header(response, "Content-Type", type);
+    serve_guard_headers(v, response);
+    char seconds[16];
+    snprintf(seconds, sizeof seconds, "%d", v->no.retry_after_s);
+    if (v->no.retry_after_s) MHD_add_response_header(response, "Retry-After", seconds);
+    if (status == 405 && v->no.field[0]) MHD_add_response_header(response, "Allow", v->no.field);
+    if (status == 401) MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
+    MHD_queue_response(v->connection, (unsigned)status, response);
+    MHD_destroy_response(response);
+}
+
+void serve_reply_text(ServeVisit *v, int status, const char *type, Buf *text) {
+    serve_wire_until(v, WRITE_NS);
+    struct MHD_Response *response = NULL;
+    if (!text->failed) response = MHD_create_response_from_buffer(text->len, text->ptr ? text->ptr : (char *)"", MHD_RESPMEM_MUST_COPY);
+    send_response(v, status, response, type);
+    buf_free(text);
+}
+
+static int put(const char *bytes, size_t len, void *user) {
+    buf_put(user, bytes, len);
+    return 0;
+}
+
+void serve_reply_json(ServeVisit *v, int status, json_t *value) {
+    Buf text = {0};
+    if (!value || json_dump_callback(value, put, &text, JSON_COMPACT)) text.failed = true;
+    buf_putc(&text, '\n');
+    json_decref(value);
+    serve_reply_text(v, status, "application/json", &text);
+}
+
+void serve_reply_refusal(ServeVisit *v) { serve_reply_json(v, v->no.status, serve_route_error(v->path, v->route, &v->no)); }
+
+/* ---- what is computed -------------------------------------------------------------------------------------------- */
+
+static void refuse_lost(ServeVisit *v) { (void)serve_refuse(&v->no, 500, NULL, "out of memory while the answer was written"); }
+
+/* The next event, however long it takes; false: the client has gone, or an event was lost (v->no). */
+static bool next_event(ServeVisit *v, ServeEvent *e) {
+    while (!serve_events_take(&v->job->events, LOOK_NS, e)) {
+        if (serve_events_lost(&v->job->events)) {
+            refuse_lost(v);
+            return false;
+        }
+        if (!serve_wire_gone(v)) continue;
+        (void)serve_refuse(&v->no, 499, NULL, "the client went away");
+        return false;
+    }
+    return true;
+}
+
+static void reply_whole(ServeVisit *v) {
+    ServeAnswer answer;
+    ServeEvent e = {.kind = SERVE_BEGIN};
+    v->no.status = 0;
+    if (!serve_answer_init(&answer, &v->job->ask)) refuse_lost(v);
+    while (!v->no.status && next_event(v, &e)) {
+        if (e.kind == SERVE_FAILED) v->no = *e.refusal;
+        else if (!serve_answer_add(&answer, &e)) refuse_lost(v);
+        if (e.kind == SERVE_DONE) break;
+    }
+    if (v->no.status) serve_reply_refusal(v);
+    else serve_reply_json(v, 200, v->route->shape->whole(&v->reply, &answer));
+    serve_answer_free(&answer);
+}
+
+/* More of the stream into v->out: what there is, or a sign of life; v->over when it was the last. */
+static void more_of_stream(ServeVisit *v) {
+    const ServeShape *shape = v->route->shape;
+    ServeEvent e;
+    buf_clear(&v->out);
+    v->sent = 0;
+    while (v->out.len == 0 && !v->over) {
+        bool any = serve_events_take(&v->job->events, LOOK_NS, &e);
+        for (; any; any = !v->over && v->out.len < BLOCK && serve_events_take(&v->job->events, 0, &e)) {
+            shape->stream(&v->reply, &e, &v->out);
+            v->over = e.kind == SERVE_DONE || e.kind == SERVE_FAILED;
+        }
+        if (serve_events_lost(&v->job->events) || v->out.failed || serve_wire_gone(v)) v->over = true;
+        if (v->out.len == 0 && !v->over && os_now_ns() - v->spoke_ns >= ALIVE_NS) buf_puts(&v->out, shape->alive);
+    }
+    v->spoke_ns = os_now_ns();
+}
+
+static ssize_t read_stream(void *user, uint64_t at, char *out, size_t most) {
+    (void)at;
+    ServeVisit *v = user;
+    if (v->sent == v->out.len && !v->over) more_of_stream(v);
+    if (v->out.failed) return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (v->sent == v->out.len) return MHD_CONTENT_READER_END_OF_STREAM;
+    size_t n = v->out.len - v->sent < most ? v->out.len - v->sent : most;
+    memcpy(out, v->out.ptr + v->sent, n);
+    v->sent += n;
+    return (ssize_t)n;
+}
+
+static void reply_stream(ServeVisit *v) {
+    serve_wire_until(v, 0); /* the worker sees when the client does not read, and ends it */
+    v->spoke_ns = os_now_ns();
+    struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, read_stream, v, NULL);
+    if (response) {
+        MHD_add_response_header(response, "Cache-Control", "no-store");
+        MHD_add_response_header(response, "X-Accel-Buffering", "no");
+    }
+    send_response(v, 200, response, "text/event-stream; charset=utf-8");
+}
+
+/* ---- from body to job -------------------------------------------------------------------------------------------- */
+
+static uint64_t fresh_number(void) {
+    static _Atomic uint64_t turn;
+    uint64_t seed = (uint64_t)time(NULL) ^ os_now_ns() << 20;
+    return splitmix(seed + SPLITMIX_STEP * (atomic_fetch_add(&turn, 1) + 1));
+}
+
+static bool begin_job(ServeVisit *v, ServeAsk *ask) {
+    Serve *s = v->serve;
+    v->reply = (ServeReply){.model = &s->model, .number = fresh_number(), .created = (int64_t)time(NULL)};
+    if (!ask->seeded) ask->seed = v->reply.number & 0xffffffffu;
+    if (v->route->shape->own_bytes) v->reply.own = mem_new(1, v->route->shape->own_bytes);
+    ServeJob *job = !v->route->shape->own_bytes || v->reply.own ? serve_job_new(ask, &s->model) : NULL;
+    if (!job) return serve_refuse(&v->no, 500, NULL, "out of memory while the request was begun");
+    v->job = job;
+    v->reply.ask = &job->ask;
+    if (serve_queue_put(&s->queue, job)) return true;
+    serve_job_release(job); /* the worker has never seen it */
+    if (serve_phase(s) >= SERVE_STOPPING) return serve_refuse(&v->no, 503, NULL, "the server is shutting down");
+    uint64_t wait_s = atomic_load(&s->job_ns) / 1000000000u;
+    (void)serve_refuse(&v->no, 429, NULL, "%d requests are waiting already, which is all the queue holds; try again later",
+                       s->queue.most);
+    v->no.retry_after_s = wait_s < 1 ? 1 : wait_s > 60 ? 60 : (int)wait_s;
+    return false;
+}
+
+static bool read_ask(ServeVisit *v, ServeAsk *ask) {
+    json_t *body = serve_body_json(v);
+    if (!body) return false;
+    serve_ask_init(ask, &v->serve->model, body);
+    bool ok = v->route->shape->read(&v->serve->model, body, ask, &v->no) && serve_text_prompts(v->serve, ask, &v->no);
+    json_decref(body);
+    return ok;
+}
+
+void serve_reply_job(ServeVisit *v) {
+    ServeAsk ask = {.logprobs = -1};
+    serve_wire_until(v, 0);
+    bool ok = read_ask(v, &ask) && begin_job(v, &ask);
+    serve_ask_free(&ask);
+    if (!ok) serve_reply_refusal(v);
+    else if (v->job->ask.stream) reply_stream(v);
+    else reply_whole(v);
+}
+
+void serve_reply_close(ServeVisit *v) {
+    if (v->job) {
+        atomic_store(&v->job->gone, true);
+        serve_job_release(v->job);
+    }
+    mem_free(v->reply.own);
+    buf_free(&v->out);
+    buf_free(&v->body);
+}

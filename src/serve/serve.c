@@ -1,0 +1,57 @@
+/* The server from start to end. */
+#include "serve/serve.h"
+#include "serve/http.h"
+#include "os/os.h"
+
+#include <time.h>
+
+static const uint64_t TICK_NS = 50000000, GRACE_NS = 3000000000;
+
+static ErrCode open_all(Serve *s, struct MHD_Daemon **daemon, Err *err) {
+    s->model.created = (int64_t)time(NULL);
+    ErrCode code = serve_guard_open(s, err);
+    if (code) return code;
+    if (!serve_queue_init(&s->queue, s->config->queue) || pthread_mutex_init(&s->text, NULL))
+        return err_no_memory(err, sizeof *s, "the server");
+    return serve_http_open(s, daemon, err);
+}
+
+/* Until a signal comes, or the model cannot be opened. */
+static void watch(Serve *s) {
+    bool told = false;
+    while (!os_interrupted() && !atomic_load(&s->broken)) {
+        os_sleep_ns(TICK_NS);
+        serve_http_tidy(s);
+        if (told || serve_phase(s) != SERVE_READY) continue;
+        log_note("%s is ready: context %d, %d at a time", s->model.name, s->model.info.ctx, s->config->parallel);
+        told = true;
+    }
+}
+
+/* Nothing new is taken; what runs has a moment to end by itself. */
+static void wind_down(Serve *s) {
+    atomic_store(&s->phase, SERVE_STOPPING);
+    serve_queue_wake(&s->queue);
+    uint64_t until = os_now_ns() + GRACE_NS;
+    while (atomic_load(&s->running) > 0 && os_now_ns() < until) os_sleep_ns(TICK_NS / 5);
+    atomic_store(&s->phase, SERVE_CUT);
+    serve_worker_stop(s);
+}
+
+ErrCode serve_run(const ServeConfig *config, Err *err) {
+    static Serve s; /* its address is the engine's user pointer, and that of every thread */
+    s.config = config;
+    struct MHD_Daemon *daemon = NULL;
+    ErrCode code = open_all(&s, &daemon, err);
+    if (!code && serve_worker_start(&s, err)) {
+        watch(&s);
+        wind_down(&s);
+        if (atomic_load(&s.broken)) code = err_set(err, s.failure.code, "%s", s.failure.text);
+        else if (os_interrupted() && !os_terminated()) code = err_set(err, ERR_INTERRUPTED, "stopped");
+    } else if (!code) {
+        code = ERR_STATE;
+    }
+    serve_http_close(&s, daemon);
+    serve_guard_close(&s);
+    return code;
+}

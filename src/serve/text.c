@@ -1,0 +1,59 @@
+/* From messages and texts to ids. */
+#include "serve/inside.h"
+
+#include <string.h>
+
+/* What the engine says of a text, as a refusal: too much memory is too large a request. */
+static bool refuse_text(const sluice_error *failure, const char *field, ServeRefusal *no) {
+    return serve_refuse(no, failure->code == SLUICE_MEMORY ? 413 : 400, field, "%s", failure->message);
+}
+
+bool serve_text_tokenize(Serve *s, const char *text, size_t len, unsigned flags, ServePrompt *out, ServeRefusal *no) {
+    sluice_error failure = {0};
+    pthread_mutex_lock(&s->text);
+    int code = sluice_tokenize(s->model.model, text, len, flags, &out->ids, &out->n, &failure);
+    pthread_mutex_unlock(&s->text);
+    return code == SLUICE_OK || refuse_text(&failure, "", no);
+}
+
+/* A prompt may fill the context to the last position: the token behind it is never fed. */
+static bool fits(const Serve *s, const ServePrompt *p, const char *field, ServeRefusal *no) {
+    if (p->n <= (size_t)s->model.info.ctx) return true;
+    return serve_refuse(no, 422, field, "the prompt has %zu tokens, the context holds %d; send less, or start with a larger --ctx", p->n,
+                        s->model.info.ctx);
+}
+
+static int put(const char *bytes, size_t len, void *user) {
+    buf_put(user, bytes, len);
+    return ((Buf *)user)->failed ? -1 : 0;
+}
+
+static bool render(Serve *s, ServeAsk *ask, ServeRefusal *no) {
+    ask->prompts = MEM_NEW(ServePrompt, 1);
+    if (!ask->prompts) return serve_refuse(no, 500, NULL, "out of memory while rendering the messages");
+    ask->n_prompts = 1;
+    Buf request = {0};
+    if (json_dump_callback(ask->chat, put, &request, JSON_COMPACT)) {
+        buf_free(&request);
+        return serve_refuse(no, 400, "messages", "the messages hold a number of more than 64 bits, or are too large");
+    }
+    sluice_error failure = {0};
+    pthread_mutex_lock(&s->text);
+    char *text = sluice_render(s->model.model, request.ptr, &failure);
+    pthread_mutex_unlock(&s->text);
+    buf_free(&request);
+    if (!text) return refuse_text(&failure, "messages", no);
+    bool ok = serve_text_tokenize(s, text, strlen(text), 0, &ask->prompts[0], no);
+    sluice_free(text);
+    return ok && fits(s, &ask->prompts[0], "messages", no);
+}
+
+bool serve_text_prompts(Serve *s, ServeAsk *ask, ServeRefusal *no) {
+    if (ask->chat) return render(s, ask, no);
+    for (size_t i = 0; i < ask->n_prompts; i++) {
+        if (ask->texts && !serve_text_tokenize(s, ask->texts[i].ptr, ask->texts[i].len, 0, &ask->prompts[i], no)) return false;
+        if (!fits(s, &ask->prompts[i], "prompt", no)) return false;
+        if (ask->prompts[i].n == 0) return serve_refuse(no, 400, "prompt", "'prompt' has no tokens; there is nothing to continue");
+    }
+    return true;
+}
