@@ -93,6 +93,7 @@ typedef struct sluice_options {
     int sessions;             /* sessions that may be open at once; 0: one. Planned for, so that the budget holds */
     int cache_slots;          /* experts kept in memory; 0: as many as the budget allows */
     uint64_t text_bytes;      /* memory kept for tokenising one text, see sluice_text_memory; 0: enough for ordinary prompts */
+    uint64_t snapshot_bytes;  /* memory kept for snapshots; 0: they have what the plan leaves over (free_bytes) */
     bool mlock;               /* lock the dense weights in memory */
 
     /* speed; none of these changes a bit. NULL is "auto" */
@@ -133,6 +134,7 @@ typedef struct sluice_plan {
     uint64_t state_bytes;   /* delta-rule and convolution state of one session */
     uint64_t kv_bytes;      /* keys and values of one session at ctx */
     uint64_t buffers_bytes; /* activations at the chosen chunk, thread scratch, logits */
+    uint64_t snapshot_bytes; /* kept for snapshots */
     uint64_t cache_bytes;   /* expert slots */
     uint32_t cache_slots, experts_total;
     uint64_t slot_bytes;
@@ -159,6 +161,10 @@ typedef struct sluice_info {
 } sluice_info;
 void sluice_get_info(const sluice_model *model, sluice_info *info);
 
+/* What a snapshot is bound to: a hash of the model's headers and metadata (tokenizer and template included), its table of tensors, the
+ * sizes of its files and a sample of its weights. The same after a restart and wherever the files lie, whatever the options are. */
+uint64_t sluice_model_hash(const sluice_model *model);
+
 /* ---- text ---------------------------------------------------------------------------------------------------------- */
 
 enum { SLUICE_NO_SPECIAL = 1 }; /* read special tokens in the text as ordinary characters */
@@ -182,6 +188,7 @@ sluice_session *sluice_session_new(sluice_model *model, sluice_error *err);
 void sluice_session_free(sluice_session *session);
 void sluice_session_reset(sluice_session *session);
 int sluice_position(const sluice_session *session); /* tokens fed so far */
+const int32_t *sluice_ids(const sluice_session *session, size_t *n); /* those tokens; the session's, until it is fed, reset or restored */
 
 /* Runs the network over n >= 1 more tokens, at most ctx - sluice_position of them. progress and the probe are called from inside, by
  * this thread; they must not call back into this model. Afterwards sluice_logits holds the logits that predict the next token. */
@@ -211,12 +218,53 @@ typedef struct sluice_probe {
 } sluice_probe;
 void sluice_set_probe(sluice_session *session, const sluice_probe *probe); /* copied; NULL: none */
 
-/* The state after the tokens fed so far, to continue from later, in this or another session of the same model. Snapshots live in what
- * the plan leaves of the budget (free_bytes) and are refused beyond it, and of a session that refuses itself. */
+/* ---- snapshots ----------------------------------------------------------------------------------------------------- */
+
+/* The state after the tokens fed so far, to continue from later, in this or another session of the same model: the same bits as if the
+ * tokens were fed again. Also the logits and the session's random generator. Snapshots live in what the plan keeps for them and leaves of
+ * the budget (snapshot_bytes + free_bytes) and are refused beyond it, and of a session that refuses itself. */
 typedef struct sluice_snapshot sluice_snapshot;
 sluice_snapshot *sluice_snapshot_take(const sluice_session *session, sluice_error *err);
+/* The same, sharing keys and values with another snapshot of which the session's tokens are a continuation: only what is new takes
+ * memory. Either may be freed first. NULL: shares with none. */
+sluice_snapshot *sluice_snapshot_take_on(const sluice_session *session, const sluice_snapshot *base, sluice_error *err);
 int sluice_snapshot_restore(sluice_session *session, const sluice_snapshot *snapshot, sluice_error *err);
 void sluice_snapshot_free(sluice_snapshot *snapshot);
+
+const int32_t *sluice_snapshot_ids(const sluice_snapshot *snapshot, size_t *n); /* the tokens it was taken after; the snapshot's */
+/* What it holds: its own, without what it shares with the snapshot it was taken on. */
+uint64_t sluice_snapshot_bytes(const sluice_snapshot *snapshot);
+/* What a snapshot of this session would take now; base as above. */
+uint64_t sluice_snapshot_need(const sluice_session *session, const sluice_snapshot *base);
+/* What all snapshots of this model take now, and may take. */
+typedef struct sluice_snapshot_room {
+    uint64_t used, limit;
+} sluice_snapshot_room;
+sluice_snapshot_room sluice_snapshots(const sluice_model *model);
+
+/* As a file, good for this model, kv, experts and precise, whatever the other options are. It is written under a name of its own, synced
+ * and renamed: a file that exists is whole. What is damaged, cut off, foreign or of another version is refused in a sentence. */
+int sluice_snapshot_save(const sluice_model *model, const sluice_snapshot *snapshot, const char *path, sluice_error *err);
+sluice_snapshot *sluice_snapshot_load(const sluice_model *model, const char *path, sluice_error *err);
+
+/* The same a piece at a time, between other work; the snapshot must live until then. base: NULL, or a file in the same folder of a
+ * snapshot of which this one's tokens are a continuation: its keys and values are not written again, and neither file is good without
+ * that one. sluice_saving_some writes about so many bytes more, and syncs with the last ones. Freed before it is done, nothing is left. */
+typedef struct sluice_saving sluice_saving;
+sluice_saving *sluice_saving_new(const sluice_model *model, const sluice_snapshot *snapshot, const char *path, const char *base,
+                                 sluice_error *err);
+int sluice_saving_some(sluice_saving *saving, uint64_t bytes, bool *done, sluice_error *err);
+void sluice_saving_free(sluice_saving *saving);
+
+/* What such a file says of itself; it is read to the end of its token ids, no further. */
+typedef struct sluice_snapshot_file {
+    uint64_t bytes;   /* of the file */
+    uint64_t memory;  /* that the loaded snapshot takes */
+    char base[64];    /* the name of the file it stands on; "": none */
+    size_t n;
+    int32_t *ids;     /* [n], freed with sluice_free */
+} sluice_snapshot_file;
+int sluice_snapshot_peek(const sluice_model *model, const char *path, sluice_snapshot_file *file, sluice_error *err);
 
 /* ---- sampling ------------------------------------------------------------------------------------------------------ */
 
@@ -235,6 +283,9 @@ typedef struct sluice_sampling {
 void sluice_sampling_default(const sluice_model *model, sluice_sampling *sampling); /* the model's own generation config */
 void sluice_session_seed(sluice_session *session, uint64_t seed);
 int32_t sluice_sample(sluice_session *session, const sluice_sampling *sampling); /* -1: there are no logits */
+/* The same among the tokens whose bit is set in allowed [(vocab + 31) / 32], token i at bit i % 32 of word i / 32; NULL: all. What is not
+ * allowed is left out before anything else. -1 also where nothing is allowed, and then no number is drawn. */
+int32_t sluice_sample_allowed(sluice_session *session, const sluice_sampling *sampling, const uint32_t *allowed);
 
 /* ---- statistics ---------------------------------------------------------------------------------------------------- */
 

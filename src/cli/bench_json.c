@@ -30,6 +30,7 @@ static json_t *plan_json(const sluice_plan *p) {
     put_int(o, "state_bytes", p->state_bytes);
     put_int(o, "kv_bytes", p->kv_bytes);
     put_int(o, "buffers_bytes", p->buffers_bytes);
+    put_int(o, "snapshot_bytes", p->snapshot_bytes);
     put_int(o, "cache_bytes", p->cache_bytes);
     put_int(o, "cache_slots", p->cache_slots);
     put_int(o, "slot_bytes", p->slot_bytes);

@@ -66,6 +66,9 @@ OPTION(DISK, 0, "disk", KIND_RATE, GROUP_COMMAND, CMD_PLAN | CMD_SIMULATE, CMD_A
     "plan for a disk of this speed, as 7GB/s", NO_FIELD)
 OPTION(DRAM, 0, "dram", KIND_RATE, GROUP_COMMAND, CMD_PLAN, CMD_ALL, false, "RATE", 0, 0,
     "plan for memory of this speed, as 60GB/s", NO_FIELD)
+OPTION(STATE_RAM, 0, "state-ram", KIND_SIZE, GROUP_COMMAND, CMD_PLAN, CMD_ALL, false, "SIZE", 1, 0,
+    "memory for the states of earlier conversations, which a new one that begins alike goes on from (default: what every expert leaves)",
+    OPTIONS_FIELD(snapshot_bytes))
 OPTION(CORES, 0, "cores", KIND_INT, GROUP_COMMAND, CMD_PLAN, CMD_ALL, false, "N", 1, 1024,
     "plan for so many cores, each as fast as one of this machine", NO_FIELD)
 OPTION(PREFILL, 'p', "prefill", KIND_INT, GROUP_COMMAND, CMD_BENCH, CMD_ALL, false, "N", 1, ANY,

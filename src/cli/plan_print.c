@@ -27,6 +27,7 @@ static void print_memory(const Planner *p) {
     print_term("recurrent state", m->state_bytes, "");
     snprintf(note, sizeof note, "activations of %u tokens (--chunk), logits, %d threads", r->chunk, p->threads);
     print_term("buffers", m->buffers_bytes, note);
+    if (m->snapshot_bytes) print_term("snapshots", m->snapshot_bytes, "states of earlier conversations (--state-ram)");
     print_term("the process itself", m->base_bytes, p->forge ? "code, tables, a usual tokenizer (estimated)" : "code, tables, tokenizer");
     print_term("kept free", m->reserve_bytes, "stacks, the allocator, tokenising");
     if (!r->fits) return;
@@ -120,7 +121,8 @@ static json_t *own_json(const Planner *p) {
                              "empty", "predicted_prefill_warm_tok_s", s->prefill_warm_tok_s, "bound_by", s->bound_by, "bound_tok_s",
                              s->bound_tok_s, "bound_serial_tok_s", s->bound_serial_tok_s, "disk_s", s->disk_s, "dram_s", s->dram_s,
                              "compute_s", s->compute_s);
-    json_t *rest = json_pack("{s:I,s:I,s:I,s:i,s:i,s:i,s:i}", "base_bytes", (json_int_t)m->base_bytes, "reserve_bytes",
+    json_t *rest = json_pack("{s:I,s:I,s:I,s:I,s:i,s:i,s:i,s:i}", "snapshot_bytes",
+                             (json_int_t)m->snapshot_bytes, "base_bytes", (json_int_t)m->base_bytes, "reserve_bytes",
                              (json_int_t)m->reserve_bytes, "free_bytes", (json_int_t)m->free_bytes, "threads", p->threads, "ctx",
                              (int)engine_sketch_ctx(p->sketch), "chunk", (int)r->chunk, "bytes_written_per_hour", 0);
     if (json_object_update(o, more) != 0 || json_object_update(o, rest) != 0) {

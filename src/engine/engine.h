@@ -21,6 +21,7 @@ typedef struct EnginePlanInput {
     uint64_t peak_bytes;    /* most that was ever resident until now */
     uint64_t dense_bytes, state_bytes, kv_bytes, buffers_bytes;
     uint64_t text_bytes;    /* for tokenising */
+    uint64_t snapshot_bytes; /* for snapshots */
     uint32_t ctx;           /* positions that were asked for; 0: nobody can choose fewer */
     uint32_t ctx_step;      /* memory is taken for whole steps of so many positions */
     uint64_t position_bytes; /* what each of them takes of kv_bytes and buffers_bytes */
@@ -136,7 +137,9 @@ typedef struct EngineSampler {
 EngineSampler *engine_sampler_new(uint32_t vocab, uint64_t seed, Err *err);
 void engine_sampler_free(EngineSampler *s);
 uint64_t engine_sampler_bytes(uint32_t vocab);
-/* logits [vocab], all finite, are not changed; history [n] are the tokens so far. */
-int32_t engine_sampler_draw(EngineSampler *s, const float *logits, const int32_t *history, size_t n, const sluice_sampling *how);
+/* logits [vocab], all finite, are not changed; history [n] are the tokens so far; allowed [(vocab + 31) / 32], or NULL: all. -1: none of
+ * them is allowed. */
+int32_t engine_sampler_draw(EngineSampler *s, const float *logits, const int32_t *history, size_t n, const sluice_sampling *how,
+                            const uint32_t *allowed);
 
 #endif

@@ -45,6 +45,9 @@ struct sluice_model {
     ForwardPays mtp_pays;
     char mtp_text[64];
     int open_sessions, max_sessions;
+    uint64_t hash;           /* sluice_model_hash; and what else a state depends on: */
+    QuantType kv_type;
+    bool precise;
     uint64_t snapshot_bytes; /* of all snapshots alive */
     uint64_t text_bytes;     /* the plan's room for tokenising */
     OsPressure *pressure_reader; /* NULL: nothing can be read here */
@@ -93,6 +96,9 @@ ErrCode engine_drafts_step(sluice_session *s, int32_t id, const ForwardWatch *wa
 /* Around every other step. */
 ErrCode engine_drafts_before_chunk(sluice_session *s, int32_t first_id, Err *err);
 ErrCode engine_drafts_after_chunk(sluice_session *s, const int32_t *ids, uint32_t n, Err *err);
+
+/* What of the plan's free_bytes no snapshot has taken. */
+uint64_t engine_snapshot_free(const sluice_model *m);
 
 void engine_choose_threads(sluice_model *m); /* once the dense weights are there */
 

@@ -91,6 +91,7 @@ ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
         .peak_bytes = m->pool ? os_rss_peak() : m->sketch_peak,
         .dense_bytes = m->model->dense_bytes,
         .text_bytes = m->text_bytes,
+        .snapshot_bytes = o->snapshot_bytes,
         .slot_bytes = m->slot_bytes,
         .experts_total = model_expert_layers(m->model) * s->n_experts,
         .slots_wanted = (uint32_t)o->cache_slots,
@@ -216,6 +217,7 @@ ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool sketch
     if (!m->model) return err->code;
     code = engine_choose_mtp(m, o->mtp, err);
     if (!code) code = engine_bind_mtp(m, o->ram_bytes ? o->ram_bytes : measured_budget(), err);
+    if (!code && !sketch) code = format_hash(m->format, &m->hash, err);
     if (code) return code;
     format_drop_metadata(m->format); /* tens of megabytes that the plan would have to count */
     code = engine_check_numbers(m, err);
@@ -225,6 +227,8 @@ ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool sketch
     if (!sketch && !m->pool) return err->code;
     const ModelShape *s = &m->model->shape;
     m->ctx = o->ctx ? (uint32_t)o->ctx : s->ctx_train && s->ctx_train < DEFAULT_CTX ? s->ctx_train : DEFAULT_CTX;
+    m->kv_type = forward->kv_type;
+    m->precise = o->precise;
     m->top_k = o->experts ? (uint32_t)o->experts : s->top_k;
     m->max_sessions = o->sessions ? o->sessions : 1;
     /* a prompt of some 100 KB, or of 12 KB beside a model that is itself tiny */

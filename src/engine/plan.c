@@ -22,16 +22,17 @@ static uint32_t largest_ctx(const EnginePlanInput *in, uint64_t least) {
 }
 
 static ErrCode refuse(const EnginePlanInput *in, uint64_t least, uint64_t slots, Err *err) {
-    char a[32], b[32], c[32], d[32], e[32], f[32], g[32], ctx[64] = "";
+    char a[32], b[32], c[32], d[32], e[32], f[32], g[32], h[32], ctx[64] = "", snapshots[64] = "";
     uint64_t megabytes = ((least + to_spare) >> 20) + 1;
     if (largest_ctx(in, least)) snprintf(ctx, sizeof ctx, ", or at this --ram a --ctx of %u or less", largest_ctx(in, least));
+    if (in->snapshot_bytes) snprintf(snapshots, sizeof snapshots, "snapshots %s, ", format_size(in->snapshot_bytes, h));
     return err_set(err, ERR_MEMORY,
                    "%s of memory are not enough: this model needs at least --ram %lluM%s (dense weights %s, keys and values "
-                   "at this --ctx %s, recurrent state %s, buffers at this --chunk %s, %llu expert slots %s, tokenising %s, "
+                   "at this --ctx %s, recurrent state %s, buffers at this --chunk %s, %llu expert slots %s, tokenising %s, %s"
                    "the process itself the rest)",
                    format_size(in->ram_bytes, a), (unsigned long long)megabytes, ctx, format_size(in->dense_bytes, b),
                    format_size(in->kv_bytes, c), format_size(in->state_bytes, d), format_size(in->buffers_bytes, e),
-                   (unsigned long long)slots, format_size(slots * in->slot_bytes, f), format_size(in->text_bytes, g));
+                   (unsigned long long)slots, format_size(slots * in->slot_bytes, f), format_size(in->text_bytes, g), snapshots);
 }
 
 /* A sixteenth stays for everybody else and for the page cache: at least 256 MiB, or half of a machine that hardly has them, and at
@@ -51,10 +52,12 @@ ErrCode engine_plan(const EnginePlanInput *in, sluice_plan *plan, Err *err) {
     plan->state_bytes = in->state_bytes;
     plan->kv_bytes = in->kv_bytes;
     plan->buffers_bytes = in->buffers_bytes;
+    plan->snapshot_bytes = in->snapshot_bytes;
     plan->slot_bytes = in->slot_bytes;
     plan->experts_total = in->experts_total;
     plan->reserve_bytes = reserve_for(in);
-    uint64_t fixed = plan->base_bytes + plan->dense_bytes + plan->state_bytes + plan->kv_bytes + plan->buffers_bytes + plan->reserve_bytes;
+    uint64_t fixed = plan->base_bytes + plan->dense_bytes + plan->state_bytes + plan->kv_bytes + plan->buffers_bytes +
+                     plan->snapshot_bytes + plan->reserve_bytes;
     uint64_t min_slots = in->slots_wanted ? in->slots_wanted : in->slots_min;
     uint64_t least = fixed + min_slots * in->slot_bytes;
     if (least < in->peak_bytes) least = in->peak_bytes;

@@ -13,7 +13,8 @@ static const uint64_t longest_calm_ns = 480 * SECOND;
 void engine_pressure_init(EnginePressure *p, const sluice_plan *plan, uint32_t slots_min) {
     uint32_t slots = plan->cache_slots, least = slots / 16;
     if (least < slots_min) least = slots_min;
-    uint64_t fixed = plan->base_bytes + plan->dense_bytes + plan->state_bytes + plan->kv_bytes + plan->buffers_bytes;
+    uint64_t fixed = plan->base_bytes + plan->dense_bytes + plan->state_bytes + plan->kv_bytes + plan->buffers_bytes +
+                     plan->snapshot_bytes;
     *p = (EnginePressure){.fixed_bytes = fixed, .slot_bytes = plan->slot_bytes, .planned = slots, .now = slots,
                           .least = least < slots ? least : slots, .slots_min = slots_min < slots ? slots_min : slots,
                           .patience_ns = calm_ns};

@@ -1,4 +1,4 @@
-/* Sampling: penalties, temperature, top-k, top-p, min-p, one draw.
+/* Sampling: what is allowed, penalties, temperature, top-k, top-p, min-p, one draw.
  *
  * Candidates leave a heap in descending order, ties to the lower id, until the filters say stop: no full sort of a 250,000-token
  * vocabulary. Probabilities are summed in that same order, so a seed gives the same text everywhere. */
@@ -76,22 +76,33 @@ static void penalise(EngineSampler *s, const int32_t *history, size_t n, const s
     }
 }
 
-static int32_t greedy(const EngineSampler *s) {
-    Candidate best = s->heap[0];
-    for (uint32_t i = 1; i < s->vocab; i++)
-        if (before(s->heap[i], best)) best = s->heap[i];
+static int32_t greedy(const Candidate *heap, uint32_t n) {
+    Candidate best = heap[0];
+    for (uint32_t i = 1; i < n; i++)
+        if (before(heap[i], best)) best = heap[i];
     return best.id;
+}
+
+/* Leaves only those candidates that are allowed, in ascending order of ids; returns how many. */
+static uint32_t keep_allowed(Candidate *heap, uint32_t vocab, const uint32_t *allowed) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < vocab; i++)
+        if (allowed[i / 32] >> i % 32 & 1) heap[n++] = heap[i];
+    return n;
 }
 
 /* The unnormalised probability of a candidate relative to the best one. */
 static double weight(Candidate c, float best, float temperature) { return exp(((double)c.logit - (double)best) / (double)temperature); }
 
-int32_t engine_sampler_draw(EngineSampler *s, const float *logits, const int32_t *history, size_t n, const sluice_sampling *how) {
+int32_t engine_sampler_draw(EngineSampler *s, const float *logits, const int32_t *history, size_t n, const sluice_sampling *how,
+                            const uint32_t *allowed) {
     Candidate *heap = s->heap;
     uint32_t vocab = s->vocab;
     for (uint32_t i = 0; i < vocab; i++) heap[i] = (Candidate){logits[i], (int32_t)i};
     penalise(s, history, n, how);
-    if (!(how->temperature > 0)) return greedy(s);
+    if (allowed) vocab = keep_allowed(heap, vocab, allowed);
+    if (vocab == 0) return -1;
+    if (!(how->temperature > 0)) return greedy(heap, vocab);
 
     for (uint32_t i = vocab / 2; i-- > 0;) sift_down(heap, vocab, i);
     float best = heap[0].logit;

@@ -55,6 +55,11 @@ static uint32_t position_of(const sluice_session *s) { return forward_state_posi
 
 int sluice_position(const sluice_session *s) { return (int)position_of(s); }
 
+const int32_t *sluice_ids(const sluice_session *s, size_t *n) {
+    *n = position_of(s);
+    return s->ids;
+}
+
 const float *sluice_logits(const sluice_session *s) { return s->has_logits ? s->logits : NULL; }
 
 void sluice_set_probe(sluice_session *s, const sluice_probe *probe) {
@@ -200,7 +205,9 @@ int sluice_feed(sluice_session *s, const int32_t *ids, size_t n, sluice_error *e
 
 void sluice_session_seed(sluice_session *s, uint64_t seed) { xoshiro_seed(&s->sampler->random, seed); }
 
-int32_t sluice_sample(sluice_session *s, const sluice_sampling *sampling) {
+int32_t sluice_sample_allowed(sluice_session *s, const sluice_sampling *sampling, const uint32_t *allowed) {
     if (!s->has_logits) return -1;
-    return engine_sampler_draw(s->sampler, s->logits, s->ids, position_of(s), sampling);
+    return engine_sampler_draw(s->sampler, s->logits, s->ids, position_of(s), sampling, allowed);
 }
+
+int32_t sluice_sample(sluice_session *s, const sluice_sampling *sampling) { return sluice_sample_allowed(s, sampling, NULL); }

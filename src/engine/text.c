@@ -23,7 +23,7 @@ uint64_t sluice_text_memory(const char *text, size_t len) {
 }
 
 static ErrCode need_room(const sluice_model *m, const char *text, size_t len, Err *err) {
-    uint64_t need = sluice_text_memory(text, len), room = m->text_bytes + m->plan.free_bytes - m->snapshot_bytes;
+    uint64_t need = sluice_text_memory(text, len), room = m->text_bytes + engine_snapshot_free(m);
     char a[32], b[32], c[32];
     if (need <= room) return ERR_OK;
     return err_set(err, ERR_MEMORY,

@@ -90,6 +90,10 @@ ErrCode format_read(const FormatModel *m, const FormatTensor *t, uint64_t from, 
 /* Releases the page cache behind bytes of a file that were copied to memory of our own. */
 void format_drop_cache(const FormatModel *m, uint32_t file, uint64_t offset, uint64_t bytes);
 
+/* Says which model this is: of its metadata (not yet dropped), its table of tensors, the sizes of its files, and a few pages of weights,
+ * so that a model tuned further is another one. Not of where the files lie, what they are called, or when they were written. */
+ErrCode format_hash(const FormatModel *m, uint64_t *hash, Err *err);
+
 /* Writes a safetensors file, for tests. Data is borrowed. */
 typedef struct FormatOut {
     const char *name;

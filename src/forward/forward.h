@@ -87,10 +87,16 @@ uint32_t forward_state_position(const ForwardState *s);
 /* No answer can come of it any more: steps are refused until it is cleared or restored. A step that fails half way does the same. */
 void forward_state_break(ForwardState *s);
 bool forward_state_broken(const ForwardState *s);
-/* A state as bytes, for snapshots: everything that the tokens so far have left behind. */
+/* A state as bytes, for snapshots, in two parts. Keys and values of the trunk by blocks of KERNELS_KEY_BLOCK positions, keys_bytes each:
+ * what a whole block holds depends on its tokens and those before alone, and never changes. */
+uint64_t forward_state_keys_bytes(const Forward *f);
+void forward_state_save_keys(const ForwardState *s, uint32_t from, uint32_t to, void *bytes); /* blocks [from, to) */
+void forward_state_restore_keys(ForwardState *s, uint32_t from, uint32_t to, const void *bytes);
+/* All else that the tokens so far have left behind. Restored by a state with another draft layer, or none, the trunk's part counts. False,
+ * and nothing is changed: these bytes are of no state like this, or it has no room for so many positions. */
 uint64_t forward_state_save_bytes(const ForwardState *s);
 void forward_state_save(const ForwardState *s, void *bytes);
-void forward_state_restore(ForwardState *s, const void *bytes, uint32_t position);
+bool forward_state_restore(ForwardState *s, const void *bytes, uint64_t n_bytes, uint32_t position);
 
 /* Runs n tokens (1..chunk) that follow what the state has seen. watch, probe: NULL where nobody asks. */
 ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, const ForwardWatch *watch, const ForwardProbe *probe,

@@ -167,6 +167,8 @@ ErrCode os_write_file(const char *path, const void *bytes, size_t len, Err *err)
     return code;
 }
 
+void os_remove(const char *path) { (void)unlink(path); }
+
 bool os_is_dir(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);

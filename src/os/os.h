@@ -59,6 +59,7 @@ ErrCode os_output_read(const OsOutput *o, const char *path, void *dst, uint64_t 
 ErrCode os_output_write(OsOutput *o, const char *path, const void *bytes, uint64_t len, uint64_t offset, Err *err);
 /* Cuts it to `bytes`, syncs, and renames part to path. */
 ErrCode os_output_finish(OsOutput *o, const char *part, uint64_t bytes, const char *path, Err *err);
+void os_remove(const char *path); /* a file; one that is not there is no mistake */
 /* What the file system of this file has left for us. */
 ErrCode os_disk_room(const char *path, uint64_t *bytes, Err *err);
 /* A file in memory that begins with these bytes and is `total` long, the rest a hole; path: its name for this process. */

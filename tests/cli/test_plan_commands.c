@@ -61,6 +61,19 @@ static double number(const json_t *o, const char *name) {
 
 #define MACHINE " --disk 7GB/s --dram 60GB/s --cores 16"
 
+static void memory_for_states_is_taken_from_the_cache(void **state) {
+    (void)state;
+    json_t *none = result_json(shell_expect(0, "$S plan --shape qwen3.5-35b-a3b --ram 16G" MACHINE " --json"));
+    json_t *some = result_json(shell_expect(0, "$S plan --shape qwen3.5-35b-a3b --ram 16G --state-ram 2G" MACHINE " --json"));
+    assert_true(number(none, "snapshot_bytes") == 0);
+    assert_true(number(some, "snapshot_bytes") == 2.0 * 1024 * 1024 * 1024);
+    double less = (number(none, "cache_bytes") + number(none, "free_bytes")) - (number(some, "cache_bytes") + number(some, "free_bytes"));
+    assert_true(less > 2e9 && less < 2.3e9);
+    json_decref(none);
+    json_decref(some);
+    assert_non_null(strstr(shell_expect(0, "$S plan --shape qwen3.5-35b-a3b --ram 16G --state-ram 2G" MACHINE)->out, "snapshots"));
+}
+
 static void plan_needs_no_file_for_a_shape(void **state) {
     (void)state;
     json_t *o = result_json(shell_expect(0, "$S plan --shape qwen3.5-397b-a17b --ram 64G" MACHINE " --json"));
@@ -171,6 +184,7 @@ int main(void) {
         cmocka_unit_test(synth_refuses_what_it_does_not_know),
         cmocka_unit_test(synth_goes_on_after_the_disk_was_full),
         cmocka_unit_test(plan_needs_no_file_for_a_shape),
+        cmocka_unit_test(memory_for_states_is_taken_from_the_cache),
         cmocka_unit_test(a_plan_that_says_no_is_an_answer),
         cmocka_unit_test(plan_for_a_file_makes_the_plan_that_running_makes),
         cmocka_unit_test(a_trace_tells_plan_the_hit_rate),

@@ -38,6 +38,12 @@ static int32_t whole_life(const sluice_options *o, sluice_error *err) {
     sluice_session *s = m ? sluice_session_new(m, err) : NULL;
     bool good = s && !sluice_tokenize(m, "hello world", 11, 0, &text, &n, err) && !sluice_feed(s, text, n, err);
     if (good) snapshot = sluice_snapshot_take(s, err);
+    /* to a file, and from it */
+    char path[300];
+    snprintf(path, sizeof path, "%s/memory.snapshot", temp_dir());
+    good = good && snapshot && !sluice_snapshot_save(m, snapshot, path, err);
+    sluice_snapshot_free(snapshot);
+    snapshot = good ? sluice_snapshot_load(m, path, err) : NULL;
     good = good && snapshot && !sluice_feed(s, ids, N, err) && !sluice_snapshot_restore(s, snapshot, err) &&
            !sluice_feed(s, ids, N, err);
     if (good) {
@@ -107,7 +113,7 @@ static int with_little_to_lock(const char *io, bool mlock, int32_t truth) {
 static void with_64_kib_to_lock_it_answers_or_says_why_not(void **state) {
     (void)state;
     sluice_options o = tiny_options();
-    assert_int_equal(chmod(temp_dir(), 0755), 0); /* the child may be nobody */
+    assert_int_equal(chmod(temp_dir(), 0777), 0); /* the child may be nobody */
     sluice_error err = {0};
     int32_t truth = whole_life(&o, &err);
     if (truth < 0) fail_msg("%s", err.message);

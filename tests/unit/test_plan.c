@@ -27,7 +27,8 @@ static EnginePlanInput big(uint64_t ram) {
 }
 
 static uint64_t total(const sluice_plan *p) {
-    return p->base_bytes + p->dense_bytes + p->state_bytes + p->kv_bytes + p->buffers_bytes + p->reserve_bytes + p->cache_bytes;
+    return p->base_bytes + p->dense_bytes + p->state_bytes + p->kv_bytes + p->buffers_bytes + p->snapshot_bytes + p->reserve_bytes +
+           p->cache_bytes;
 }
 
 static void more_memory_means_more_slots(void **state) {
@@ -59,6 +60,27 @@ static void a_refusal_names_what_would_do(void **state) {
     assert_int_equal(engine_plan(&in, &plan, &err), ERR_OK);
     in.ram_bytes = least - 2 * MIB;
     assert_int_equal(engine_plan(&in, &plan, &err), ERR_MEMORY);
+}
+
+static void snapshots_are_planned_for(void **state) {
+    (void)state;
+    EnginePlanInput in = big(16 * GIB);
+    sluice_plan without, with;
+    assert_int_equal(engine_plan(&in, &without, NULL), ERR_OK);
+    in.snapshot_bytes = 2 * GIB;
+    assert_int_equal(engine_plan(&in, &with, NULL), ERR_OK);
+    assert_int_equal(with.snapshot_bytes, 2 * GIB);
+    assert_true(total(&with) + with.free_bytes == in.ram_bytes);
+    assert_true(with.cache_slots < without.cache_slots);
+    Err err = {0};
+    in.ram_bytes = 7 * GIB; /* without them it would do */
+    assert_int_equal(engine_plan(&in, &with, &err), ERR_MEMORY);
+    assert_non_null(strstr(err.text, "snapshots 2.00 GiB"));
+    in.ram_bytes = strtoull(strstr(err.text, "--ram ") + 6, NULL, 10) * MIB;
+    assert_int_equal(engine_plan(&in, &with, NULL), ERR_OK);
+    in.snapshot_bytes = 0;
+    in.ram_bytes = 7 * GIB;
+    assert_int_equal(engine_plan(&in, &with, NULL), ERR_OK);
 }
 
 static void what_was_resident_before_counts(void **state) {
@@ -184,6 +206,7 @@ int main(void) {
     const struct CMUnitTest plan[] = {
         cmocka_unit_test(more_memory_means_more_slots),
         cmocka_unit_test(a_refusal_names_what_would_do),
+        cmocka_unit_test(snapshots_are_planned_for),
         cmocka_unit_test(what_was_resident_before_counts),
         cmocka_unit_test(wanted_slots_are_met_or_refused),
         cmocka_unit_test(real_shapes_fit_or_are_told_what_would),

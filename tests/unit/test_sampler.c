@@ -26,7 +26,7 @@ static EngineSampler *sampler(uint64_t seed) {
 static void draw_counts(const sluice_sampling *how, int counts[V]) {
     EngineSampler *s = sampler(7);
     memset(counts, 0, V * sizeof *counts);
-    for (int i = 0; i < DRAWS; i++) counts[engine_sampler_draw(s, logits, NULL, 0, how)]++;
+    for (int i = 0; i < DRAWS; i++) counts[engine_sampler_draw(s, logits, NULL, 0, how, NULL)]++;
     engine_sampler_free(s);
 }
 
@@ -82,7 +82,7 @@ static void greedy_takes_the_lowest_of_equals(void **state) {
     logits[11] = logits[30] = logits[45] = 99;
     sluice_sampling how = {.temperature = 0};
     EngineSampler *s = sampler(1);
-    assert_int_equal(engine_sampler_draw(s, logits, NULL, 0, &how), 11);
+    assert_int_equal(engine_sampler_draw(s, logits, NULL, 0, &how, NULL), 11);
     engine_sampler_free(s);
 }
 
@@ -95,22 +95,22 @@ static void penalties_follow_their_definition(void **state) {
     int32_t history[] = {9, 3, 3, 5};
     EngineSampler *s = sampler(1);
     sluice_sampling none = {.temperature = 0, .repeat = 1};
-    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &none), 3);
+    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &none, NULL), 3);
     sluice_sampling presence = {.temperature = 0, .presence = 0.2f, .repeat = 1};
-    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &presence), 4);
+    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &presence, NULL), 4);
     sluice_sampling frequency = {.temperature = 0, .frequency = 0.04f, .repeat = 1};
-    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &frequency), 3); /* 2 - 2 * 0.04 = 1.92 */
+    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &frequency, NULL), 3); /* 2 - 2 * 0.04 = 1.92 */
     frequency.frequency = 0.06f;
-    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &frequency), 4); /* 1.88 */
+    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &frequency, NULL), 4); /* 1.88 */
     sluice_sampling repeat = {.temperature = 0, .repeat = 1.1f};
-    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &repeat), 4); /* 2 / 1.1 */
+    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &repeat, NULL), 4); /* 2 / 1.1 */
     sluice_sampling window = {.temperature = 0, .presence = 0.2f, .repeat = 1, .penalty_window = 1};
-    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &window), 3);
+    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &window, NULL), 3);
     /* negative logits are multiplied: token 5 must fall below token 6 at -1.05 */
     for (int i = 0; i < V; i++) logits[i] = -50;
     logits[5] = -1;
     logits[6] = -1.05f;
-    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &repeat), 6);
+    assert_int_equal(engine_sampler_draw(s, logits, history, 4, &repeat, NULL), 6);
     engine_sampler_free(s);
 }
 
@@ -121,9 +121,9 @@ static void one_seed_one_sequence(void **state) {
     EngineSampler *a = sampler(42), *b = sampler(42), *c = sampler(43);
     int different = 0;
     for (int i = 0; i < 200; i++) {
-        int32_t x = engine_sampler_draw(a, logits, NULL, 0, &how);
-        assert_int_equal(x, engine_sampler_draw(b, logits, NULL, 0, &how));
-        different += x != engine_sampler_draw(c, logits, NULL, 0, &how);
+        int32_t x = engine_sampler_draw(a, logits, NULL, 0, &how, NULL);
+        assert_int_equal(x, engine_sampler_draw(b, logits, NULL, 0, &how, NULL));
+        different += x != engine_sampler_draw(c, logits, NULL, 0, &how, NULL);
     }
     assert_true(different > 100);
     engine_sampler_free(a);
@@ -143,8 +143,34 @@ static void a_model_that_says_nothing_has_the_documented_defaults(void **state) 
     assert_true(s.presence == 0 && s.frequency == 0 && s.repeat == 1 && s.penalty_window == 0);
 }
 
+/* A mask is a definition: what it leaves out might as well have a logit of minus infinity. */
+static void only_what_is_allowed_is_drawn(void **state) {
+    (void)state;
+    make_logits();
+    const sluice_sampling how = {.temperature = 0.8f, .top_k = 5, .top_p = 0.9f, .repeat = 1.2f}, coldest = {.top_p = 1, .repeat = 1};
+    const int32_t history[3] = {4, 9, 9};
+    uint32_t all[2] = {UINT32_MAX, UINT32_MAX}, none[2] = {0, UINT32_MAX << (V - 32)}, some[2] = {1u << 3 | 1u << 30, 1u << (49 - 32)};
+    EngineSampler *a = sampler(5), *b = sampler(5);
+    int counts[V] = {0};
+    for (int i = 0; i < 500; i++) {
+        int32_t x = engine_sampler_draw(a, logits, history, 3, &how, all);
+        assert_int_equal(x, engine_sampler_draw(b, logits, history, 3, &how, NULL));
+        counts[engine_sampler_draw(a, logits, history, 3, &how, some)]++;
+        (void)xoshiro_next(&b->random); /* one number per token that was drawn */
+        assert_int_equal(engine_sampler_draw(a, logits, history, 3, &how, none), -1); /* and none without one */
+    }
+    assert_int_equal(counts[3] + counts[30] + counts[49], 500);
+    int32_t best = logits[3] > logits[30] ? 3 : 30;
+    if (logits[49] > logits[best]) best = 49;
+    assert_int_equal(engine_sampler_draw(a, logits, NULL, 0, &coldest, some), best);
+    assert_int_equal(engine_sampler_draw(a, logits, NULL, 0, &coldest, none), -1);
+    engine_sampler_free(a);
+    engine_sampler_free(b);
+}
+
 int main(void) {
     const struct CMUnitTest sampler_tests[] = {
+        cmocka_unit_test(only_what_is_allowed_is_drawn),
         cmocka_unit_test(filters_follow_their_definition), cmocka_unit_test(greedy_takes_the_lowest_of_equals),
         cmocka_unit_test(penalties_follow_their_definition), cmocka_unit_test(one_seed_one_sequence),
         cmocka_unit_test(a_model_that_says_nothing_has_the_documented_defaults),
