@@ -45,6 +45,8 @@ struct Cache {
     void *own;             /* the policy's own table */
 };
 
+/* What every policy owes, whatever its order: where one token touches more records than there are slots, nearly every slot must hold
+ * something that the next token wants (tests/unit/test_cache.c counts the hits). First in, first out does not, so it is not here. */
 typedef struct CacheOps {
     uint32_t n_lists;                                 /* per group, LIST_GUESS not counted */
     uint32_t half_life;                               /* of a score, in tokens, where there is one */
@@ -53,7 +55,7 @@ typedef struct CacheOps {
     void (*start)(Cache *c);                          /* NULL: nothing to do */
     /* The slot, in no list, has got a record: it goes into a list. uses 0: a guess that was wrong, to be given away soon. */
     void (*enter)(Cache *c, int32_t slot, uint32_t uses);
-    /* The record of a slot was wanted again. The slot may be in no list; then it goes into one. */
+    /* The record of a slot was wanted again. The slot may be in no list: it may stay there, put_back comes when its pins go. */
     void (*use)(Cache *c, int32_t slot, uint32_t uses);
     /* The slot to give away of a group whose rank is not RANK_NONE. CACHE_NONE: the first in line was not to be had, and will not be
      * first when the ranks are compared again. */

@@ -24,14 +24,15 @@ typedef struct DiskRange {
     uint64_t offset;
 } DiskRange;
 
-/* One line per backend: its name. The first needs nothing; of those that disk_choose may take, a later one is preferred. No backend
- * silently becomes another: where the kernel refuses io_uring, disk_new fails and says why. */
-#define DISK_LIST(X)    \
-    X(THREADS, threads) \
-    X(FAKE, fake)       \
-    X(URING, uring)     \
+/* One line per backend: its name, which is its word of --io. The first needs nothing; of those that disk_choose may take, a later one is
+ * preferred. No backend silently becomes another: where the kernel refuses io_uring, disk_new fails and says why. A backend is a line
+ * here and its file, which says disk_backend_name as a Backend (backend.h). */
+#define DISK_FOR_USERS(X) \
+    X(THREADS, threads)   \
+    X(URING, uring)       \
     X(MMAP, mmap)
-#define DISK_CHOICES "uring|threads|mmap|auto" /* those for users, see disk_words */
+#define DISK_LIST(X) DISK_FOR_USERS(X) X(FAKE, fake) /* and one for tests */
+#define DISK_CHOICES DISK_FOR_USERS(WORD_OF) "auto"  /* "threads|...|auto" */
 
 typedef enum DiskBackend {
 #define X(NAME, name) DISK_##NAME,

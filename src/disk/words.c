@@ -12,7 +12,9 @@ const Backend *disk_backend_of(DiskBackend backend) {
 
 ErrCode disk_words(const char *io, const char *direct, DiskChoose *how, Err *err) {
     enum { ANY = -1 };
-    static const Word ios[] = {{"auto", ANY}, {"threads", DISK_THREADS}, {"uring", DISK_URING}, {"mmap", DISK_MMAP}};
+#define X(NAME, name) {#name, DISK_##NAME},
+    static const Word ios[] = {{"auto", ANY}, DISK_FOR_USERS(X)};
+#undef X
     static const Word directs[] = {{"auto", DISK_DIRECT_AUTO}, {"on", DISK_DIRECT_ON}, {"off", DISK_DIRECT_OFF}};
     int backend = ANY, mode = DISK_DIRECT_AUTO;
     ErrCode code = word_value("--io", ios, COUNT_OF(ios), io, &backend, err);

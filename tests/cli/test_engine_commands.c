@@ -2,6 +2,7 @@
 #include "support/program.h"
 #include "support/support.h"
 
+#include "cache/cache.h"
 #include "format/format.h"
 #include "kernels/kernels.h"
 
@@ -59,13 +60,14 @@ static void run_json_has_its_fields(void **state) {
 static void policy_and_lookahead_are_told_and_change_no_word(void **state) {
     (void)state;
     if (under_sanitizer()) printf("SKIP: a sanitizer's memory is not ours to plan\n"), skip();
-    static const char *const policies[] = {"lru", "lfu", "hybrid", "clock", "s3fifo"}, *const ahead[] = {"on", "auto"};
+    static const char *const ahead[] = {"on", "auto"};
     static const char work[] = "$S run --raw -p 'Once upon a time' --temp 0 -n 30 --threads 1 --chunk 1 --ram 17M --json";
     char line[256], *text = NULL;
-    for (int i = 0; i < 5; i++) {
-        snprintf(line, sizeof line, "%s --policy %s --lookahead %s", work, policies[i], ahead[i % 2]);
+    for (int i = 0; i < CACHE_POLICIES; i++) {
+        const char *policy = cache_policy_name((CachePolicy)i);
+        snprintf(line, sizeof line, "%s --policy %s --lookahead %s", work, policy, ahead[i % 2]);
         json_t *o = result_json(shell_expect(0, line)), *io = json_object_get(o, "io");
-        assert_string_equal(json_string_value(json_object_get(io, "policy")), policies[i]);
+        assert_string_equal(json_string_value(json_object_get(io, "policy")), policy);
         expect_text(json_string_value(json_object_get(io, "lookahead")), ahead[i % 2]);
         assert_true(real(o, "io", "evictions") > 0);
         assert_true(real(o, "io", "ahead_right") > 0.5 * real(o, "io", "ahead_wanted"));

@@ -1,13 +1,15 @@
 /* Options as a user meets them: help, usage errors, and where a value comes from. */
 #include "support/program.h"
 
+#include "cache/cache.h"
+#include "disk/disk.h"
+#include "kernels/kernels.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *const commands[] = {"run", "inspect", "tokenize", "detokenize", "render", "logits", "ppl", "doctor", "bench", "synth",
-                                       "plan", "trace", "simulate", "plot"};
 static const char *const later[] = {"chat", "compare", "eval", "trial", "convert", "quantize", "pack", "verify"};
 
 static void expect_text(const char *where, const char *text) {
@@ -21,25 +23,56 @@ static void expect_usage(const char *line, const char *sentence) {
     expect_text(r->err, sentence);
 }
 
+/* The commands are those that the overview names: two spaces, the name, two or more, what it does. */
+#define COMMANDS "$($S --help | sed -n 's/^  \\([a-z]*\\)  .*/\\1/p')"
+
 static void help_of_everything(void **state) {
     (void)state;
     const Result *r = shell_expect(0, "$S --help");
-    int lines = 0;
+    int lines = 0, commands = 0;
     for (const char *c = r->out; *c; c++) lines += *c == '\n';
     assert_in_range(lines, 10, 32); /* one screen */
-    static char overview[8192];
-    snprintf(overview, sizeof overview, "%s", r->out);
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        expect_text(overview, commands[i]);
+    char names[1024];
+    snprintf(names, sizeof names, "%s", shell_expect(0, "echo " COMMANDS)->out);
+    for (const char *name = strtok(names, " \n"); name; name = strtok(NULL, " \n"), commands++) {
         char line[64];
-        snprintf(line, sizeof line, "$S %s --help", commands[i]);
+        snprintf(line, sizeof line, "$S %s --help", name);
         r = shell_expect(0, line);
         expect_text(r->out, "Examples:\n");
-        if (strcmp(commands[i], "synth") != 0) expect_text(r->out, "--model PATH"); /* that one needs none */
+        if (strcmp(name, "synth") != 0) expect_text(r->out, "--model PATH"); /* that one needs none */
         assert_string_equal(r->err, "");
-        snprintf(line, sizeof line, "sluice %s", commands[i]);
+        snprintf(line, sizeof line, "sluice %s", name);
         expect_text(r->out, line);
     }
+    assert_true(commands >= 14);
+}
+
+/* Each `sluice` in an example is asked for its help with the options of the example: those that it does not take it refuses. Whatever
+ * else an example calls (jq, curl) is not found and does nothing. */
+static void the_options_of_every_example_are_taken(void **state) {
+    (void)state;
+    shell_expect(0, "for c in " COMMANDS "; do $S $c --help | sed -n '/^Examples:/,/^$/ s/^  \\([^#]\\)/\\1/p'; done > $T/examples");
+    const Result *r = shell_expect(0, "grep -c sluice $T/examples");
+    assert_true(atoi(r->out) >= 40);
+    r = shell("program=$(realpath $S); cd $T; touch texts.jsonl ids.jsonl requests.jsonl; PATH=/nonexistent\n"
+              "command_not_found_handle() { :; }\n"
+              "sluice() { why=$($program \"$@\" --help 2>&1 > /dev/null) || echo \"sluice $*: $why\" >&3; }\n"
+              ". ./examples 3> refused > /dev/null; echo \"$(< refused)\"");
+    assert_string_equal(r->err, "");
+    assert_string_equal(r->out, "\n");
+}
+
+/* sluice.h says in words what an option takes: no word of a list may be missing there. */
+static void the_public_header_names_every_word(void **state) {
+    (void)state;
+    char *header = read_whole(source_path("include/sluice.h"), NULL);
+    char words[] = CACHE_CHOICES "|" DISK_CHOICES "|" KERNELS_CHOICES;
+    for (const char *word = strtok(words, "|"); word; word = strtok(NULL, "|")) {
+        char quoted[32];
+        snprintf(quoted, sizeof quoted, "\"%s\"", word);
+        if (!strstr(header, quoted)) fail_msg("include/sluice.h does not name %s", quoted);
+    }
+    free(header);
 }
 
 static void a_command_of_later_is_no_success_and_in_no_help(void **state) {
@@ -189,6 +222,8 @@ static void standard_output_that_goes_away_is_quiet_and_one_that_fails_is_not(vo
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help_of_everything),
+        cmocka_unit_test(the_options_of_every_example_are_taken),
+        cmocka_unit_test(the_public_header_names_every_word),
         cmocka_unit_test(a_command_of_later_is_no_success_and_in_no_help),
         cmocka_unit_test(no_command_teaches),
         cmocka_unit_test(usage_errors_name_what_is_wrong),

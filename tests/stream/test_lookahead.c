@@ -148,7 +148,7 @@ static void unknown_names_are_refused_with_the_choices(void **state) {
     (void)state;
     sluice_options o = check_options(model_path());
     sluice_error err;
-    o.policy = "fifo";
+    o.policy = "no such policy";
     assert_null(sluice_open(&o, &err));
     assert_int_equal(err.code, SLUICE_USAGE);
     assert_non_null(strstr(err.message, "s3fifo"));

@@ -6,6 +6,7 @@
 #include "support/recording.h"
 #include "support/support.h"
 
+#include "cache/cache.h"
 #include "os/os.h"
 
 #include <stdio.h>
@@ -56,7 +57,7 @@ static void expect_same(const Recording *truth, const sluice_options *o) {
 
 static const int slots[] = {2, 3, 9, 0}, threads[] = {1, 2, 3}, chunks[] = {1, 7, 64, 4096};
 static const char *const cpus[] = {"scalar", "auto"};
-static const char *const policies[] = {"lru", "lfu", "hybrid", "clock", "s3fifo"}, *const ahead[] = {"on", "off", "auto"};
+static const char *const ahead[] = {"on", "off", "auto"};
 
 /* io_uring where this kernel allows it; said aloud where it does not. */
 static const char *second_backend(const char *model) {
@@ -91,7 +92,7 @@ static void every_setting_gives_the_same_bits(void **state) {
                     o.direct = (s + t + c) % 2 ? "off" : "auto";
                     o.io = (s + t + c) % 3 == 2 ? "mmap" : (s + t) % 2 ? second_backend(model) : "threads";
                     /* at chunk 1, where single tokens are guessed, each number of slots meets each setting */
-                    o.policy = policies[(3 * s + t + c + 2 * (size_t)precise) % 5];
+                    o.policy = cache_policy_name((CachePolicy)((3 * s + t + c + 2 * (size_t)precise) % CACHE_POLICIES));
                     o.lookahead = ahead[(s + 2 * t + c + (size_t)precise) % 3];
                     expect_same(truth, &o);
                 }
@@ -113,7 +114,7 @@ static void the_story_model_too(void **state) {
             o.threads = threads[(i + i / 4) % 3];
             o.chunk = chunks[(i + 2) % 4];
             o.cpu = cpus[i & 1];
-            o.policy = policies[i % 5];
+            o.policy = cache_policy_name((CachePolicy)(i % CACHE_POLICIES));
             o.lookahead = ahead[i % 3];
             expect_same(truth, &o);
         }

@@ -308,7 +308,6 @@ static void counts_fade(void **state) {
     }
 }
 
-/* What left the small queue and soon comes back goes to the main queue: a stream of new records does not push it out again. */
 /* Is what was used 16 times still there when, so many tokens later, one of three slots is needed? The others were used 4 times. */
 static bool remembers(CachePolicy policy, uint32_t tokens) {
     Cache *c = make(policy, 3, 1, 8, 0);
@@ -332,6 +331,7 @@ static void counts_fade_at_the_pace_of_their_policy(void **state) {
     assert_false(remembers(CACHE_LFU, 8192));
 }
 
+/* What left the small queue and soon comes back goes to the main queue: a stream of new records does not push it out again. */
 static void s3fifo_remembers_what_left(void **state) {
     (void)state;
     Cache *c = make(CACHE_S3FIFO, 10, 1, 256, 0);
@@ -496,7 +496,7 @@ static void policies_have_names(void **state) {
         assert_int_equal(found, p);
     }
     CachePolicy none = CACHE_CLOCK;
-    assert_false(cache_policy_from_name("fifo", &none));
+    assert_false(cache_policy_from_name("no such policy", &none));
 }
 
 static void what_cannot_be_is_refused_and_memory_may_run_out(void **state) {

@@ -10,8 +10,12 @@
 
 enum { FILE_BYTES = PATTERN_FILE_BYTES };
 
-static const DiskBackend real_backends[] = {DISK_THREADS, DISK_URING, DISK_MMAP};
-static const char *const backend_names[] = {[DISK_THREADS] = "threads", [DISK_FAKE] = "fake", [DISK_URING] = "uring", [DISK_MMAP] = "mmap"};
+#define X(NAME, name) DISK_##NAME,
+static const DiskBackend real_backends[] = {DISK_FOR_USERS(X)};
+#undef X
+#define X(NAME, name) #name,
+static const char *const backend_names[] = {DISK_LIST(X)};
+#undef X
 
 /* ---- plain reads ---- */
 
