@@ -9,6 +9,7 @@ static const ServeRoute routes[] = {
     {.method = "GET",  .path = "/health", .handle = serve_health, .open = true},
     {.method = "GET",  .path = "/v1/models", .handle = serve_models},
     {.method = "GET",  .path = "/v1/models/*", .handle = serve_model},
+    {.method = "POST", .path = "/v1/chat/completions", .shape = &SERVE_OPENAI_CHAT},
     {.method = "POST", .path = "/v1/completions", .shape = &SERVE_OPENAI_COMPLETIONS},
     {.method = "POST", .path = "/tokenize", .handle = serve_tokenize},
     {.method = "POST", .path = "/detokenize", .handle = serve_detokenize},

@@ -4,7 +4,7 @@
 
 #include "serve/ask.h"
 
-extern const ServeShape SERVE_OPENAI_COMPLETIONS;
+extern const ServeShape SERVE_OPENAI_CHAT, SERVE_OPENAI_COMPLETIONS;
 
 /* What OpenAI's endpoints share. */
 json_t *serve_openai_error(const ServeRefusal *refusal);
