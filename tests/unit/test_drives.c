@@ -4,6 +4,7 @@
 
 #include "disk/disk.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,11 @@ static Disk *two_copies(const DiskFaults *faults, DiskBackend backend) {
     return d;
 }
 
+static DiskRead block(int number, char *memory, int slot) {
+    return (DiskRead){.need = READ, .bytes = READ, .offset = (uint64_t)(number % N_BLOCKS) * READ, .dst = memory + slot * READ,
+                      .tag = (uint64_t)slot};
+}
+
 /* Reads every block `times` times, a few at once, as a layer does, and checks each byte. Returns how many reads failed. */
 static int read_all(Disk *d, int times) {
     Err err = {0};
@@ -58,9 +64,7 @@ static int read_all(Disk *d, int times) {
     for (int at = 0; at < times * N_BLOCKS; at += AT_ONCE) {
         DiskRead reads[AT_ONCE];
         memset(memory, 0xDB, (size_t)AT_ONCE * READ);
-        for (int i = 0; i < AT_ONCE; i++)
-            reads[i] = (DiskRead){.need = READ, .bytes = READ, .offset = (uint64_t)((at + i) % N_BLOCKS) * READ, .dst = memory + i * READ,
-                                  .tag = (uint64_t)i};
+        for (int i = 0; i < AT_ONCE; i++) reads[i] = block(at + i, memory, i);
         if (disk_submit(d, reads, AT_ONCE, &err)) fail_msg("%s", err.text);
         for (int n = 0; n < AT_ONCE;) {
             DiskDone done[AT_ONCE];
@@ -124,6 +128,63 @@ static void equal_drives_share(void **state) {
         assert_in_range(info.bytes, N_BLOCKS * READ, 3 * N_BLOCKS * READ);
     }
     disk_free(d);
+}
+
+enum { STUCK = AT_ONCE, OTHERS = 8 }; /* STUCK: the tag of a read that does not end before it may */
+
+static void hold_the_stuck_one(void *user, const DiskRead *read, uint32_t ms) {
+    (void)ms;
+    while (read->tag == STUCK && !atomic_load((atomic_bool *)user)) os_sleep_ns(100000);
+}
+
+/* What one read takes on the slower drive, as far as the disk knows. */
+static uint64_t read_ns(const Disk *d) {
+    double slowest = 0;
+    for (uint32_t i = 0; i < 2; i++) {
+        DiskDriveInfo info;
+        disk_drive_info(d, i, &info);
+        double ns = READ * 1e9 / info.bytes_per_s;
+        if (ns > slowest) slowest = ns;
+    }
+    return (uint64_t)slowest;
+}
+
+/* One read hangs. By what is queued its drive would get every second of the next ones, but it has been silent for longer than the other
+ * needs for all of them. */
+static void a_drive_that_stands_still_is_passed_by(void **state) {
+    (void)state;
+    Err err = {0};
+    atomic_bool may_end = false;
+    char *memory = os_pages_new((uint64_t)(OTHERS + 1) * READ, &err);
+    DiskFaults f = paces(64 << 20, 64 << 20);
+    f.stall_ppm = 1000000;
+    f.pause = hold_the_stuck_one;
+    f.user = &may_end;
+    Disk *d = two_copies(&f, DISK_FAKE);
+    assert_true(memory && d);
+    assert_int_equal(read_all(d, 1), 0); /* both rates are known */
+    DiskRead stuck = block(0, memory, OTHERS), others[OTHERS];
+    stuck.tag = STUCK;
+    DiskDriveInfo before[2], after[2];
+    for (uint32_t i = 0; i < 2; i++) disk_drive_info(d, i, &before[i]);
+    assert_int_equal(disk_submit(d, &stuck, 1, &err), ERR_OK);
+    os_sleep_ns(4 * OTHERS * read_ns(d));
+    for (int i = 0; i < OTHERS; i++) others[i] = block(i, memory, i);
+    assert_int_equal(disk_submit(d, others, OTHERS, &err), ERR_OK);
+    for (size_t landed = 0; landed < OTHERS;) {
+        DiskDone done[OTHERS];
+        landed += disk_reap(d, done, OTHERS, true);
+    }
+    for (uint32_t i = 0; i < 2; i++) disk_drive_info(d, i, &after[i]);
+    uint64_t of_a = after[0].reads - before[0].reads, of_b = after[1].reads - before[1].reads;
+    assert_int_equal(of_a + of_b, OTHERS);
+    assert_true(of_a == 0 || of_b == 0);
+    atomic_store(&may_end, true);
+    DiskDone done;
+    assert_int_equal(disk_reap(d, &done, 1, true), 1);
+    assert_int_equal(done.tag, STUCK);
+    disk_free(d);
+    os_pages_free(memory, (uint64_t)(OTHERS + 1) * READ);
 }
 
 static void a_copy_that_dies_is_replaced(void **state) {
@@ -201,6 +262,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_faster_drive_gets_most),
         cmocka_unit_test(equal_drives_share),
+        cmocka_unit_test(a_drive_that_stands_still_is_passed_by),
         cmocka_unit_test(a_copy_that_dies_is_replaced),
         cmocka_unit_test(a_file_cut_off_is_read_from_its_copy),
         cmocka_unit_test_setup(what_is_no_copy_is_refused, make_files),
