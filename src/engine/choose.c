@@ -6,24 +6,39 @@
 
 enum { MAX_CHUNK = 1 << 16 };
 
-ErrCode engine_choose_kernels(sluice_model *m, const char *name, Err *err) {
+static ErrCode choose_kernels(const char *name, const Kernels **kernels, Err *err) {
     KernelsRung rung;
     char words[128];
     if (!kernels_rung_from_name(name ? name : "auto", &rung))
         return err_set(err, ERR_USAGE, "--cpu %s: no such instruction set; choose %s", name,
                        words_of("auto|" KERNELS_CHOICES, words, sizeof words));
-    m->kernels = kernels_get(rung);
-    if (!m->kernels)
+    *kernels = kernels_get(rung);
+    if (!*kernels)
         return err_set(err, ERR_UNSUPPORTED, "--cpu %s: this CPU or this build has no such kernels; --cpu auto takes %s", name,
                        kernels_get(KERNELS_RUNG_COUNT)->name);
     return ERR_OK;
 }
 
-ErrCode engine_choose_kv(const char *name, QuantType *type, Err *err) {
-    static const Word words[] = {{"f32", QUANT_F32}, {"f16", QUANT_F16}, {"q8_0", QUANT_Q8_0}};
-    int value = QUANT_F32;
-    ErrCode code = word_value("--kv", words, COUNT_OF(words), name, &value, err);
-    *type = (QuantType)value;
+static ErrCode choose_policy(const char *name, CachePolicy *policy, Err *err) {
+    char words[128];
+    if (!name || strcmp(name, "auto") == 0) *policy = cache_policy_default();
+    else if (!cache_policy_from_name(name, policy))
+        return err_set(err, ERR_USAGE, "--policy %s: choose %s", name, words_of("auto|" CACHE_CHOICES, words, sizeof words));
+    return ERR_OK;
+}
+
+ErrCode engine_choose(sluice_model *m, ForwardConfig *forward, Err *err) {
+    static const Word kv[] = {{"f32", QUANT_F32}, {"f16", QUANT_F16}, {"q8_0", QUANT_Q8_0}};
+    static const Word lookahead[] = {{"auto", FORWARD_AHEAD_AUTO}, {"on", FORWARD_AHEAD_ON}, {"off", FORWARD_AHEAD_OFF}};
+    const sluice_options *o = &m->options;
+    int kv_type = 0, ahead = 0;
+    ErrCode code = choose_kernels(o->cpu, &m->kernels, err);
+    if (!code) code = word_value("--kv", kv, COUNT_OF(kv), o->kv, &kv_type, err);
+    if (!code) code = choose_policy(o->policy, &m->policy, err);
+    if (!code) code = word_value("--lookahead", lookahead, COUNT_OF(lookahead), o->lookahead, &ahead, err);
+    if (!code) code = engine_check_io(o, &(DiskChoose){0}, err);
+    *forward = (ForwardConfig){.kernels = m->kernels, .precise = o->precise, .kv_type = (QuantType)kv_type,
+                               .lookahead = (ForwardLookahead)ahead};
     return code;
 }
 
@@ -32,22 +47,6 @@ ErrCode engine_check_kv(QuantType type, const ModelShape *s, Err *err) {
     if (s->head_dim % block == 0) return ERR_OK;
     return err_set(err, ERR_UNSUPPORTED, "--kv q8_0 needs heads in blocks of %u, and those of this model are %u wide; choose f32 or f16",
                    block, s->head_dim);
-}
-
-ErrCode engine_choose_policy(const char *name, CachePolicy *policy, Err *err) {
-    char words[128];
-    if (!name || strcmp(name, "auto") == 0) *policy = cache_policy_default();
-    else if (!cache_policy_from_name(name, policy))
-        return err_set(err, ERR_USAGE, "--policy %s: choose %s", name, words_of("auto|" CACHE_CHOICES, words, sizeof words));
-    return ERR_OK;
-}
-
-ErrCode engine_choose_lookahead(const char *name, ForwardLookahead *how, Err *err) {
-    static const Word words[] = {{"auto", FORWARD_AHEAD_AUTO}, {"on", FORWARD_AHEAD_ON}, {"off", FORWARD_AHEAD_OFF}};
-    int value = FORWARD_AHEAD_AUTO;
-    ErrCode code = word_value("--lookahead", words, COUNT_OF(words), name, &value, err);
-    *how = (ForwardLookahead)value;
-    return code;
 }
 
 static ErrCode in_range(const char *flag, int value, int64_t most, const char *of_what, Err *err) {

@@ -39,7 +39,6 @@ struct sluice_model {
     uint64_t logits_bytes;
     uint32_t ctx, chunk, top_k;
     CachePolicy policy;
-    ForwardLookahead lookahead;
     EngineMtp mtp;
     const char *mtp_why;    /* why it is off, or NULL */
     ForwardPays mtp_pays;
@@ -68,12 +67,9 @@ struct sluice_session {
     EngineDrafts *drafts;   /* NULL: no draft layer is in use */
 };
 
-/* Options as values. */
-ErrCode engine_choose_kernels(sluice_model *m, const char *name, Err *err);
-ErrCode engine_choose_kv(const char *name, QuantType *type, Err *err);
+/* choose.c: options as values. All that are words, before anything is read, so that a wrong one is told at once. */
+ErrCode engine_choose(sluice_model *m, ForwardConfig *forward, Err *err);
 ErrCode engine_check_kv(QuantType type, const ModelShape *s, Err *err); /* do the model's heads suit it? */
-ErrCode engine_choose_policy(const char *name, CachePolicy *policy, Err *err);
-ErrCode engine_choose_lookahead(const char *name, ForwardLookahead *how, Err *err);
 ErrCode engine_check_io(const sluice_options *o, DiskChoose *wish, Err *err); /* --io and --direct alone */
 ErrCode engine_open_disk(sluice_model *m, Err *err); /* once the model is known: the way of reading may be measured; with all its files */
 ErrCode engine_add_mirrors(sluice_model *m, Err *err); /* once the files are added */

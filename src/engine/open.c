@@ -62,16 +62,16 @@ static uint64_t session_bytes(const sluice_model *m) {
     return m->ctx * sizeof(int32_t) + vocab * sizeof(float) + engine_sampler_bytes(vocab) + engine_drafts_bytes(m);
 }
 
-static StoreConfig store_config(const sluice_model *m) {
+static StoreConfig store_config(const sluice_model *m, const ForwardConfig *forward) {
     return (StoreConfig){.n_layers = (int)model_expert_layers(m->model), .n_experts = (int)m->model->shape.n_experts,
                          .parts = m->model->records, .disk = m->disk, .policy = m->policy, .floor = m->top_k,
-                         .hint_slots = m->lookahead == FORWARD_AHEAD_OFF ? 0 : m->model->shape.n_experts};
+                         .hint_slots = forward->lookahead == FORWARD_AHEAD_OFF ? 0 : m->model->shape.n_experts};
 }
 
 /* Tables of the store for as many slots as there can be. */
-static uint64_t store_tables(const sluice_model *m, const EnginePlanInput *in) {
+static uint64_t store_tables(const sluice_model *m, const ForwardConfig *forward, const EnginePlanInput *in) {
     uint64_t slots = in->slots_wanted ? in->slots_wanted : in->slot_bytes ? in->ram_bytes / in->slot_bytes : 0;
-    StoreConfig config = store_config(m);
+    StoreConfig config = store_config(m, forward);
     return store_bytes(&config, slots < in->experts_total ? (uint32_t)slots : in->experts_total);
 }
 
@@ -102,7 +102,7 @@ ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
     };
     if (in.slots_wanted > in.experts_total) in.slots_wanted = in.experts_total;
     if (in.slots_wanted == 1) in.slots_wanted = ENGINE_MIN_SLOTS;
-    in.base_bytes += store_tables(m, &in);
+    in.base_bytes += store_tables(m, forward, &in);
     /* Every chunk reads nearly every expert once more, so a long one is worth memory that the cache loses: a chunk that was not asked
      * for shrinks only until its buffers are at most a sixteenth of the budget, and while nothing else fits. */
     for (;; forward->chunk = shorter(forward->chunk)) {
@@ -182,7 +182,7 @@ static ErrCode allocate(sluice_model *m, ForwardConfig *forward, Err *err) {
     code = load_dense(m, err);
     if (!code) code = engine_watch_opening(m, 0, err);
     if (code) return code;
-    StoreConfig store = store_config(m);
+    StoreConfig store = store_config(m, forward);
     store.slab_bytes = m->plan.cache_bytes;
     store.filling = engine_watch_filling;
     store.user = m;
@@ -203,13 +203,7 @@ static ErrCode allocate(sluice_model *m, ForwardConfig *forward, Err *err) {
 ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool sketch, Err *err) {
     const sluice_options *o = &m->options;
     if (!o->model) return err_set(err, ERR_USAGE, "no model was named; give a GGUF file or a model folder");
-    ErrCode code = engine_choose_kernels(m, o->cpu, err);
-    if (code) return code;
-    *forward = (ForwardConfig){.kernels = m->kernels, .precise = o->precise};
-    code = engine_choose_kv(o->kv, &forward->kv_type, err);
-    if (!code) code = engine_choose_policy(o->policy, &m->policy, err);
-    if (!code) code = engine_choose_lookahead(o->lookahead, &m->lookahead, err);
-    if (!code) code = engine_check_io(o, &(DiskChoose){0}, err); /* a wrong word is told before anything is read */
+    ErrCode code = engine_choose(m, forward, err);
     if (code) return code;
     m->format = o->embedded_bytes ? format_open_embedded(o->model, o->embedded_offset, o->embedded_bytes, err) : format_open(o->model, err);
     if (!m->format) return err->code;
@@ -240,7 +234,6 @@ ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool sketch
     forward->chunk = o->chunk ? (uint32_t)o->chunk : DEFAULT_CHUNK;
     if (forward->chunk > m->ctx) forward->chunk = m->ctx;
     forward->top_k = m->top_k;
-    forward->lookahead = m->lookahead;
     forward->mtp = m->model->mtp.bound;
     return describe_records(m, err);
 }
