@@ -46,7 +46,7 @@ LONGEST  := $(filter %/test_one_answer,$(TESTS))
 TESTS    := $(LONGEST) $(filter-out $(LONGEST),$(TESTS))
 
 .PHONY: all help clean deps deps-tidy deps-arm deps-emulated demo man test check-library check-kernels check-neon check-avx512 asan tsan \
-        soak tidy objects clang-tidy fidelity experiments house mutations
+        soak tidy laws objects clang-tidy fidelity experiments house mutations
 .SECONDARY:
 
 all: $(BUILD)/sluice $(BUILD)/libsluice.a
@@ -61,6 +61,7 @@ help:
 ## make tsan       stores, disks and a stream of tokens under ThreadSanitizer
 ## make soak       minutes of decoding on bad disks with a tiny cache: no wrong bit, no leak (SOAK_TOKENS=150000 SOAK_SEED=1)
 ## make tidy       the laws of the house: floors, warnings as errors with gcc and clang, static analysis
+## make laws       of these the ones that are read off the text in a second: floors, doors, names, lengths, columns
 ## make check-kernels  every rung of the arithmetic against the scalar one, bit for bit (build/check-kernels --bench: speeds)
 ## make check-avx512   the same for the AVX-512 rung on any x86-64 CPU, its instructions emulated (part of make test)
 ## make check-neon     the same for the NEON rung, compiled here for AArch64 and run in an emulator
@@ -204,6 +205,9 @@ soak: $(BUILD)/tests/stream/test_soak $(BUILD)/tests/stream/test_soak_model
 
 tidy: deps-tidy
 	@tools/tidy.sh
+
+laws:
+	@awk -f tools/laws.awk src/*/*.[ch] include/*.h tests/*/*.[ch]
 
 # what tools/tidy.sh builds: all objects, and one mark per file that clang-tidy has nothing to say about
 objects: $(LIB_OBJ) $(CLI_OBJ) $(SUP_OBJ) $(TEST_OBJ)

@@ -19,6 +19,7 @@ static int compare(void) {
             char where[160];
             bool same = rung_checks[i].same(kernels_get(KERNELS_SCALAR), k, where);
             printf("%-8s %-24s %s%s\n", k->name, rung_checks[i].name, same ? "same bits" : "DIFFERS at ", same ? "" : where);
+            fflush(stdout); /* a function that is missing is told before its absence ends the program */
             bad += !same;
         }
     }

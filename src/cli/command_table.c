@@ -131,7 +131,7 @@ const CommandSpec command_table[] = {
 };
 /* clang-format on */
 const size_t command_table_len = COUNT_OF(command_table);
-_Static_assert(COUNT_OF(command_table) == COMMAND_COUNT, "every command of the list has a row");
+_Static_assert(COUNT_OF(command_table) == N_COMMANDS, "every command of the list has a row");
 
 const CommandSpec *command_by_name(const char *name) {
     for (size_t i = 0; i < command_table_len; i++)

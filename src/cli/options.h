@@ -39,14 +39,14 @@ enum {
 #define X(NAME, name) COMMAND_##NAME,
     COMMANDS(X)
 #undef X
-    COMMAND_COUNT
+    N_COMMANDS
 };
 /* One bit per command, to say in a word which of them take an option. */
 enum {
 #define X(NAME, name) CMD_##NAME = 1 << COMMAND_##NAME,
     COMMANDS(X)
 #undef X
-    CMD_ALL = (1 << COMMAND_COUNT) - 1,
+    CMD_ALL = (1 << N_COMMANDS) - 1,
     CMD_ENGINE = CMD_RUN | CMD_LOGITS | CMD_PPL | CMD_BENCH | CMD_TRACE, /* those that run the network */
     CMD_PLANNED = CMD_ENGINE | CMD_SERVE | CMD_PLAN | CMD_DOCTOR,        /* those that make a memory plan */
 };

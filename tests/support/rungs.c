@@ -1,6 +1,7 @@
 #include "support/rungs.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +116,21 @@ static bool same_floats(const float *a, const float *b, size_t n) {
     return true;
 }
 
+/* Behind the name and the number, a rung is nothing but functions. */
+static bool nothing_missing(const Kernels *k, const Kernels *r, char where[160]) {
+    typedef void Function(void);
+    const size_t first = offsetof(Kernels, dot), n = (sizeof(Kernels) - first) / sizeof(Function *);
+    for (size_t i = 0; i < n; i++) {
+        Function *of_k, *of_r;
+        memcpy(&of_k, (const char *)k + first + i * sizeof of_k, sizeof of_k);
+        memcpy(&of_r, (const char *)r + first + i * sizeof of_r, sizeof of_r);
+        if (of_k && of_r) continue;
+        snprintf(where, 160, "function %zu of %zu in struct Kernels, which the table of %s lacks", i + 1, n, of_k ? r->name : k->name);
+        return false;
+    }
+    return true;
+}
+
 /* ---- along one vector ---------------------------------------------------------------------------------------------- */
 
 static size_t next_length(size_t n) { return n < 130 ? n + 1 : n < 1000 ? n * 2 - 3 : 5000; }
@@ -169,6 +185,7 @@ static bool activation_case(const Kernels *k, const Kernels *r, Box *box, Style 
     float *y = box_floats(box, n, ORDINARY), *z = box_copy(box, gate, n);
     k->silu_mul(y, gate, up, n), r->silu_mul(z, z, up, n); /* in place */
     if (!same_floats(y, z, n)) return false;
+    y = box_floats(box, n, ORDINARY), z = box_copy(box, y, n); /* without a NaN where the gate has one, or nobody saw it get lost */
     k->sigmoid_mul(y, gate, n), r->sigmoid_mul(z, gate, n);
     return same_floats(y, z, n);
 }
@@ -403,6 +420,7 @@ static bool largest_same(const Kernels *k, const Kernels *r, char *where) {
 }
 
 const RungCheck rung_checks[] = {
+    {"every function", nothing_missing},
     {"dot", dot_same},
     {"axpy, add, scale", plain_same},
     {"rms_norm, l2_norm", norm_same},

@@ -64,7 +64,7 @@ static void blocks_decode_to_the_reference_bits(void **state) {
         golden_close(g);
         types++;
     }
-    assert_int_equal(types, 21);
+    if (types < 21) fail_msg("only %d block types: one was lost", types);
 }
 
 /* ---- tables ---- */
@@ -238,8 +238,8 @@ static void unknown_types_are_refused(void **state) {
     QuantType type = QUANT_Q4_K;
     static const uint32_t withdrawn[] = {4, 5, 9, 15, 31, 32, 33, 34, 35, 36, 37, 38};
     for (size_t i = 0; i < COUNT_OF(withdrawn); i++) {
-        assert_false(quant_from_ggml(withdrawn[i], &type));
-        assert_non_null(quant_ggml_unsupported_name(withdrawn[i]));
+        if (quant_from_ggml(withdrawn[i], &type)) fail_msg("GGUF number %u is supported now: take it out of this list", withdrawn[i]);
+        if (!quant_ggml_unsupported_name(withdrawn[i])) fail_msg("GGUF number %u has lost its name", withdrawn[i]);
     }
     assert_false(quant_from_ggml(41, &type));
     assert_false(quant_from_ggml(UINT32_MAX, &type));
