@@ -211,7 +211,7 @@ ErrCode serve_http_open(Serve *s, struct MHD_Daemon **daemon, Err *err) {
     if (!code)
         *daemon = MHD_start_daemon(flags | (l.ipv6 ? MHD_USE_IPv6 : 0u), 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, l.fd,
                                    MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-                                   MHD_OPTION_CONNECTION_LIMIT, (unsigned)(s->queue.most + config->parallel + MORE_CONNECTIONS),
+                                   MHD_OPTION_CONNECTION_LIMIT, (unsigned)(s->queue.most + MORE_CONNECTIONS),
                                    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
                                    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES,
                                    MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,

@@ -15,7 +15,7 @@ typedef struct ServeQueue {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     ServeJob *first, *last;
-    int waiting, most;
+    int inside, most;         /* jobs that wait or are worked on */
     bool woken, closed;
 } ServeQueue;
 
@@ -23,7 +23,7 @@ bool serve_queue_init(ServeQueue *q, int most);
 void serve_queue_free(ServeQueue *q);
 bool serve_queue_put(ServeQueue *q, ServeJob *job); /* false: full */
 ServeJob *serve_queue_take_all(ServeQueue *q, bool wait); /* the oldest first, linked by `after`; wait: until there is one or a wake */
-void serve_queue_begun(ServeQueue *q); /* a job of the queue has been given a slot, or has gone */
+void serve_queue_left(ServeQueue *q); /* a job that was taken is over */
 void serve_queue_wake(ServeQueue *q);
 ServeJob *serve_queue_close(ServeQueue *q); /* nothing is taken any more; what was left */
 

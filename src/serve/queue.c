@@ -16,13 +16,13 @@ void serve_queue_free(ServeQueue *q) {
 
 bool serve_queue_put(ServeQueue *q, ServeJob *job) {
     pthread_mutex_lock(&q->lock);
-    bool room = q->waiting < q->most && !q->closed;
+    bool room = q->inside < q->most && !q->closed;
     if (room) {
         job->after = NULL;
         if (q->last) q->last->after = job;
         else q->first = job;
         q->last = job;
-        q->waiting++;
+        q->inside++;
         pthread_cond_signal(&q->changed);
     }
     pthread_mutex_unlock(&q->lock);
@@ -39,9 +39,9 @@ ServeJob *serve_queue_take_all(ServeQueue *q, bool wait) {
     return jobs;
 }
 
-void serve_queue_begun(ServeQueue *q) {
+void serve_queue_left(ServeQueue *q) {
     pthread_mutex_lock(&q->lock);
-    q->waiting--;
+    q->inside--;
     pthread_mutex_unlock(&q->lock);
 }
 

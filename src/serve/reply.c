@@ -145,7 +145,7 @@ static bool begin_job(ServeVisit *v, ServeAsk *ask) {
     if (serve_phase(s) >= SERVE_STOPPING) return serve_refuse(&v->no, 503, NULL, "the server is shutting down");
     uint64_t wait_s = atomic_load(&s->job_ns) / 1000000000u;
     (void)serve_refuse(&v->no, 429, NULL, "%d requests are waiting already, which is all the queue holds; try again later",
-                       s->queue.most);
+                       s->config->queue);
     v->no.retry_after_s = wait_s < 1 ? 1 : wait_s > 60 ? 60 : (int)wait_s;
     return false;
 }

@@ -5,13 +5,13 @@
 
 #include <time.h>
 
-static const uint64_t TICK_NS = 50000000, GRACE_NS = 3000000000;
+static const uint64_t TICK_NS = 50000000, GRACE_NS = 1000000000;
 
 static ErrCode open_all(Serve *s, struct MHD_Daemon **daemon, Err *err) {
     s->model.created = (int64_t)time(NULL);
     ErrCode code = serve_guard_open(s, err);
     if (code) return code;
-    if (!serve_queue_init(&s->queue, s->config->queue) || pthread_mutex_init(&s->text, NULL))
+    if (!serve_queue_init(&s->queue, s->config->queue + s->config->parallel) || pthread_mutex_init(&s->text, NULL))
         return err_no_memory(err, sizeof *s, "the server");
     return serve_http_open(s, daemon, err);
 }

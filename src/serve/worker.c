@@ -88,7 +88,7 @@ static void admit(Serve *s) {
         size_t common;
         ServeSlot *slot = serve_slot_for(w, sequence->prompt, echoes_logprobs(job), &common);
         if (!slot) return;
-        if (job->begun++ == 0) serve_queue_begun(&s->queue);
+        job->begun++;
         begin_sequence(w, sequence, slot, common);
     }
 }
@@ -109,10 +109,10 @@ static void collect(Serve *s, bool wait) {
             end = &job->after;
             continue;
         }
-        if (job->begun == 0) serve_queue_begun(&s->queue);
         *end = job->after;
         note_time(s, os_now_ns() - job->arrived_ns);
         atomic_fetch_sub(&s->running, 1);
+        serve_queue_left(&s->queue);
         serve_job_release(job);
     }
     *end = serve_queue_take_all(&s->queue, wait && !w->jobs);
