@@ -153,7 +153,7 @@ typedef struct ServeReply {
     const ServeAsk *ask;
     uint64_t number;         /* random, for ids such as "chatcmpl-..." */
     int64_t created;         /* seconds since 1970 */
-    void *own;               /* of the shape: [own_bytes], zeroed at the start, freed without being looked into */
+    void *own;               /* of the shape: [own_bytes], zeroed at the start */
 } ServeReply;
 
 typedef struct ServeShape {
@@ -167,6 +167,7 @@ typedef struct ServeShape {
     json_t *(*error)(const ServeRefusal *refusal);
     const char *alive;       /* what keeps a silent stream open */
     size_t own_bytes;
+    void (*close)(void *own); /* lets go of what the stream's own holds; NULL: nothing */
 } ServeShape;
 
 /* ---- reading fields ---------------------------------------------------------------------------------------------- */
@@ -204,7 +205,7 @@ json_t *serve_json_text(const char *bytes, size_t len);
 json_t *serve_json_str(Str s);
 /* Appends "data: JSON\n\n", with "event: NAME\n" before it where a name is given, and frees the value. */
 void serve_put_event(Buf *out, const char *name, json_t *value);
-/* "PREFIX-0123456789abcdef" of the reply's number. */
+/* "PREFIX0123456789abcdef" of the reply's number. */
 json_t *serve_json_id(const ServeReply *reply, const char *prefix);
 /* The bytes of a token, appended. */
 void serve_token_bytes(const ServeModel *model, int32_t id, Buf *out);

@@ -44,5 +44,6 @@ static const char *anthropic_type(int status) {
 }
 
 json_t *serve_anthropic_error(const ServeRefusal *no) {
-    return json_pack("{s:s,s:{s:s,s:s}}", "type", "error", "error", "type", anthropic_type(no->status), "message", no->text);
+    json_t *text = json_sprintf("%s%s%s", no->field, no->field[0] ? ": " : "", no->text); /* there is no other place for the field */
+    return json_pack("{s:s,s:{s:s,s:o}}", "type", "error", "error", "type", anthropic_type(no->status), "message", text);
 }

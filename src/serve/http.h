@@ -64,6 +64,7 @@ void serve_reply_json(ServeVisit *v, int status, json_t *value); /* frees it */
 void serve_reply_text(ServeVisit *v, int status, const char *type, Buf *text); /* empties it */
 void serve_reply_refusal(ServeVisit *v);                         /* v->no */
 void serve_reply_job(ServeVisit *v);                             /* what the shape reads of the body is computed and told */
+ServeHandler serve_count;                                        /* how many tokens the shape's request has */
 void serve_reply_close(ServeVisit *v);
 
 /* ---- plain.c: what is answered without computing ----------------------------------------------------------------- */

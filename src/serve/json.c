@@ -44,7 +44,7 @@ void serve_put_event(Buf *out, const char *name, json_t *value) {
 }
 
 json_t *serve_json_id(const ServeReply *reply, const char *prefix) {
-    return json_sprintf("%s-%016" PRIx64, prefix, reply->number);
+    return json_sprintf("%s%016" PRIx64, prefix, reply->number);
 }
 
 void serve_token_bytes(const ServeModel *model, int32_t id, Buf *out) {

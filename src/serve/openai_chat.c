@@ -90,7 +90,7 @@ static json_t *likelihoods(const ServeReply *reply, const ServeLikely *rows, siz
 /* ---- writing: a stream -------------------------------------------------------------------------------------------- */
 
 static json_t *frame(const ServeReply *reply, const char *object, json_t *choices) {
-    return json_pack("{s:o,s:s,s:I,s:s,s:o}", "id", serve_json_id(reply, "chatcmpl"), "object", object, "created",
+    return json_pack("{s:o,s:s,s:I,s:s,s:o}", "id", serve_json_id(reply, "chatcmpl-"), "object", object, "created",
                      (json_int_t)reply->created, "model", reply->model->name, "choices", choices);
 }
 

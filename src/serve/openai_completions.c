@@ -151,7 +151,7 @@ static json_t *rows_json(const ServeModel *model, const ServeLikely *rows, size_
 }
 
 static json_t *frame(const ServeReply *reply, json_t *choices) {
-    return json_pack("{s:o,s:s,s:I,s:s,s:o}", "id", serve_json_id(reply, "cmpl"), "object", "text_completion", "created",
+    return json_pack("{s:o,s:s,s:I,s:s,s:o}", "id", serve_json_id(reply, "cmpl-"), "object", "text_completion", "created",
                      (json_int_t)reply->created, "model", reply->model->name, "choices", choices);
 }
 

@@ -169,11 +169,20 @@ void serve_reply_job(ServeVisit *v) {
     else reply_whole(v);
 }
 
+/* What a conversation costs before it is asked: rendered and tokenised as it would be. */
+void serve_count(ServeVisit *v) {
+    ServeAsk ask = {.logprobs = -1};
+    if (read_ask(v, &ask)) serve_reply_json(v, 200, json_pack("{s:I}", "input_tokens", (json_int_t)ask.prompts[0].n));
+    else serve_reply_refusal(v);
+    serve_ask_free(&ask);
+}
+
 void serve_reply_close(ServeVisit *v) {
     if (v->job) {
         atomic_store(&v->job->gone, true);
         serve_job_release(v->job);
     }
+    if (v->reply.own && v->route->shape->close) v->route->shape->close(v->reply.own);
     mem_free(v->reply.own);
     buf_free(&v->out);
     buf_free(&v->body);

@@ -11,6 +11,9 @@ static const ServeRoute routes[] = {
     {.method = "GET",  .path = "/v1/models/*", .handle = serve_model},
     {.method = "POST", .path = "/v1/chat/completions", .shape = &SERVE_OPENAI_CHAT},
     {.method = "POST", .path = "/v1/completions", .shape = &SERVE_OPENAI_COMPLETIONS},
+    {.method = "POST", .path = "/v1/responses", .shape = &SERVE_OPENAI_RESPONSES},
+    {.method = "POST", .path = "/v1/messages", .shape = &SERVE_ANTHROPIC},
+    {.method = "POST", .path = "/v1/messages/count_tokens", .handle = serve_count, .shape = &SERVE_ANTHROPIC_COUNT},
     {.method = "POST", .path = "/tokenize", .handle = serve_tokenize},
     {.method = "POST", .path = "/detokenize", .handle = serve_detokenize},
 };

@@ -4,7 +4,8 @@
 
 #include "serve/ask.h"
 
-extern const ServeShape SERVE_OPENAI_CHAT, SERVE_OPENAI_COMPLETIONS;
+extern const ServeShape SERVE_OPENAI_CHAT, SERVE_OPENAI_COMPLETIONS, SERVE_OPENAI_RESPONSES;
+extern const ServeShape SERVE_ANTHROPIC, SERVE_ANTHROPIC_COUNT;
 
 /* What OpenAI's endpoints share. */
 json_t *serve_openai_error(const ServeRefusal *refusal);
