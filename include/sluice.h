@@ -176,6 +176,9 @@ uint64_t sluice_text_memory(const char *text, size_t len);
  * result above size asks for a larger buffer. */
 size_t sluice_token_text(const sluice_model *model, int32_t id, char *out, size_t size);
 bool sluice_is_stop(const sluice_model *model, int32_t id);
+bool sluice_is_special(const sluice_model *model, int32_t id); /* read as this token unless SLUICE_NO_SPECIAL: <|im_end|>, <think> */
+/* The source of the model's chat template, also of one that cannot be used; NULL: it has none. The model's. */
+const char *sluice_chat_template(const sluice_model *model);
 /* Renders {"messages":[...],"tools":[...],"kwargs":{...}} (JSON text) with the model's chat template; free with sluice_free. */
 char *sluice_render(const sluice_model *model, const char *request_json, sluice_error *err);
 void sluice_free(void *p);

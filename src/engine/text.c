@@ -67,6 +67,12 @@ bool sluice_is_stop(const sluice_model *m, int32_t id) {
     return false;
 }
 
+bool sluice_is_special(const sluice_model *m, int32_t id) {
+    return m->model->tokenizer && text_token_is_added(m->model->tokenizer, id);
+}
+
+const char *sluice_chat_template(const sluice_model *m) { return m->model->chat_source; }
+
 char *sluice_render(const sluice_model *m, const char *request_json, sluice_error *error) {
     Err err = {0};
     Buf out = {0};

@@ -55,6 +55,7 @@ void model_free(Model *m) {
     if (!m) return;
     text_tokenizer_free(m->tokenizer);
     text_template_free(m->chat);
+    mem_free(m->chat_source);
     mem_free(m->chat_error);
     mem_free(m->records);
     mem_free(m->layers);

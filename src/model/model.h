@@ -126,6 +126,7 @@ typedef struct Model {
     uint64_t dense_bytes;        /* pages that model_load_dense will need */
     Tokenizer *tokenizer;        /* NULL: the file has none */
     Template *chat;              /* NULL: base model, or a template that cannot be parsed (see chat_error) */
+    char *chat_source;           /* its text, or NULL */
     char *chat_error;            /* why the template is unusable, or NULL */
     int32_t stop_ids[MODEL_MAX_STOP]; /* end-of-generation tokens */
     int n_stop_ids;

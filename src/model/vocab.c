@@ -163,6 +163,8 @@ static ErrCode open_template(Model *m, const HfJson *hf, Err *err) {
         source = m->format->chat_template.ptr ? m->format->chat_template : template_of_config(hf);
     }
     if (!source.ptr || source.len == 0) return ERR_OK;
+    m->chat_source = mem_strndup(source.ptr, source.len);
+    if (!m->chat_source) return err_no_memory(err, source.len, "the chat template");
     m->chat = text_template_new(source.ptr, source.len, &why);
     if (m->chat) return ERR_OK;
     if (why.code == ERR_MEMORY) {

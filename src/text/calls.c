@@ -83,6 +83,8 @@ void text_calls_free(TextCalls *c) {
     mem_free(c);
 }
 
+bool text_calls_thinking(const TextCalls *c) { return c->place == THINKING; }
+
 static Str held(const TextCalls *c) { return str_make(c->held.ptr ? c->held.ptr : "", c->held.len); }
 
 /* What is before `end` leaves, but for newlines at its end: they may turn out to belong to the template. */

@@ -63,6 +63,7 @@ bool text_decode(const Tokenizer *t, int32_t id, bool skip_special, Buf *out);
 uint32_t text_token_count(const Tokenizer *t); /* largest id + 1 */
 bool text_token_id(const Tokenizer *t, const char *token, int32_t *id); /* an added or special token by its text */
 bool text_token_is_special(const Tokenizer *t, int32_t id);
+bool text_token_is_added(const Tokenizer *t, int32_t id); /* special, or read from text like those: <think> */
 
 /* Holds back an incomplete UTF-8 character until its bytes are there. Zero-initialise. */
 typedef struct TextStream {
@@ -152,6 +153,7 @@ typedef struct TextCallsSpec {
 } TextCallsSpec;
 TextCalls *text_calls_new(const TextCallsSpec *spec, Err *err);
 void text_calls_free(TextCalls *c);
+bool text_calls_thinking(const TextCalls *c); /* inside reasoning, as far as can be said */
 void text_calls_put(TextCalls *c, const char *bytes, size_t len, TextEvents *out);
 /* cut: the answer ended because a limit was reached, not because the model had finished. */
 void text_calls_end(TextCalls *c, bool cut, TextEvents *out);

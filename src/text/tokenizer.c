@@ -171,6 +171,10 @@ bool text_token_is_special(const Tokenizer *t, int32_t id) {
     return id >= 0 && (uint32_t)id < t->n_tokens && t->kinds[id] == TEXT_TOKEN_SPECIAL;
 }
 
+bool text_token_is_added(const Tokenizer *t, int32_t id) {
+    return id >= 0 && (uint32_t)id < t->n_tokens && (t->kinds[id] == TEXT_TOKEN_SPECIAL || t->kinds[id] == TEXT_TOKEN_ADDED);
+}
+
 bool text_decode(const Tokenizer *t, int32_t id, bool skip_special, Buf *out) {
     if (id < 0 || (uint32_t)id >= t->n_tokens || t->kinds[id] == TEXT_TOKEN_UNUSED) return false;
     Str bytes = token_bytes(t, (uint32_t)id);
