@@ -1,4 +1,5 @@
 /* sluice run: answers or completes one prompt, the text appearing as it is made. */
+#include "answer/answer.h"
 #include "cli/commands.h"
 #include "cli/io.h"
 #include "cli/opened.h"
@@ -11,9 +12,9 @@
 typedef struct Run {
     const Options *o;
     Opened e;
-    TextIds prompt, answer;
+    TextIds prompt;
+    Answer *answer;
     Buf text;             /* the whole answer, for --json */
-    TextStream stream;    /* holds back half a character */
     Timings time;
     uint64_t start_ns;    /* when the prompt was first fed */
     const char *finish_reason;
@@ -74,25 +75,22 @@ static ErrCode make_prompt(Run *r, const Buf *text, Err *err) {
 
 /* ---- the answer ---------------------------------------------------------------------------------------------------- */
 
-static void show(Run *r, const char *bytes, size_t len, bool end) {
-    size_t before = r->text.len;
-    text_stream_put(&r->stream, bytes, len, &r->text);
-    if (end) text_stream_end(&r->stream, &r->text);
-    if (opt_on(r->o, OPT_JSON)) return;
-    out_write(r->text.ptr ? r->text.ptr + before : "", r->text.len - before);
-    out_flush();
+/* What has come of the answer since the last time. Its reasoning is not taken apart: all of it is text. */
+static void show(Run *r) {
+    const TextEvents *events = answer_events(r->answer);
+    for (size_t i = 0; i < events->n; i++) {
+        Str text = text_events_text(events, i);
+        buf_put(&r->text, text.ptr, text.len);
+        if (!opt_on(r->o, OPT_JSON)) out_write(text.ptr, text.len);
+    }
+    if (!opt_on(r->o, OPT_JSON)) out_flush();
+    answer_told(r->answer);
 }
 
-static ErrCode keep_id(Run *r, int32_t id, Err *err) {
-    if (r->answer.n == r->answer.cap) {
-        size_t cap = r->answer.cap ? 2 * r->answer.cap : 256;
-        int32_t *more = mem_resize(r->answer.ids, cap, sizeof *more);
-        if (!more) return err_no_memory(err, cap * sizeof *more, "the answer");
-        r->answer.ids = more;
-        r->answer.cap = cap;
-    }
-    r->answer.ids[r->answer.n++] = id;
-    return ERR_OK;
+static ErrCode begin_answer(Run *r, Err *err) {
+    AnswerSpec spec = {.model = r->e.model, .max_tokens = opt_int(r->o, OPT_PREDICT, -1), .likely = -1};
+    r->answer = answer_new(&spec, err);
+    return r->answer ? ERR_OK : err->code;
 }
 
 static ErrCode prefill(Run *r, Err *err) {
@@ -110,44 +108,37 @@ static ErrCode prefill(Run *r, Err *err) {
 }
 
 static ErrCode decode(Run *r, const sluice_sampling *sampling, Err *err) {
-    int limit = opt_int(r->o, OPT_PREDICT, -1);
-    Buf piece = {0};
     ErrCode code = ERR_OK;
     uint64_t start = os_now_ns();
-    r->finish_reason = "length";
-    while (limit < 0 || (int64_t)r->answer.n < limit) {
+    if (opt_int(r->o, OPT_PREDICT, -1) == 0) answer_end(r->answer, ANSWER_LENGTH);
+    while (!answer_finish(r->answer)) {
         if (os_interrupted()) code = err_set(err, ERR_INTERRUPTED, "interrupted");
         if (code || out_gone()) break;
-        int32_t id = sluice_sample(r->e.session, sampling);
-        if (r->answer.n == 0) r->time.first_ns = os_now_ns() - r->start_ns;
-        if (sluice_is_stop(r->e.model, id)) {
-            r->finish_reason = "stop";
-            break;
-        }
-        buf_clear(&piece);
-        opened_token_text(&r->e, id, &piece);
-        code = keep_id(r, id, err);
-        show(r, piece.ptr ? piece.ptr : "", piece.len, false);
-        bool last = limit >= 0 && (int64_t)r->answer.n >= limit;
-        if (code || last || sluice_position(r->e.session) >= r->e.info.ctx) break;
+        int32_t id = answer_next(r->answer, r->e.session, sampling);
+        if (!r->time.first_ns) r->time.first_ns = os_now_ns() - r->start_ns;
+        show(r);
+        if (answer_failed(r->answer)) code = err_no_memory(err, r->text.len, "the answer");
+        if (code || answer_finish(r->answer)) break;
         code = opened_feed(&r->e, &id, 1, err);
         if (!code) r->time.decode_tokens++;
     }
     r->time.decode_ns = os_now_ns() - start;
-    if (code) r->finish_reason = code == ERR_INTERRUPTED ? "interrupted" : "error";
-    buf_free(&piece);
+    r->finish_reason = code == ERR_INTERRUPTED ? "interrupted" : code ? "error" :
+                       answer_finish(r->answer) == ANSWER_STOP ? "stop" : "length";
     return code;
 }
 
 static void print_result(const Run *r) {
+    size_t n;
+    const int32_t *ids = answer_ids(r->answer, &n);
     if (!opt_on(r->o, OPT_JSON)) {
         if (os_stdout_is_terminal() && r->text.len && r->text.ptr[r->text.len - 1] != '\n') out_puts("\n");
         return;
     }
     out_json(json_pack("{s:o,s:I,s:I,s:s,s:I,s:o,s:o,s:o}", "text", json_text(r->text.ptr ? r->text.ptr : "", r->text.len),
-                       "tokens_prompt", (json_int_t)r->prompt.n, "tokens_out", (json_int_t)r->answer.n, "finish_reason",
+                       "tokens_prompt", (json_int_t)r->prompt.n, "tokens_out", (json_int_t)n, "finish_reason",
                        r->finish_reason, "seed", (json_int_t)r->e.seed, "timings", opened_timings_json(&r->e, &r->time), "io",
-                       opened_io_json(&r->e, &r->time), "ids", json_ids(r->answer.ids, r->answer.n)));
+                       opened_io_json(&r->e, &r->time), "ids", json_ids(ids, n)));
 }
 
 static void print_stats(const Run *r, const sluice_sampling *s) {
@@ -172,13 +163,15 @@ ErrCode run_command(const Options *o, Err *err) {
     uint64_t text_bytes = sluice_text_memory(text.ptr, text.len) + (opt_on(o, OPT_RAW) ? 0 : 10 * (uint64_t)text.len);
     if (!code) code = opened_open(o, 0, text_bytes, &r.e, err);
     if (!code) code = make_prompt(&r, &text, err);
+    if (!code) code = begin_answer(&r, err);
     if (!code) {
         sluice_sampling sampling = opened_sampling(r.o, &r.e);
         r.finish_reason = "interrupted";
         code = prefill(&r, err);
         if (!code) code = decode(&r, &sampling, err);
         if (!code || code == ERR_INTERRUPTED) {
-            show(&r, "", 0, true);
+            answer_end(r.answer, ANSWER_LENGTH);
+            show(&r);
             if (r.text.failed) code = err_no_memory(err, r.text.len, "the answer");
             print_result(&r);
             out_flush();
@@ -190,6 +183,6 @@ ErrCode run_command(const Options *o, Err *err) {
     buf_free(&text);
     buf_free(&r.text);
     text_ids_free(&r.prompt);
-    text_ids_free(&r.answer);
+    answer_free(r.answer);
     return code;
 }

@@ -50,15 +50,10 @@ int sluice_tokenize(const sluice_model *m, const char *text, size_t len, unsigne
 }
 
 size_t sluice_token_text(const sluice_model *m, int32_t id, char *out, size_t size) {
-    Buf b = {0};
-    if (!m->model->tokenizer || !text_decode(m->model->tokenizer, id, false, &b)) {
-        buf_free(&b);
-        return 0;
-    }
-    size_t len = b.len, n = len < size ? len : size;
-    if (n) memcpy(out, b.ptr, n);
-    buf_free(&b);
-    return len;
+    Str bytes = m->model->tokenizer ? text_token_bytes(m->model->tokenizer, id) : str_make("", 0);
+    size_t n = bytes.len < size ? bytes.len : size;
+    if (n) memcpy(out, bytes.ptr, n);
+    return bytes.len;
 }
 
 bool sluice_is_stop(const sluice_model *m, int32_t id) {

@@ -71,8 +71,8 @@ const char *text_calls_value_tool_name(const json_t *tool);
 /* The value as JSON text, by the schema of this parameter. */
 void text_calls_value_put(const json_t *tool, Str key, Str value, Buf *out);
 void text_calls_value_string(Str text, Buf *out); /* as a JSON string */
-/* Whether the text is one JSON object; with `tool`: with all that it requires. */
-bool text_calls_value_is_object(Str text, const json_t *tool);
+/* Whether the text is one JSON object; with `tool`: with all that it requires. *failed becomes true when memory runs out. */
+bool text_calls_value_is_object(Str text, const json_t *tool, bool *failed);
 /* Copies JSON with control characters inside strings escaped. */
 void text_calls_value_mend(Str json, Buf *out);
 /* The text of a member of an object, {NULL, 0} if there is none; *others: how many other members it has. */

@@ -118,7 +118,7 @@ static TextCallsVerdict read_name(TextCallsBlock *b, Str s, bool ended) {
 static TextCallsVerdict end_call(TextCallsBlock *b, size_t at, bool all_required) {
     Buf *arguments = &current(b)->arguments;
     if (arguments->failed) b->failed = true;
-    if (b->failed || !text_calls_value_is_object(str_make(arguments->ptr, arguments->len), all_required ? b->tool : NULL))
+    if (b->failed || !text_calls_value_is_object(str_make(arguments->ptr, arguments->len), all_required ? b->tool : NULL, &b->failed))
         return TEXT_BLOCK_BAD;
     current(b)->name = text_calls_value_tool_name(b->tool);
     b->n_calls++;
@@ -250,13 +250,13 @@ static bool take_named_json(TextCallsBlock *b, Str json) {
 static TextCallsVerdict end_json(TextCallsBlock *b, Str json, size_t end) {
     Buf whole = {0};
     put_json(b, json, false, &whole);
-    if (!whole.failed && !text_calls_value_is_object(str_make(whole.ptr, whole.len), NULL)) {
+    if (!whole.failed && !text_calls_value_is_object(str_make(whole.ptr, whole.len), NULL, &b->failed)) {
         buf_clear(&whole);
         put_json(b, json, true, &whole);
     }
     b->failed = b->failed || whole.failed;
     Str text = str_make(whole.ptr, whole.len);
-    bool good = !b->failed && text_calls_value_is_object(text, NULL);
+    bool good = !b->failed && text_calls_value_is_object(text, NULL, &b->failed);
     if (good && b->form->name_in_json) good = take_named_json(b, text);
     else if (good) buf_put(&current(b)->arguments, text.ptr, text.len);
     buf_free(&whole);

@@ -157,11 +157,13 @@ static const char *constant(Str t, int types) {
 }
 
 /* Whether the text spells a JSON value of one of these types. It is then passed on as it is, so no digit is lost. */
-static bool spells(Str t, int types) {
+static bool spells(Str t, int types, bool *failed) {
     char first = t.len ? t.ptr[0] : 0;
     bool bracket = first == '{' || first == '[', number = first == '-' || (first >= '0' && first <= '9');
     if (!(bracket && types & (T_OBJECT | T_ARRAY)) && !(number && types & (T_INTEGER | T_NUMBER))) return false;
-    json_t *v = text_json_load(t.ptr, t.len, NULL);
+    Err err = {0};
+    json_t *v = text_json_load(t.ptr, t.len, &err);
+    *failed = *failed || err.code == ERR_MEMORY;
     if (!v) return false;
     int type = type_of_value(v);
     if (type == T_NUMBER && json_real_value(v) == floor(json_real_value(v))) type = T_INTEGER; /* 5.0 */
@@ -178,14 +180,16 @@ void text_calls_value_put(const json_t *tool, Str key, Str value, Buf *out) {
     Str t = trimmed(value);
     const char *fixed = constant(t, types);
     if (fixed) buf_puts(out, fixed);
-    else if (spells(t, types)) buf_put(out, t.ptr, t.len);
+    else if (spells(t, types, &out->failed)) buf_put(out, t.ptr, t.len);
     else text_calls_value_string(value, out);
 }
 
 /* ---- objects ---- */
 
-bool text_calls_value_is_object(Str text, const json_t *tool) {
-    json_t *v = text_json_load(text.ptr, text.len, NULL);
+bool text_calls_value_is_object(Str text, const json_t *tool, bool *failed) {
+    Err err = {0};
+    json_t *v = text_json_load(text.ptr, text.len, &err);
+    *failed = *failed || err.code == ERR_MEMORY;
     bool good = json_is_object(v);
     const json_t *required = json_object_get(json_object_get(tool, "parameters"), "required");
     for (size_t i = 0; good && i < json_array_size(required); i++) {

@@ -60,6 +60,7 @@ enum { TEXT_NO_SPECIAL = 1 }; /* read added and special tokens as ordinary text 
 ErrCode text_encode(const Tokenizer *t, const char *text, size_t len, unsigned flags, TextIds *out, Err *err);
 /* Appends the bytes of one token; special tokens as their text unless skip_special. False: no token has this id. */
 bool text_decode(const Tokenizer *t, int32_t id, bool skip_special, Buf *out);
+Str text_token_bytes(const Tokenizer *t, int32_t id); /* the same without a copy; empty: no token has this id */
 uint32_t text_token_count(const Tokenizer *t); /* largest id + 1 */
 bool text_token_id(const Tokenizer *t, const char *token, int32_t *id); /* an added or special token by its text */
 bool text_token_is_special(const Tokenizer *t, int32_t id);

@@ -175,6 +175,11 @@ bool text_token_is_added(const Tokenizer *t, int32_t id) {
     return id >= 0 && (uint32_t)id < t->n_tokens && (t->kinds[id] == TEXT_TOKEN_SPECIAL || t->kinds[id] == TEXT_TOKEN_ADDED);
 }
 
+Str text_token_bytes(const Tokenizer *t, int32_t id) {
+    if (id < 0 || (uint32_t)id >= t->n_tokens || t->kinds[id] == TEXT_TOKEN_UNUSED) return str_make("", 0);
+    return token_bytes(t, (uint32_t)id);
+}
+
 bool text_decode(const Tokenizer *t, int32_t id, bool skip_special, Buf *out) {
     if (id < 0 || (uint32_t)id >= t->n_tokens || t->kinds[id] == TEXT_TOKEN_UNUSED) return false;
     Str bytes = token_bytes(t, (uint32_t)id);

@@ -1,0 +1,75 @@
+/* answer: from sampled ids to what a client sees, and from a conversation to the ids of its prompt.
+ *
+ * What this is    an answer being made: whole characters, stop strings, reasoning and calls taken apart, how likely each token was, why
+ *                 it ended. And prompts of conversations: special tokens that somebody typed stay text, and turns that were generated
+ *                 here are the very ids that were sampled.
+ * Who owns what   an Answer copies its stop strings and owns its events; a model's AnswerPrompts borrows the model and owns what it
+ *                 remembers of turns, within the bytes it was given.
+ * What may fail   a template that refuses, a text that is no UTF-8; memory. An answer that lost something to memory says so and goes on.
+ * Threads         an Answer belongs to one thread; an AnswerPrompts may be asked by one thread while another remembers a turn.
+ * Promise         the events of an answer are the same however its text was cut into tokens, and nothing of a stop string is among them.
+ *                 A conversation that continues one of ours has, as far as it is ours, the ids that were fed and sampled.
+ *                 Checked by tests/unit/test_answer.c and tests/stream/test_answer_model.c.
+ */
+#ifndef ANSWER_ANSWER_H
+#define ANSWER_ANSWER_H
+
+#include "base/base.h"
+#include "text/text.h"
+
+#include <sluice.h>
+
+/* ---- an answer ----------------------------------------------------------------------------------------------------- */
+
+typedef enum AnswerFinish {
+    ANSWER_RUNNING,
+    ANSWER_STOP,        /* the model ended its turn */
+    ANSWER_TOOL_CALLS,  /* so it did, and it called tools */
+    ANSWER_STOP_STRING,
+    ANSWER_LENGTH       /* max_tokens, or the context is full */
+} AnswerFinish;
+
+typedef struct AnswerSpec {
+    const sluice_model *model;
+    const TextCallsSpec *parts; /* how reasoning and calls are written; NULL: all is content */
+    const Str *stops;           /* [n_stops]; looked for in content, neither in reasoning nor in calls */
+    size_t n_stops;
+    const int32_t *stop_ids;    /* [n_stop_ids] beside those of the model */
+    size_t n_stop_ids;
+    int max_tokens;             /* -1: as many as the context holds */
+    int likely;                 /* -1: how likely a token was is not asked; otherwise so many alternatives beside it */
+} AnswerSpec;
+
+typedef struct Answer Answer;
+
+Answer *answer_new(const AnswerSpec *spec, Err *err);
+void answer_free(Answer *a);
+
+/* Samples the next token of a session that has logits, and takes it. Returns it; answer_finish says whether it was the last. */
+int32_t answer_next(Answer *a, sluice_session *session, const sluice_sampling *sampling);
+/* Takes an id that was sampled elsewhere. logits: those it was sampled from, or NULL where nothing is asked of them. */
+void answer_take(Answer *a, int32_t id, const float *logits);
+/* Ends an answer that is still running: what is held back leaves. */
+void answer_end(Answer *a, AnswerFinish finish);
+
+AnswerFinish answer_finish(const Answer *a);
+Str answer_stop(const Answer *a);      /* the stop string of ANSWER_STOP_STRING */
+bool answer_failed(const Answer *a);   /* memory ran out: something is missing */
+
+/* A token and the natural logarithm of its probability, before temperature, penalties and cuts. */
+typedef struct AnswerLikely {
+    double logprob;
+    int32_t id;                        /* -1: no more alternatives */
+} AnswerLikely;
+/* row: [1 + n_top], the token itself, then the likeliest ones, best first; equal ones by their id. */
+void answer_likely(const float *logits, int vocab, int32_t id, int n_top, AnswerLikely *row);
+
+/* What came since the last answer_told: events, and a row for each token, that which ended the answer included. */
+const TextEvents *answer_events(const Answer *a);
+const AnswerLikely *answer_rows(const Answer *a, size_t *n); /* [n][1 + likely] */
+void answer_told(Answer *a);
+
+const int32_t *answer_ids(const Answer *a, size_t *n); /* all ids so far, without the token that ended the turn */
+size_t answer_reasoning_tokens(const Answer *a);
+
+#endif
