@@ -38,11 +38,12 @@
  * Rules that hold everywhere
  *   - A function that can fail returns 0 (or a pointer) on success and fills *err otherwise; err may be NULL.
  *   - One answer per list of tokens: the logits after given ids are the same bits whatever ram_bytes, threads, chunk, cpu, io and
- *     direct are, in one feed or token by token, fresh or restored. precise, experts and kv change the arithmetic itself.
+ *     direct are, in one feed or token by token, alone or together with other sessions, fresh or restored. precise, experts and kv
+ *     change the arithmetic itself.
  *   - A model may be shared by several sessions of one thread. Calls on one model must not overlap.
- *   - A feed that failed inside a step (a read, a number that is not finite) leaves a session that refuses until it is reset or
- *     restored. After one that was refused or interrupted the session holds the tokens that were through, sluice_position of them, and
- *     can be fed on. Either way there are no logits until a feed has succeeded.
+ *   - A feed that was refused has changed nothing. One that failed inside a step (a read, a number that is not finite) leaves its
+ *     sessions refusing until they are reset or restored. After one that was interrupted the session holds the tokens that were
+ *     through, sluice_position of them, and can be fed on. Without its last token there are no logits until a feed has succeeded.
  */
 #ifndef SLUICE_H
 #define SLUICE_H
@@ -196,6 +197,16 @@ const int32_t *sluice_ids(const sluice_session *session, size_t *n); /* those to
 /* Runs the network over n >= 1 more tokens, at most ctx - sluice_position of them. progress and the probe are called from inside, by
  * this thread; they must not call back into this model. Afterwards sluice_logits holds the logits that predict the next token. */
 int sluice_feed(sluice_session *session, const int32_t *ids, size_t n, sluice_error *err);
+/* One feed for several sessions, each of which gets what it would get alone, bit for bit: their tokens go through the network
+ * together, so that each expert is read once for all of them. The sessions differ. A part that was through when the feed failed or was
+ * interrupted has its logits; sluice_position and sluice_logits tell. An interrupt ends long parts in the middle, while parts of a few
+ * tokens that are in the same step come to their end. */
+typedef struct sluice_part {
+    sluice_session *session;
+    const int32_t *ids; /* [n] */
+    size_t n;
+} sluice_part;
+int sluice_feed_together(sluice_model *model, const sluice_part *parts, size_t n_parts, sluice_error *err);
 /* [vocab], until the next feed; NULL before the first and after one that failed */
 const float *sluice_logits(const sluice_session *session);
 
@@ -215,7 +226,8 @@ typedef struct sluice_probe {
     void (*hidden)(void *user, int layer, int position, int n, const float *hidden);
     /* chosen experts of one token, best first, and their weights: [k] */
     void (*routing)(void *user, int layer, int position, int k, const int32_t *experts, const float *weights);
-    /* what a layer of one step wanted of the store, after it was computed: experts [n_wanted], ascending, for n tokens from position;
+    /* what a layer of one step wanted of the store, after it was computed: experts [n_wanted], ascending, for n tokens, which are the
+     * session's from position on where it is fed alone, and otherwise those of all sessions in the step;
      * hit [n_wanted]: SLUICE_MISS, SLUICE_HIT or SLUICE_READ_AHEAD; wait_ns: how long the step stood still for them */
     void (*fetch)(void *user, int layer, int position, int n, int n_wanted, const int32_t *experts, const uint8_t *hit, uint64_t wait_ns);
 } sluice_probe;
@@ -293,8 +305,8 @@ int32_t sluice_sample_allowed(sluice_session *session, const sluice_sampling *sa
 /* ---- statistics ---------------------------------------------------------------------------------------------------- */
 
 typedef struct sluice_stats {
-    uint64_t prefill_tokens, decode_tokens; /* a feed of more than one token is prefill */
-    uint64_t prefill_ns, decode_ns;
+    uint64_t prefill_tokens, decode_tokens; /* a feed, or a part of one, of more than one token is prefill */
+    uint64_t prefill_ns, decode_ns;         /* steps that both share are shared out by tokens */
     uint64_t experts_wanted, hits, misses, evictions;
     uint64_t bytes_read;        /* expert records, without alignment */
     uint64_t wait_ns;           /* time the step waited for the disk */

@@ -3,6 +3,9 @@
  * it was before the guess. The caller sees nothing of it: whatever it feeds, it gets that token's own logits, bit for bit, for a step
  * of two tokens computes each as a step of one would. So it holds for any way of sampling.
  *
+ * A step that several sessions share goes without, and its prompts teach the draft layer nothing: guesses after it are worse, until it
+ * has seen some tokens again.
+ *
  * It costs where experts are read from disk, for two tokens want nearly twice as many of them. --mtp auto takes part only where every
  * expert is in memory, and goes on only as long as it measures a gain. */
 #include "engine/inside.h"
@@ -145,7 +148,7 @@ ErrCode engine_drafts_step(sluice_session *s, int32_t id, const ForwardWatch *wa
     if (code) return code;
     d->id = likeliest(m->logits, vocab);
     forward_state_mark(s->state, 1);
-    code = forward_step(m->forward, s->state, (int32_t[]){id, d->id}, 2, watch, probe, err);
+    code = forward_step(m->forward, &(ForwardSegment){s->state, (int32_t[]){id, d->id}, 2}, 1, watch, probe, err);
     if (code) return code;
     forward_logits(m->forward, 0, 2, m->logits);
     forward_mtp_keep(m->forward, s->state, 0, 2);
@@ -166,7 +169,14 @@ ErrCode engine_drafts_after_chunk(sluice_session *s, const int32_t *ids, uint32_
     Forward *f = s->model->forward;
     if (!s->drafts) return ERR_OK;
     if (n > 1) return forward_mtp_learn(f, s->state, ids, n, err);
-    forward_mtp_forget(f, s->state); /* of tokens fed without guesses only the last is worth its while */
-    forward_mtp_keep(f, s->state, 0, 1);
+    engine_drafts_after_shared(s, 0, 1);
     return ERR_OK;
+}
+
+/* Of tokens fed without guesses only the last is worth its while. */
+void engine_drafts_after_shared(sluice_session *s, uint32_t row, uint32_t n) {
+    Forward *f = s->model->forward;
+    if (!s->drafts) return;
+    forward_mtp_forget(f, s->state, n == 1 ? 1 : 0); /* what is open must be of neighbours */
+    forward_mtp_keep(f, s->state, row + n - 1, 1);
 }

@@ -19,6 +19,14 @@ enum { ENGINE_LOGIT_ROWS = 8 }; /* tokens whose logits are computed together whe
 typedef enum EngineMtp { ENGINE_MTP_OFF, ENGINE_MTP_ON, ENGINE_MTP_AUTO } EngineMtp;
 typedef struct EngineDrafts EngineDrafts;
 
+/* What of the feed under way is a session's. */
+typedef struct EngineFeed {
+    const int32_t *ids;     /* [n] the caller's */
+    uint32_t n, done;       /* tokens; those that are through */
+    uint32_t before;        /* tokens that were fed earlier */
+    bool chosen;            /* while the parts of a feed are looked through */
+} EngineFeed;
+
 struct sluice_model {
     sluice_options options; /* the caller's, strings too; after opening only what a session asks for, all else is zero */
     FormatModel *format;
@@ -44,6 +52,8 @@ struct sluice_model {
     ForwardPays mtp_pays;
     char mtp_text[64];
     int open_sessions, max_sessions;
+    ForwardSegment *segments;   /* [max_sessions] of the step under way */
+    sluice_session **stepping;  /* [max_sessions] whose they are */
     uint64_t hash;           /* sluice_model_hash; and what else a state depends on: */
     QuantType kv_type;
     bool precise;
@@ -62,6 +72,7 @@ struct sluice_session {
     int32_t *ids;           /* [ctx] what was fed */
     float *logits;          /* [vocab] after the last fed token */
     bool has_logits;
+    EngineFeed feed;
     EngineSampler *sampler;
     sluice_probe probe;
     EngineDrafts *drafts;   /* NULL: no draft layer is in use */
@@ -89,9 +100,11 @@ bool engine_drafts_wanted(sluice_session *s);
 void engine_drafts_time(sluice_session *s, uint64_t ns); /* a token took so long */
 /* Feeds one token with a guess beside it. */
 ErrCode engine_drafts_step(sluice_session *s, int32_t id, const ForwardWatch *watch, const ForwardProbe *probe, Err *err);
-/* Around every other step. */
+/* Around every other step that the session has for itself. */
 ErrCode engine_drafts_before_chunk(sluice_session *s, int32_t first_id, Err *err);
 ErrCode engine_drafts_after_chunk(sluice_session *s, const int32_t *ids, uint32_t n, Err *err);
+/* After one that it shared, of which rows [row, row + n) are its own. */
+void engine_drafts_after_shared(sluice_session *s, uint32_t row, uint32_t n);
 
 /* What of the plan's free_bytes no snapshot has taken. */
 uint64_t engine_snapshot_free(const sluice_model *m);
@@ -111,6 +124,8 @@ void engine_watch_stop(sluice_model *m);
 /* open.c: the steps of opening that a sketch takes too. */
 ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool sketch, Err *err);
 ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err);
+
+uint32_t engine_position(const sluice_session *s); /* tokens fed, which is what the caller knows of */
 
 int engine_fail(sluice_error *out, const Err *err); /* copies, returns the code */
 int engine_refuse(sluice_error *out, ErrCode code, const char *fmt, ...) BASE_PRINTF(3, 4); /* the same of a new error */

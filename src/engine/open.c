@@ -56,10 +56,11 @@ static ErrCode describe_records(sluice_model *m, Err *err) {
 
 static uint64_t logits_bytes(const sluice_model *m) { return (uint64_t)ENGINE_LOGIT_ROWS * m->model->shape.vocab * sizeof(float); }
 
-/* One session beside its state: ids, logits, the sampler. */
+/* One session beside its state: ids, logits, the sampler, its place in a step. */
 static uint64_t session_bytes(const sluice_model *m) {
     uint32_t vocab = m->model->shape.vocab;
-    return m->ctx * sizeof(int32_t) + vocab * sizeof(float) + engine_sampler_bytes(vocab) + engine_drafts_bytes(m);
+    uint64_t feeding = sizeof *m->segments + sizeof *m->stepping;
+    return m->ctx * sizeof(int32_t) + vocab * sizeof(float) + engine_sampler_bytes(vocab) + engine_drafts_bytes(m) + feeding;
 }
 
 static StoreConfig store_config(const sluice_model *m, const ForwardConfig *forward) {
@@ -195,6 +196,9 @@ static ErrCode allocate(sluice_model *m, ForwardConfig *forward, Err *err) {
     m->logits_bytes = logits_bytes(m);
     m->logits = os_pages_new(m->logits_bytes, err);
     if (!m->logits) return err->code;
+    m->segments = MEM_NEW(ForwardSegment, (size_t)m->max_sessions);
+    m->stepping = MEM_NEW(sluice_session *, (size_t)m->max_sessions);
+    if (!m->segments || !m->stepping) return err_no_memory(err, (uint64_t)m->max_sessions * sizeof *m->segments, "the steps of sessions");
     engine_choose_threads(m);
     return ERR_OK;
 }
@@ -231,6 +235,7 @@ ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool sketch
     forward->model = m->model;
     forward->pool = m->pool;
     forward->ctx = m->ctx;
+    forward->segments = (uint32_t)m->max_sessions;
     forward->chunk = o->chunk ? (uint32_t)o->chunk : DEFAULT_CHUNK;
     if (forward->chunk > m->ctx) forward->chunk = m->ctx;
     forward->top_k = m->top_k;
@@ -266,6 +271,8 @@ sluice_model *sluice_open(const sluice_options *options, sluice_error *error) {
 void sluice_close(sluice_model *m) {
     if (!m) return;
     engine_watch_stop(m);
+    mem_free(m->segments);
+    mem_free(m->stepping);
     os_pages_free(m->logits, m->logits_bytes);
     forward_free(m->forward);
     store_free(m->store);

@@ -3,7 +3,10 @@
  *
  *   tiles   many tokens: a task takes some tokens' heads of one group through all blocks, from first to last;
  *   split   few tokens: a task takes some blocks for all tokens' heads of one group and leaves each block's part behind; then each
- *           head joins its parts. Blocks come in rounds, so that the parts stay few in any context. */
+ *           head joins its parts. Blocks come in rounds, so that the parts stay few in any context.
+ *
+ * Sequences share no keys. Those of a few tokens are split together, as many as there is room for parts; the others are tiled one by
+ * one. */
 #include "forward/inside.h"
 
 #include <assert.h>
@@ -11,9 +14,11 @@
 
 typedef struct AttendJob {
     Forward *f;
-    const uint8_t *keys, *values; /* [kv_heads][blocks][kernels_kv_bytes] */
-    uint32_t position;            /* of the first token */
+    const LayerAt *at;
     uint32_t group;               /* query heads of a KV head */
+    const Segment *segments;      /* [n_segments] tiles: one; split: some that are neighbours */
+    uint32_t n_segments;
+    uint32_t first, n;            /* their rows */
     uint32_t tokens_per_task;     /* tiles */
     uint32_t first_block, n_blocks, blocks_per_task; /* split: this round's */
 } AttendJob;
@@ -67,52 +72,55 @@ static Scratch scratch_of(const AttendJob *j, int worker) {
     return s;
 }
 
-static const float *query_of(const AttendJob *j, uint32_t token, uint32_t head) {
+static const float *query_of(const AttendJob *j, uint32_t row, uint32_t head) {
     const ModelShape *s = j->f->s;
-    return j->f->wide + ((uint64_t)token * s->n_heads + head) * s->head_dim * (s->attn_gate ? 2u : 1u);
+    return j->f->wide + ((uint64_t)row * s->n_heads + head) * s->head_dim * (s->attn_gate ? 2u : 1u);
 }
 
-/* How many keys of a block this token sees: all up to its own. */
-static uint32_t keys_of(const AttendJob *j, uint32_t token, uint32_t block) {
-    uint64_t keys = (uint64_t)j->position + token + 1, first = (uint64_t)block * KERNELS_KEY_BLOCK;
+static uint32_t position_of(const Segment *g, uint32_t row) { return g->position + (row - g->first); }
+
+/* How many keys of a block the token of this row sees: all up to its own. */
+static uint32_t keys_of(const Segment *g, uint32_t row, uint32_t block) {
+    uint64_t keys = (uint64_t)position_of(g, row) + 1, first = (uint64_t)block * KERNELS_KEY_BLOCK;
     if (keys <= first) return 0;
     return keys - first < KERNELS_KEY_BLOCK ? (uint32_t)(keys - first) : KERNELS_KEY_BLOCK;
 }
 
-static uint32_t blocks_of(const AttendJob *j, uint32_t token) { return (j->position + token) / KERNELS_KEY_BLOCK + 1; }
+static uint32_t blocks_of(const Segment *g, uint32_t row) { return position_of(g, row) / KERNELS_KEY_BLOCK + 1; }
 
-static void run_block(const AttendJob *j, uint32_t kv_head, uint32_t block, const Scratch *scratch, uint32_t n_queries) {
+static void run_block(const AttendJob *j, const Segment *g, uint32_t kv_head, uint32_t block, const Scratch *scratch, uint32_t n_queries) {
     Forward *f = j->f;
     uint64_t at = forward_kv_block(&f->c, kv_head, block);
-    f->c.kernels->attention(f->c.kv_type, j->keys + at, j->values + at, f->s->head_dim, scratch->queries, n_queries, scratch->scores);
+    f->c.kernels->attention(f->c.kv_type, forward_keys(g->state, j->at) + at, forward_values(g->state, j->at) + at, f->s->head_dim,
+                            scratch->queries, n_queries, scratch->scores);
 }
 
 /* All blocks are joined: the head's output, and its part of the row that the output matrix reads. */
-static void finish(const AttendJob *j, uint32_t token, uint32_t head, const float *total) {
+static void finish(const AttendJob *j, uint32_t row, uint32_t head, const float *total) {
     Forward *f = j->f;
     uint32_t dim = f->s->head_dim;
-    float *o = f->att_o.x + (uint64_t)token * f->att_o.n + (uint64_t)head * dim;
+    float *o = f->att_o.x + (uint64_t)row * f->att_o.n + (uint64_t)head * dim;
     f->c.kernels->scale(o, total, 1.0f / total[dim + 1], dim);
-    if (f->s->attn_gate) f->c.kernels->sigmoid_mul(o, query_of(j, token, head) + dim, dim);
-    if (dim % KERNELS_ACT_BLOCK == 0) forward_part_ready(f, &f->att_o, token, head * dim, dim);
+    if (f->s->attn_gate) f->c.kernels->sigmoid_mul(o, query_of(j, row, head) + dim, dim);
+    if (dim % KERNELS_ACT_BLOCK == 0) forward_part_ready(f, &f->att_o, row, head * dim, dim);
 }
 
 /* ---- tiles ---- */
 
-/* One block for those of the tile's tokens that see it; parts join totals, of which the first block's are taken as they are. */
+/* One block for those of the tile's rows that see it; parts join totals, of which the first block's are taken as they are. */
 static void tile_block(const AttendJob *j, uint32_t kv_head, uint32_t block, uint32_t first, uint32_t last, const Scratch *scratch) {
     const ModelShape *s = j->f->s;
     uint64_t stride = part_floats(s);
     uint32_t n = 0, skipped = 0;
     for (uint32_t t = first; t < last; t++) {
-        uint32_t keys = keys_of(j, t, block);
+        uint32_t keys = keys_of(j->segments, t, block);
         for (uint32_t h = 0; h < j->group && keys; h++, n++) {
             float *part = (block ? scratch->parts : scratch->totals) + n * stride;
             scratch->queries[n] = (KernelsQuery){query_of(j, t, kv_head * j->group + h), part, keys};
         }
         if (!keys) skipped += j->group; /* these come first: their context is shorter */
     }
-    run_block(j, kv_head, block, scratch, n);
+    run_block(j, j->segments, kv_head, block, scratch, n);
     for (uint32_t i = 0; block && i < n; i++)
         j->f->c.kernels->attention_join(scratch->totals + (skipped + i) * stride, scratch->queries[i].part, s->head_dim);
 }
@@ -122,8 +130,10 @@ static void tile_task(void *arg, int task, int worker) {
     const AttendJob *j = arg;
     Scratch scratch = scratch_of(j, worker);
     uint32_t kv_head = (uint32_t)task % j->f->s->n_kv_heads, tile = (uint32_t)task / j->f->s->n_kv_heads;
-    uint32_t last = j->f->n - tile * j->tokens_per_task, first = last > j->tokens_per_task ? last - j->tokens_per_task : 0;
-    for (uint32_t block = 0; block < blocks_of(j, last - 1); block++) tile_block(j, kv_head, block, first, last, &scratch);
+    uint32_t last = j->n - tile * j->tokens_per_task, first = last > j->tokens_per_task ? last - j->tokens_per_task : 0;
+    first += j->first;
+    last += j->first;
+    for (uint32_t block = 0; block < blocks_of(j->segments, last - 1); block++) tile_block(j, kv_head, block, first, last, &scratch);
     for (uint32_t t = first; t < last; t++)
         for (uint32_t h = 0; h < j->group; h++)
             finish(j, t, kv_head * j->group + h, scratch.totals + ((uint64_t)(t - first) * j->group + h) * part_floats(j->f->s));
@@ -132,24 +142,28 @@ static void tile_task(void *arg, int task, int worker) {
 /* ---- split ---- */
 
 /* Where the part of a block of this round is kept; place 0 holds what was joined before. */
-static float *part_at(const AttendJob *j, uint32_t token, uint32_t head, uint32_t place) {
+static float *part_at(const AttendJob *j, uint32_t row, uint32_t head, uint32_t place) {
     const ModelShape *s = j->f->s;
-    uint64_t places = round_blocks(&j->f->c) + 1;
-    return j->f->att_parts + (((uint64_t)token * s->n_heads + head) * places + place) * part_floats(s);
+    uint64_t places = round_blocks(&j->f->c) + 1, token = row - j->first;
+    return j->f->att_parts + ((token * s->n_heads + head) * places + place) * part_floats(s);
 }
+
+static uint32_t ranges_of(const AttendJob *j) { return (j->n_blocks + j->blocks_per_task - 1) / j->blocks_per_task; }
 
 static void split_task(void *arg, int task, int worker) {
     const AttendJob *j = arg;
     Scratch scratch = scratch_of(j, worker);
-    uint32_t kv_head = (uint32_t)task % j->f->s->n_kv_heads, first = (uint32_t)task / j->f->s->n_kv_heads * j->blocks_per_task;
+    uint32_t kv_head = (uint32_t)task % j->f->s->n_kv_heads, range = (uint32_t)task / j->f->s->n_kv_heads % ranges_of(j);
+    const Segment *g = &j->segments[(uint32_t)task / j->f->s->n_kv_heads / ranges_of(j)];
+    uint32_t first = range * j->blocks_per_task;
     for (uint32_t b = first; b < first + j->blocks_per_task && b < j->n_blocks; b++) {
         uint32_t n = 0;
-        for (uint32_t t = 0; t < j->f->n; t++) {
-            uint32_t keys = keys_of(j, t, j->first_block + b);
+        for (uint32_t t = g->first; t < g->first + g->n; t++) {
+            uint32_t keys = keys_of(g, t, j->first_block + b);
             for (uint32_t h = kv_head * j->group; h < (kv_head + 1) * j->group && keys; h++)
                 scratch.queries[n++] = (KernelsQuery){query_of(j, t, h), part_at(j, t, h, b + 1), keys};
         }
-        run_block(j, kv_head, j->first_block + b, &scratch, n);
+        if (n > 0) run_block(j, g, kv_head, j->first_block + b, &scratch, n);
     }
 }
 
@@ -157,36 +171,48 @@ static void join_task(void *arg, int task, int worker) {
     (void)worker;
     const AttendJob *j = arg;
     const ModelShape *s = j->f->s;
-    uint32_t token = (uint32_t)task / s->n_heads, head = (uint32_t)task % s->n_heads, blocks = blocks_of(j, token);
-    float *total = part_at(j, token, head, 0);
+    uint32_t row = j->first + (uint32_t)task / s->n_heads, head = (uint32_t)task % s->n_heads;
+    const Segment *g = j->segments;
+    while (row >= g->first + g->n) g++;
+    uint32_t blocks = blocks_of(g, row);
+    if (blocks <= j->first_block) return; /* it was finished in an earlier round */
+    float *total = part_at(j, row, head, 0);
     for (uint32_t b = 0; b < j->n_blocks && j->first_block + b < blocks; b++) {
-        const float *part = part_at(j, token, head, b + 1);
+        const float *part = part_at(j, row, head, b + 1);
         if (j->first_block + b == 0) memcpy(total, part, part_floats(s) * sizeof *part);
         else j->f->c.kernels->attention_join(total, part, s->head_dim);
     }
-    if (j->first_block + j->n_blocks >= blocks) finish(j, token, head, total);
+    if (j->first_block + j->n_blocks >= blocks) finish(j, row, head, total);
+}
+
+static uint32_t most_blocks(const AttendJob *j) {
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < j->n_segments; i++) {
+        uint32_t blocks = blocks_of(&j->segments[i], j->segments[i].first + j->segments[i].n - 1);
+        most = blocks > most ? blocks : most;
+    }
+    return most;
 }
 
 static void run_split(AttendJob *j) {
     Forward *f = j->f;
-    uint32_t blocks = blocks_of(j, f->n - 1), threads = (uint32_t)os_pool_threads(f->c.pool);
+    uint32_t blocks = most_blocks(j), threads = (uint32_t)os_pool_threads(f->c.pool), lists = j->n_segments * f->s->n_kv_heads;
     for (j->first_block = 0; j->first_block < blocks; j->first_block += j->n_blocks) {
         uint32_t left = blocks - j->first_block;
         j->n_blocks = left < round_blocks(&f->c) ? left : round_blocks(&f->c);
-        j->blocks_per_task = j->n_blocks * f->s->n_kv_heads / (4 * threads) + 1; /* a few tasks per thread level out uneven cores */
-        uint32_t ranges = (j->n_blocks + j->blocks_per_task - 1) / j->blocks_per_task;
-        os_pool_run(f->c.pool, (int)(ranges * f->s->n_kv_heads), split_task, j);
-        os_pool_run(f->c.pool, (int)(f->n * f->s->n_heads), join_task, j);
+        j->blocks_per_task = j->n_blocks * lists / (4 * threads) + 1; /* a few tasks per thread level out uneven cores */
+        os_pool_run(f->c.pool, (int)(ranges_of(j) * lists), split_task, j);
+        os_pool_run(f->c.pool, (int)(j->n * f->s->n_heads), join_task, j);
     }
 }
 
 static void run_tiles(AttendJob *j) {
     Forward *f = j->f;
     uint32_t threads = (uint32_t)os_pool_threads(f->c.pool), most = tile_tokens(&f->c);
-    uint32_t even = f->n * f->s->n_kv_heads / (4 * threads) + 1;
+    uint32_t even = j->n * f->s->n_kv_heads / (4 * threads) + 1;
     j->tokens_per_task = even < most ? even : most;
     assert(j->tokens_per_task > 0);
-    uint32_t tiles = (f->n + j->tokens_per_task - 1) / j->tokens_per_task;
+    uint32_t tiles = (j->n + j->tokens_per_task - 1) / j->tokens_per_task;
     os_pool_run(f->c.pool, (int)(tiles * f->s->n_kv_heads), tile_task, j);
 }
 
@@ -196,9 +222,19 @@ static void ready_task(void *arg, int task, int worker) {
     forward_row_ready(f, &f->att_o, (uint32_t)task);
 }
 
-void forward_attend(Forward *f, const uint8_t *keys, const uint8_t *values, uint32_t position) {
-    AttendJob job = {.f = f, .keys = keys, .values = values, .position = position, .group = group_of(f->s)};
-    if (f->n <= split_tokens(&f->c)) run_split(&job);
-    else run_tiles(&job);
+void forward_attend(Forward *f, const LayerAt *at) {
+    AttendJob job = {.f = f, .at = at, .group = group_of(f->s)};
+    for (uint32_t i = 0; i < f->n_segments; i += job.n_segments) {
+        job.segments = &f->segments[i];
+        job.first = job.segments->first;
+        job.n = job.segments->n;
+        for (job.n_segments = 1; i + job.n_segments < f->n_segments; job.n_segments++) {
+            uint32_t more = f->segments[i + job.n_segments].n;
+            if (job.n + more > split_tokens(&f->c)) break;
+            job.n += more;
+        }
+        if (job.n <= split_tokens(&f->c)) run_split(&job);
+        else run_tiles(&job);
+    }
     if (f->s->head_dim % KERNELS_ACT_BLOCK) os_pool_run(f->c.pool, (int)f->n, ready_task, f); /* heads share blocks */
 }

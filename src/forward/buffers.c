@@ -33,6 +33,7 @@ static void bind_rows(Rows *r, uint64_t count) {
 }
 
 static uint64_t max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
+static uint64_t min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 static void lay_out_mixer(Forward *f, Cutter *c) {
     const ModelShape *s = f->s;
@@ -101,6 +102,13 @@ static uint64_t recurrent_floats(const ForwardConfig *c) {
     return linear * (forward_delta_floats(&c->model->shape) + forward_conv_state_floats(&c->model->shape));
 }
 
+static uint64_t most_segments(const ForwardConfig *c) { return c->segments ? c->segments : 1; }
+
+static uint64_t most_long_segments(const ForwardConfig *c) {
+    uint64_t n = min_u64(most_segments(c), c->chunk / (FORWARD_SHORT + 1));
+    return min_u64(n, FORWARD_LONG_SEGMENTS);
+}
+
 static uint64_t lay_out(Forward *f, void *base, int n_threads) {
     const ModelShape *s = f->s;
     Cutter cutter = {(uintptr_t)base, 0}, *c = &cutter;
@@ -111,7 +119,8 @@ static uint64_t lay_out(Forward *f, void *base, int n_threads) {
     f->mix = floats(c, chunk * s->hidden);
     lay_out_mixer(f, c);
     lay_out_experts(f, c);
-    f->kept = chunk > SHORT_STEP ? floats(c, recurrent_floats(&f->c)) : NULL;
+    f->segments = take(c, most_segments(&f->c), sizeof *f->segments);
+    f->kept = floats(c, most_long_segments(&f->c) * recurrent_floats(&f->c));
     f->scratch_floats = scratch_floats(&f->c);
     f->scratch = floats(c, (uint64_t)n_threads * f->scratch_floats);
     return c->used;
@@ -149,6 +158,7 @@ Forward *forward_new(const ForwardConfig *config, Err *err) {
         return NULL;
     }
     f->c = *config;
+    f->c.segments = (uint32_t)most_segments(config);
     f->s = &config->model->shape;
     f->pages_bytes = forward_sizes(config, n_threads).buffers;
     f->pages = os_pages_new(f->pages_bytes, err);

@@ -9,7 +9,8 @@
  *                 refuses further steps until it is cleared or restored. An interrupt takes the step back.
  * Threads         one thread calls; rows, heads and tokens are spread over the pool.
  * Promise         what a token computes depends on the tokens before it and on nothing else: not on how they were cut into
- *                 chunks, on threads, on the instruction set, or on which experts were in memory. No allocation per step.
+ *                 chunks, on other sequences in the step, on threads, on the instruction set, or on which experts were in memory.
+ *                 No allocation per step.
  *                 Checked by tests/golden/ and tests/stream/test_one_answer.c.
  */
 #ifndef FORWARD_FORWARD_H
@@ -34,6 +35,7 @@ typedef struct ForwardConfig {
     Store *store;
     uint32_t ctx;       /* positions of a state */
     uint32_t chunk;     /* most tokens of a step */
+    uint32_t segments;  /* most sequences of a step; 0: one */
     uint32_t top_k;     /* experts per token; the model's own unless the user asked otherwise */
     bool precise;       /* f32 activations into every matrix */
     QuantType kv_type;  /* QUANT_F32, QUANT_F16 or QUANT_Q8_0 (head_dim a multiple of 32) */
@@ -59,16 +61,20 @@ ForwardToken forward_token_bytes(const Model *model, QuantType kv_type);
 /* Looks inside a step. Every pointer may be NULL; arrays are valid during the call. */
 typedef struct ForwardProbe {
     void *user;
-    void (*hidden)(void *user, uint32_t layer, uint32_t position, uint32_t n, const float *x); /* [n][hidden] after the layer */
-    void (*routing)(void *user, uint32_t layer, uint32_t position, uint32_t k, const int32_t *experts, const float *weights);
-    /* what a layer wanted of the store, after it was computed: n_wanted experts, ascending, for n tokens; hit [n_wanted]: the
-     * STORE_ values of store_last_hits; wait_ns: how long the step stood still for them */
-    void (*fetch)(void *user, uint32_t layer, uint32_t position, uint32_t n, uint32_t n_wanted, const int32_t *experts,
-                  const uint8_t *hit, uint64_t wait_ns);
+    /* [n][hidden] after the layer, of the tokens of a segment, which begin at position */
+    void (*hidden)(void *user, uint32_t segment, uint32_t layer, uint32_t position, uint32_t n, const float *x);
+    /* of one token */
+    void (*routing)(void *user, uint32_t segment, uint32_t layer, uint32_t position, uint32_t k, const int32_t *experts,
+                    const float *weights);
+    /* what a layer wanted of the store, after it was computed: n_wanted experts, ascending, for the n tokens of all segments; hit
+     * [n_wanted]: the STORE_ values of store_last_hits; wait_ns: how long the step stood still for them */
+    void (*fetch)(void *user, uint32_t layer, uint32_t n, uint32_t n_wanted, const int32_t *experts, const uint8_t *hit,
+                  uint64_t wait_ns);
 } ForwardProbe;
 
-/* Asked before every layer, and free to change what the store may hold. False interrupts the step and takes it back, so that the state
- * is what it was before; a step of at most 8 tokens, which is soon over, ends so only before its first layer. */
+/* Asked before every layer, and free to change what the store may hold. False interrupts: the long segments are taken back, so that
+ * their states are what they were before, and the short ones, which are soon over, go on to their end. Before the first layer all are
+ * taken back. */
 typedef struct ForwardWatch {
     void *user;
     bool (*keep_going)(void *user);
@@ -98,21 +104,36 @@ uint64_t forward_state_save_bytes(const ForwardState *s);
 void forward_state_save(const ForwardState *s, void *bytes);
 bool forward_state_restore(ForwardState *s, const void *bytes, uint64_t n_bytes, uint32_t position);
 
-/* Runs n tokens (1..chunk) that follow what the state has seen. watch, probe: NULL where nobody asks. */
-ErrCode forward_step(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, const ForwardWatch *watch, const ForwardProbe *probe,
+/* Some tokens that follow what a state has seen: the part of one sequence in a step. */
+typedef struct ForwardSegment {
+    ForwardState *state;
+    const int32_t *ids; /* [n] */
+    uint32_t n;
+} ForwardSegment;
+/* A segment of more tokens is long: an interrupt takes it back. A step has only so many of them, for the state before it is kept. */
+enum { FORWARD_SHORT = 8, FORWARD_LONG_SEGMENTS = 4 };
+
+/* Runs 1..chunk tokens through the network together, so that every weight and every expert is read once for all of them. The states
+ * differ; long segments come last. Tokens are rows of the step in the order of the segments (forward_logits, forward_mtp_keep). After an
+ * error every state of the step is broken; after an interrupt forward_state_position tells which segments are through. watch, probe:
+ * NULL where nobody asks. */
+ErrCode forward_step(Forward *f, const ForwardSegment *segments, uint32_t n_segments, const ForwardWatch *watch, const ForwardProbe *probe,
                      Err *err);
+/* Does the state take steps, and are these tokens of the vocabulary? */
+ErrCode forward_check(const Forward *f, const ForwardState *s, const int32_t *ids, uint32_t n, Err *err);
 
 /* ---- draft tokens: a step may try a token that is not certain yet ---- */
 
-/* The next step, of more than `tokens` tokens, also keeps what the state will be after so many of them; needs ForwardConfig.mtp. */
+/* The next step, of more than `tokens` tokens of this state, also keeps what the state will be after so many of them; needs
+ * ForwardConfig.mtp. */
 void forward_state_mark(ForwardState *s, uint32_t tokens);
 /* Takes back the tokens of the last step that came after the mark. */
 void forward_state_back(ForwardState *s);
 
 /* The draft layer guesses what follows the next token. Pairs (a hidden state, the token after it) that it has not seen are open: of
  * a step of few tokens the states are kept by forward_mtp_keep right after it (tokens [first, first + n) of the step, in order), of a
- * prompt's chunk they are learnt at once (ids: [n] of that chunk; what was open before is dropped unless it was guessed from), which
- * destroys the step's own hidden states: take its logits first. */
+ * prompt's chunk, alone in its step, they are learnt at once (ids: [n] of that chunk; what was open before is dropped unless it was
+ * guessed from), which destroys the step's own hidden states: take its logits first. */
 enum { FORWARD_MTP_OPEN = 4 };
 void forward_mtp_keep(Forward *f, ForwardState *s, uint32_t first, uint32_t n);
 ErrCode forward_mtp_learn(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, Err *err);
@@ -120,8 +141,8 @@ uint32_t forward_mtp_open(const ForwardState *s);
 /* Closes all open pairs: next_ids [open], the token after each of those states. logits: [vocab] of what may follow the last of
  * next_ids, or NULL. */
 ErrCode forward_mtp_guess(Forward *f, ForwardState *s, const int32_t *next_ids, float *logits, Err *err);
-/* Drops all open pairs but the newest. */
-void forward_mtp_forget(Forward *f, ForwardState *s);
+/* Drops all open pairs but the newest `most`. */
+void forward_mtp_forget(Forward *f, ForwardState *s, uint32_t most);
 
 /* Logits of tokens [first, first + n) of the last step: out [n][vocab]. */
 void forward_logits(Forward *f, uint32_t first, uint32_t n, float *out);

@@ -6,7 +6,6 @@
 
 #include <stdatomic.h>
 
-enum { SHORT_STEP = 8 };    /* tokens of a step that is not interrupted half way */
 enum { EXPERT_BATCH = 16 }; /* most experts that several tokens multiply at a time */
 enum { CONV_BLOCK = 256 }; /* channels whose convolution state lies together: the unit of work of one task */
 
@@ -64,8 +63,16 @@ typedef struct LayerAt {
     const ModelLayer *layer;
     uint32_t number;   /* in the model; the draft layer is the last */
     uint32_t index;    /* its place among the layers of its kind */
-    uint32_t position; /* of the step's first token, as this layer counts */
 } LayerAt;
+
+/* A sequence's part of the step under way: rows [first, first + n). */
+typedef struct Segment {
+    ForwardState *state;
+    uint32_t first, n;
+    uint32_t position; /* of its first token, as the layers under way count */
+    uint32_t mark;     /* the state's mark, if it is within this step; 0: none. See forward_state_mark */
+    float *kept;       /* a long one's delta-rule and convolution state before the step, for an interrupt; NULL: a short one */
+} Segment;
 
 /* What the calling thread is doing; the time goes to one of these. */
 typedef enum Section { SECTION_OUTSIDE, SECTION_DENSE, SECTION_EXPERT, SECTION_STORE, SECTIONS } Section;
@@ -109,13 +116,14 @@ struct Forward {
     float *out;          /* [rows][hidden] outputs of some experts; with one token, of each of its experts */
     float *shared_out;   /* [chunk][hidden] output of the shared expert, added last */
     float *shared_w;     /* [chunk] sigmoid of its gate */
-    float *kept;         /* delta-rule and convolution state before a long step, for an interrupt; NULL: no step is long */
+    float *kept;         /* [long segments of a step][delta-rule and convolution state]: see Segment */
     float *scratch;      /* [threads][scratch_floats] */
     uint64_t scratch_floats;
     _Atomic int not_finite; /* set by a task that saw NaN or infinity */
 
     uint32_t n;          /* tokens of the current step */
-    uint32_t mark;       /* the state's mark, if it is within this step; 0: none. See forward_state_mark */
+    uint32_t n_segments;
+    Segment *segments;   /* [ForwardConfig.segments] */
 
     Ahead ahead;
     Section section;
@@ -163,6 +171,12 @@ static inline uint64_t forward_kv_block(const ForwardConfig *c, uint32_t kv_head
 }
 /* Bytes of one full layer's keys; its values take as much again and follow. */
 static inline uint64_t forward_keys_bytes(const ForwardConfig *c) { return forward_kv_block(c, c->model->shape.n_kv_heads, 0); }
+static inline uint8_t *forward_keys(const ForwardState *s, const LayerAt *at) {
+    return s->kv + 2 * (uint64_t)at->index * forward_keys_bytes(&s->f->c);
+}
+static inline uint8_t *forward_values(const ForwardState *s, const LayerAt *at) {
+    return forward_keys(s, at) + forward_keys_bytes(&s->f->c);
+}
 static inline float *forward_scratch(Forward *f, int worker) { return f->scratch + (uint64_t)worker * f->scratch_floats; }
 
 /* clock.c. From here on the time belongs to another section: one reading of the clock, a handful per expert. Returns the section
@@ -178,7 +192,7 @@ uint64_t forward_waited(const Forward *f, const ForwardProbe *probe);
 void forward_show_fetch(Forward *f, const LayerAt *at, const ForwardProbe *probe, uint32_t n_wanted, uint64_t waited);
 
 /* layer.c: one layer over the tokens of the step, from x to x. */
-ErrCode forward_layer(Forward *f, ForwardState *s, const LayerAt *at, const ForwardProbe *probe, Err *err);
+ErrCode forward_layer(Forward *f, const LayerAt *at, const ForwardProbe *probe, Err *err);
 /* The error of numbers that overflow: what ("the output of expert 7") is not finite, and in which layer. */
 ErrCode forward_not_finite(const Forward *f, const LayerAt *at, const char *what, Err *err);
 
@@ -203,15 +217,15 @@ void forward_part_ready(const Forward *f, Rows *rows, uint32_t token, uint32_t f
 /* in.x[t] = norm(x[t]) * weight for every token, ready for the kernels. */
 void forward_norm_in(Forward *f, const float *weight);
 
-/* The mixers read f->in and write f->mix. */
-void forward_linear(Forward *f, ForwardState *s, const LayerAt *at);
-void forward_attention(Forward *f, ForwardState *s, const LayerAt *at);
+/* The mixers read f->in and write f->mix. Matrices are multiplied for all rows, the rest goes segment by segment. */
+void forward_linear(Forward *f, const LayerAt *at);
+void forward_attention(Forward *f, const LayerAt *at);
 /* attend.c: turned queries of f->wide against a layer's keys and values, into f->att_o; and the memory it takes, per thread and once. */
-void forward_attend(Forward *f, const uint8_t *keys, const uint8_t *values, uint32_t position);
+void forward_attend(Forward *f, const LayerAt *at);
 uint64_t forward_attend_scratch_floats(const ForwardConfig *c);
 uint64_t forward_attend_parts_floats(const ForwardConfig *c);
-/* Fills cosines and sines for the positions of this step. position: of its first token. */
-void forward_rope_table(Forward *f, uint32_t position);
+/* Fills cosines and sines for the positions of this step. */
+void forward_rope_table(Forward *f);
 
 /* Fills top_ids, top_w, picks, pick_at and wanted from f->in; *n_wanted is the number of experts that this step needs. */
 ErrCode forward_route(Forward *f, const LayerAt *at, uint32_t *n_wanted, Err *err);

@@ -18,10 +18,10 @@ static void add_mix_task(void *arg, int task, int worker) {
 /* x += mix */
 static void add_mix(Forward *f) { os_pool_run(f->c.pool, (int)f->n, add_mix_task, f); }
 
-ErrCode forward_layer(Forward *f, ForwardState *s, const LayerAt *at, const ForwardProbe *probe, Err *err) {
+ErrCode forward_layer(Forward *f, const LayerAt *at, const ForwardProbe *probe, Err *err) {
     forward_norm_in(f, at->layer->norm_in);
-    if (at->layer->linear) forward_linear(f, s, at);
-    else forward_attention(f, s, at);
+    if (at->layer->linear) forward_linear(f, at);
+    else forward_attention(f, at);
     add_mix(f);
 
     forward_norm_in(f, at->layer->norm_post);

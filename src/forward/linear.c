@@ -13,25 +13,30 @@
 typedef struct LinearJob {
     Forward *f;
     const ModelLayer *layer;
-    float *conv_state; /* [blocks][width - 1][CONV_BLOCK] */
-    float *delta;      /* [lin_v_heads][blocks of columns][dk][columns of the block] */
-    float *marked_conv, *marked_delta; /* what both were after f->mark tokens goes there; NULL without a mark */
+    uint64_t conv_at;  /* of this layer in a state's conv: [blocks][width - 1][CONV_BLOCK] */
+    uint64_t delta_at; /* the same in its delta: [lin_v_heads][blocks of columns][dk][columns of the block] */
 } LinearJob;
 
-/* One block of channels through all tokens of the step, in time order. */
+/* Tasks are numbered [segments][parts]; the long segments, which take longest, come first. */
+static const Segment *segment_of(const LinearJob *j, int task, uint32_t parts) {
+    return &j->f->segments[j->f->n_segments - 1 - (uint32_t)task / parts];
+}
+
+/* One block of channels through all tokens of a segment, in time order. */
 static void conv_task(void *arg, int task, int worker) {
     (void)worker;
     const LinearJob *j = arg;
     Forward *f = j->f;
+    const Segment *g = segment_of(j, task, forward_conv_blocks(f->s));
     uint32_t channels = forward_conv_channels(f->s), width = f->s->conv_width;
-    uint32_t first = (uint32_t)task * CONV_BLOCK;
+    uint32_t block = (uint32_t)task % forward_conv_blocks(f->s), first = block * CONV_BLOCK;
     uint32_t n = channels - first < CONV_BLOCK ? channels - first : CONV_BLOCK;
-    float *state = j->conv_state + (uint64_t)task * (width - 1) * CONV_BLOCK;
-    for (uint32_t t = 0; t < f->n; t++) {
-        uint64_t at = (uint64_t)t * channels + first;
+    uint64_t floats = (uint64_t)(width - 1) * CONV_BLOCK, state_at = j->conv_at + block * floats;
+    float *state = g->state->conv + state_at;
+    for (uint32_t t = 0; t < g->n; t++) {
+        uint64_t at = (uint64_t)(g->first + t) * channels + first;
         f->c.kernels->conv_silu(f->conv + at, f->wide + at, state, j->layer->conv + (uint64_t)first * width, n, width);
-        if (j->marked_conv && t + 1 == f->mark)
-            memcpy(j->marked_conv + (state - j->conv_state), state, (uint64_t)(width - 1) * CONV_BLOCK * sizeof *state);
+        if (t + 1 == g->mark) memcpy(g->state->marked_conv + state_at, state, floats * sizeof *state);
     }
 }
 
@@ -77,15 +82,16 @@ static void run_columns(const LinearJob *j, float *state, uint32_t h, uint32_t c
     f->c.kernels->delta_rule(state, &d);
 }
 
-/* One block of columns of a value head's state through tokens first .. last - 1, in time order; with a halt at the mark. */
-static void delta_columns(const LinearJob *j, uint32_t h, uint32_t column, uint32_t first, uint32_t last) {
-    uint32_t dk = j->f->s->lin_k_dim, dv = j->f->s->lin_v_dim, mark = j->marked_delta ? j->f->mark : 0;
+/* One block of columns of a value head's state through rows first .. last - 1 of a segment, in time order; with a halt at the mark. */
+static void delta_columns(const LinearJob *j, const Segment *g, uint32_t h, uint32_t column, uint32_t first, uint32_t last) {
+    uint32_t dk = j->f->s->lin_k_dim, dv = j->f->s->lin_v_dim, mark = g->first + g->mark; /* no row without a mark ends there */
     uint32_t n_columns = dv - column < KERNELS_DELTA_COLUMNS ? dv - column : KERNELS_DELTA_COLUMNS;
-    uint64_t at = (uint64_t)h * dk * dv + (uint64_t)dk * column;
+    uint64_t at = j->delta_at + (uint64_t)h * dk * dv + (uint64_t)dk * column;
+    float *state = g->state->delta + at;
     for (uint32_t next; first < last; first = next) {
         next = first < mark && mark < last ? mark : last;
-        run_columns(j, j->delta + at, h, column, n_columns, first, next);
-        if (next == mark) memcpy(j->marked_delta + at, j->delta + at, (uint64_t)dk * n_columns * sizeof *j->delta);
+        run_columns(j, state, h, column, n_columns, first, next);
+        if (next == mark) memcpy(g->state->marked_delta + at, state, (uint64_t)dk * n_columns * sizeof *state);
     }
 }
 
@@ -102,17 +108,19 @@ static void gated_norm(const LinearJob *j, uint32_t h, uint32_t first, uint32_t 
     }
 }
 
-/* One value head through all tokens of the step. Some tokens at a time, so that their outputs are in a near cache when all columns
+/* One value head through all tokens of a segment. Some tokens at a time, so that their outputs are in a near cache when all columns
  * are there; a block of columns through these tokens, so that it is in the first. */
 enum { DELTA_TOKENS = 32 };
 
 static void head_task(void *arg, int task, int worker) {
     (void)worker;
     const LinearJob *j = arg;
-    uint32_t h = (uint32_t)task, n = j->f->n;
-    for (uint32_t first = 0; first < n; first += DELTA_TOKENS) {
-        uint32_t last = n - first < DELTA_TOKENS ? n : first + DELTA_TOKENS;
-        for (uint32_t column = 0; column < j->f->s->lin_v_dim; column += KERNELS_DELTA_COLUMNS) delta_columns(j, h, column, first, last);
+    const ModelShape *s = j->f->s;
+    const Segment *g = segment_of(j, task, s->lin_v_heads);
+    uint32_t h = (uint32_t)task % s->lin_v_heads, end = g->first + g->n;
+    for (uint32_t first = g->first; first < end; first += DELTA_TOKENS) {
+        uint32_t last = end - first < DELTA_TOKENS ? end : first + DELTA_TOKENS;
+        for (uint32_t column = 0; column < s->lin_v_dim; column += KERNELS_DELTA_COLUMNS) delta_columns(j, g, h, column, first, last);
         gated_norm(j, h, first, last);
     }
 }
@@ -121,8 +129,10 @@ static void head_task(void *arg, int task, int worker) {
 static void columns_task(void *arg, int task, int worker) {
     (void)worker;
     const LinearJob *j = arg;
-    uint32_t blocks = forward_delta_blocks(j->f->s);
-    delta_columns(j, (uint32_t)task / blocks, (uint32_t)task % blocks * KERNELS_DELTA_COLUMNS, 0, j->f->n);
+    uint32_t blocks = forward_delta_blocks(j->f->s), heads = j->f->s->lin_v_heads;
+    const Segment *g = segment_of(j, task, heads * blocks);
+    uint32_t h = (uint32_t)task / blocks % heads, column = (uint32_t)task % blocks * KERNELS_DELTA_COLUMNS;
+    delta_columns(j, g, h, column, g->first, g->first + g->n);
 }
 
 static void norm_task(void *arg, int task, int worker) {
@@ -134,10 +144,11 @@ static void norm_task(void *arg, int task, int worker) {
 static void delta_rule(LinearJob *j) {
     const ModelShape *s = j->f->s;
     OsPool *pool = j->f->c.pool;
-    if ((uint32_t)os_pool_threads(pool) <= s->lin_v_heads / 2) {
-        os_pool_run(pool, (int)s->lin_v_heads, head_task, j);
+    uint32_t heads = j->f->n_segments * s->lin_v_heads;
+    if ((uint32_t)os_pool_threads(pool) <= heads / 2) {
+        os_pool_run(pool, (int)heads, head_task, j);
     } else {
-        os_pool_run(pool, (int)(s->lin_v_heads * forward_delta_blocks(s)), columns_task, j);
+        os_pool_run(pool, (int)(heads * forward_delta_blocks(s)), columns_task, j);
         os_pool_run(pool, (int)s->lin_v_heads, norm_task, j);
     }
 }
@@ -148,18 +159,16 @@ static void ready_task(void *arg, int task, int worker) {
     forward_row_ready(f, &f->lin_o, (uint32_t)task);
 }
 
-void forward_linear(Forward *f, ForwardState *state, const LayerAt *at) {
+void forward_linear(Forward *f, const LayerAt *at) {
     const ModelShape *s = f->s;
     const ModelLayer *layer = at->layer;
-    uint64_t conv_at = at->index * forward_conv_state_floats(s), delta_at = at->index * forward_delta_floats(s);
-    LinearJob job = {.f = f, .layer = layer, .conv_state = state->conv + conv_at, .delta = state->delta + delta_at};
-    if (f->mark) job.marked_conv = state->marked_conv + conv_at, job.marked_delta = state->marked_delta + delta_at;
+    LinearJob job = {f, layer, at->index * forward_conv_state_floats(s), at->index * forward_delta_floats(s)};
     const MatPart in[] = {{&layer->lin_qkv, f->in.acts, f->wide, forward_conv_channels(s)},
                           {&layer->lin_z, f->in.acts, f->z, forward_v_width(s)},
                           {&layer->lin_b, f->in_f32, f->beta, s->lin_v_heads},
                           {&layer->lin_a, f->in_f32, f->decay, s->lin_v_heads}};
     forward_matmuls(f, in, COUNT_OF(in), f->n);
-    os_pool_run(f->c.pool, (int)forward_conv_blocks(s), conv_task, &job);
+    os_pool_run(f->c.pool, (int)(f->n_segments * forward_conv_blocks(s)), conv_task, &job);
     os_pool_run(f->c.pool, (int)f->n, gates_task, &job);
     delta_rule(&job);
     if (s->lin_v_dim % KERNELS_ACT_BLOCK) os_pool_run(f->c.pool, (int)f->n, ready_task, f); /* heads share blocks */

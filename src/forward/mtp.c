@@ -27,13 +27,15 @@ static void make_row(Forward *f, uint32_t t, int32_t next, const float *h) {
  * see. */
 static ErrCode run_layer(Forward *f, ForwardState *s, uint32_t n, Err *err) {
     const Model *m = f->c.model;
-    LayerAt at = {.layer = &m->layers[m->shape.n_layers], .number = m->shape.n_layers, .position = s->mtp_count};
+    LayerAt at = {.layer = &m->layers[m->shape.n_layers], .number = m->shape.n_layers};
     for (uint32_t l = 0; l < m->shape.n_layers; l++) at.index += !m->layers[l].linear;
     f->n = n;
+    f->segments[0] = (Segment){.state = s, .n = n, .position = s->mtp_count};
+    f->n_segments = 1;
     s->broken = true; /* until the rows are through */
     forward_matmul(f, &m->mtp.fc, f->mtp_in.acts, n, f->x, f->s->hidden);
-    forward_rope_table(f, at.position);
-    ErrCode code = forward_layer(f, s, &at, NULL, err);
+    forward_rope_table(f);
+    ErrCode code = forward_layer(f, &at, NULL, err);
     if (code) return code;
     s->mtp_count += n;
     s->broken = false;
@@ -61,11 +63,11 @@ void forward_mtp_keep(Forward *f, ForwardState *s, uint32_t first, uint32_t n) {
     s->mtp_open += n;
 }
 
-void forward_mtp_forget(Forward *f, ForwardState *s) {
+void forward_mtp_forget(Forward *f, ForwardState *s, uint32_t most) {
     const uint32_t hidden = f->s->hidden;
-    if (s->mtp_open < 2) return;
-    memcpy(s->mtp_rows, s->mtp_rows + (uint64_t)(s->mtp_open - 1) * hidden, hidden * sizeof *s->mtp_rows);
-    s->mtp_open = 1;
+    if (s->mtp_open <= most) return;
+    memmove(s->mtp_rows, s->mtp_rows + (uint64_t)(s->mtp_open - most) * hidden, (uint64_t)most * hidden * sizeof *s->mtp_rows);
+    s->mtp_open = most;
 }
 
 ErrCode forward_mtp_learn(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, Err *err) {

@@ -26,8 +26,8 @@ static Rig model_on(const char *path, const DiskConfig *disk) {
 /* Half the prompt in one step, the rest token by token; logits of the last token. */
 static ErrCode run(Rig *r, float *logits, Err *err) {
     forward_state_clear(r->state);
-    ErrCode code = forward_step(r->forward, r->state, ids, N / 2, NULL, NULL, err);
-    for (uint32_t i = N / 2; i < N && !code; i++) code = forward_step(r->forward, r->state, ids + i, 1, NULL, NULL, err);
+    ErrCode code = step_alone(r->forward, r->state, ids, N / 2, NULL, err);
+    for (uint32_t i = N / 2; i < N && !code; i++) code = step_alone(r->forward, r->state, ids + i, 1, NULL, err);
     if (!code) forward_logits(r->forward, 0, 1, logits);
     return code;
 }
@@ -80,7 +80,7 @@ static void a_dead_expert_ends_the_run_by_name(void **state) {
             assert_non_null(strstr(err.text, "layer 1"));
             assert_non_null(strstr(err.text, "expert 3"));
             assert_non_null(strstr(err.text, path));
-            assert_int_equal(forward_step(r.forward, r.state, ids, 1, NULL, NULL, &err), ERR_STATE); /* no way on from half a step */
+            assert_int_equal(step_alone(r.forward, r.state, ids, 1, NULL, &err), ERR_STATE); /* no way on from half a step */
         }
         rig_close(&r);
     }

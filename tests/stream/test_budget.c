@@ -73,15 +73,49 @@ static void child(const char *model, uint64_t ram, int slots, int chunk, Report 
     sluice_close(m);
 }
 
+/* The same of several sessions: prompts together, then token by token together. */
+static void child_of_many(const char *model, uint64_t ram, int slots, int chunk, Report *r) {
+    enum { MANY = 3 };
+    sluice_options o;
+    sluice_options_init(&o);
+    o.model = model;
+    o.ram_bytes = ram;
+    o.cache_slots = slots;
+    o.threads = 2;
+    o.ctx = 128;
+    o.chunk = chunk;
+    o.sessions = MANY;
+    sluice_error err = {0};
+    sluice_model *m = sluice_open(&o, &err);
+    r->code = err.code;
+    if (m) {
+        sluice_session *s[MANY];
+        sluice_part parts[MANY];
+        int32_t ids[N];
+        for (int i = 0; i < MANY; i++) s[i] = sluice_session_new(m, &err);
+        for (int i = 0; i < N; i++) ids[i] = (i * 37 + 11) % 300;
+        for (int t = 0; t < N && !r->code; t += t ? 1 : N / 2) {
+            for (int i = 0; i < MANY; i++) parts[i] = (sluice_part){s[i], ids + t, t ? 1 : N / 2};
+            r->code = sluice_feed_together(m, parts, MANY, &err);
+        }
+        r->peak = os_rss_peak();
+        for (int i = 0; i < MANY; i++) sluice_session_free(s[i]);
+        sluice_close(m);
+    }
+    snprintf(r->message, sizeof r->message, "%s", err.message);
+}
+
+typedef void Child(const char *model, uint64_t ram, int slots, int chunk, Report *r);
+
 /* A fresh process, so that its peak is its own. */
-static Report in_child(const char *model, uint64_t ram, int slots, int chunk) {
+static Report in_child_that(Child *does, const char *model, uint64_t ram, int slots, int chunk) {
     int fds[2];
     Report r = {0};
     fflush(NULL);
     assert_int_equal(pipe(fds), 0);
     pid_t pid = fork();
     if (pid == 0) {
-        child(model, ram, slots, chunk, &r);
+        does(model, ram, slots, chunk, &r);
         ssize_t n = write(fds[1], &r, sizeof r);
         _exit(n == (ssize_t)sizeof r ? 0 : 1);
     }
@@ -93,6 +127,8 @@ static Report in_child(const char *model, uint64_t ram, int slots, int chunk) {
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     return r;
 }
+
+static Report in_child(const char *model, uint64_t ram, int slots, int chunk) { return in_child_that(child, model, ram, slots, chunk); }
 
 static uint64_t least_ram(const Report *refusal) {
     assert_int_equal(refusal->code, SLUICE_MEMORY);
@@ -132,6 +168,19 @@ static void the_smallest_budget_holds(void **state) {
         if (!under_sanitizer() && r.peak > ram)
             fail_msg("peak %llu over the budget of %llu", (unsigned long long)r.peak, (unsigned long long)ram);
     }
+}
+
+/* State, keys and values of each, and what an interrupt would need of all. */
+static void the_smallest_budget_of_many_sessions_holds(void **state) {
+    const char *model = *state;
+    REQUIRE_PATH(model);
+    Report refused = in_child_that(child_of_many, model, 1 << 20, 4, 64), alone = in_child(model, 1 << 20, 4, 64);
+    uint64_t ram = least_ram(&refused);
+    assert_true(ram > least_ram(&alone));
+    Report r = in_child_that(child_of_many, model, ram, 4, 64);
+    if (r.code) fail_msg("%s", r.message);
+    if (!under_sanitizer() && r.peak > ram)
+        fail_msg("peak %llu over the budget of %llu", (unsigned long long)r.peak, (unsigned long long)ram);
 }
 
 /* A context that is too large is refused with one that is not. */
@@ -197,6 +246,7 @@ int main(void) {
     snprintf(golden, sizeof golden, "%s", shared_path("data/golden/q35-a.f16.gguf"));
     const struct CMUnitTest budget[] = {
         {"tiny-tales: the smallest budget holds", the_smallest_budget_holds, NULL, NULL, tales},
+        {"tiny-tales: the smallest budget of many sessions holds", the_smallest_budget_of_many_sessions_holds, NULL, NULL, tales},
         {"q35-a: the smallest budget holds", the_smallest_budget_holds, NULL, NULL, golden},
         {"a text beyond the plan is refused", a_text_beyond_the_plan_is_refused, NULL, NULL, tales},
         {"the context that a refusal names fits", the_context_that_a_refusal_names_fits, NULL, NULL, tales},

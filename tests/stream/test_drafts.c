@@ -32,7 +32,7 @@ static void the_draft_layer_meets_the_reference(void **state) {
         float *logits = calloc(vocab, sizeof *logits);
         Err err = {0};
         for (uint32_t t = 0; t + 1 < n; t++) {
-            if (forward_step(r.forward, r.state, ids + t, 1, NULL, NULL, &err)) fail_msg("%s", err.text);
+            if (step_alone(r.forward, r.state, ids + t, 1, NULL, &err)) fail_msg("%s", err.text);
             forward_mtp_keep(r.forward, r.state, 0, 1);
             if (forward_mtp_guess(r.forward, r.state, ids + t + 1, logits, &err)) fail_msg("%s", err.text);
             Difference d = difference(logits, want + (uint64_t)t * vocab, vocab);
@@ -54,7 +54,7 @@ static void choose_ids(int32_t *ids) {
     Err err = {0};
     for (int t = 0; t < PROMPT; t++) ids[t] = (t * 37 + 11) % MAKE_VOCAB;
     for (int t = 0; t < TOKENS; t++) {
-        if (forward_step(r.forward, r.state, ids + t, 1, NULL, NULL, &err)) fail_msg("%s", err.text);
+        if (step_alone(r.forward, r.state, ids + t, 1, NULL, &err)) fail_msg("%s", err.text);
         if (t > 0) { /* what follows ids[t], from the state before it */
             int best = 0;
             for (int i = 1; i < MAKE_VOCAB; i++) best = logits[i] > logits[best] ? i : best;

@@ -21,8 +21,10 @@ typedef struct Wanted {
     bool by[LAYERS][EXPERTS];
 } Wanted;
 
-static void on_routing(void *user, uint32_t layer, uint32_t position, uint32_t k, const int32_t *experts, const float *weights) {
+static void on_routing(void *user, uint32_t segment, uint32_t layer, uint32_t position, uint32_t k, const int32_t *experts,
+                       const float *weights) {
     Wanted *w = user;
+    (void)segment;
     (void)position;
     (void)weights;
     for (uint32_t i = 0; i < k; i++) w->by[layer][experts[i]] = true;
@@ -34,7 +36,7 @@ static void run(Rig *r, uint32_t n, Wanted *wanted, float *logits) {
     Err err = {0};
     forward_state_clear(r->state);
     for (uint32_t i = 0; i < n; i++)
-        if (forward_step(r->forward, r->state, ids + i, 1, NULL, &probe, &err)) fail_msg("%s", err.text);
+        if (step_alone(r->forward, r->state, ids + i, 1, &probe, &err)) fail_msg("%s", err.text);
     forward_logits(r->forward, 0, 1, logits);
 }
 
@@ -101,7 +103,7 @@ static void a_prefill_reads_the_next_layer_ahead(void **state) {
                             .lookahead = ahead ? FORWARD_AHEAD_ON : FORWARD_AHEAD_OFF};
         Rig r = rig_open(&config);
         Err err = {0};
-        if (forward_step(r.forward, r.state, prompt, PREFILL, NULL, NULL, &err)) fail_msg("%s", err.text);
+        if (step_alone(r.forward, r.state, prompt, PREFILL, NULL, &err)) fail_msg("%s", err.text);
         forward_logits(r.forward, PREFILL - 1, 1, ahead ? logits : truth);
         store_stats(r.store, &stats[ahead]);
         rig_close(&r);

@@ -38,7 +38,8 @@ typedef struct Telling {
     ForwardState *state;
     int text;
     uint32_t position, saved_at;
-    void *saved;
+    uint64_t rest_bytes; /* of saved, in front of keys and values */
+    uint8_t *saved;
 } Telling;
 
 static uint64_t hash_logits(Forward *f, uint32_t row) {
@@ -70,7 +71,7 @@ static void find_the_truth(void) {
         for (int t = 0; t < TEXTS; t++) {
             forward_state_clear(rig.state);
             for (int i = 0; i < LENGTH; i++) {
-                if (forward_step(rig.forward, rig.state, &texts[t][i], 1, NULL, NULL, &err)) fail_msg("%s", err.text);
+                if (step_alone(rig.forward, rig.state, &texts[t][i], 1, NULL, &err)) fail_msg("%s", err.text);
                 truth[a][t][i] = hash_logits(rig.forward, 0);
             }
         }
@@ -119,8 +120,8 @@ typedef struct Guess {
 } Guess;
 
 /* Hints after each layer: some that will be wanted, many that will not. */
-static void hint(void *user, uint32_t layer, uint32_t position, uint32_t n, const float *x) {
-    (void)position, (void)n, (void)x;
+static void hint(void *user, uint32_t segment, uint32_t layer, uint32_t position, uint32_t n, const float *x) {
+    (void)segment, (void)position, (void)n, (void)x;
     Guess *g = user;
     int32_t experts[6];
     if (random_below(g->r, 2)) return;
@@ -128,11 +129,26 @@ static void hint(void *user, uint32_t layer, uint32_t position, uint32_t n, cons
     (void)store_hint(g->store, (int)(layer + 1) % LAYERS, experts, 6);
 }
 
+static uint32_t blocks_of(uint32_t positions) { return (positions + KERNELS_KEY_BLOCK - 1) / KERNELS_KEY_BLOCK; }
+
+static void save(Telling *t) {
+    t->saved_at = t->position;
+    t->rest_bytes = forward_state_save_bytes(t->state);
+    forward_state_save(t->state, t->saved);
+    forward_state_save_keys(t->state, 0, blocks_of(t->saved_at), t->saved + t->rest_bytes);
+}
+
+static void restore(Telling *t) {
+    assert_true(forward_state_restore(t->state, t->saved, t->rest_bytes, t->saved_at));
+    forward_state_restore_keys(t->state, 0, blocks_of(t->saved_at), t->saved + t->rest_bytes);
+    t->position = t->saved_at;
+}
+
 static void begin(Telling *t, Random *r) {
     forward_state_clear(t->state);
     t->text = (int)random_below(r, TEXTS);
-    t->position = t->saved_at = 0;
-    forward_state_save(t->state, t->saved);
+    t->position = 0;
+    save(t);
 }
 
 /* One step of 1 to CHUNK tokens; false: it failed, as it may, and the telling is back at its snapshot. */
@@ -143,12 +159,11 @@ static bool advance(Rig *rig, int arch, Telling *t, Random *r) {
     Guess guess = {r, rig->store};
     ForwardProbe probe = {.user = &guess, .hidden = hint};
     Err err = {0};
-    if (forward_step(rig->forward, t->state, texts[t->text] + t->position, n, NULL, &probe, &err)) {
+    if (step_alone(rig->forward, t->state, texts[t->text] + t->position, n, &probe, &err)) {
         if (err.code != ERR_IO || !strstr(err.text, "expert")) fail_msg("no read error: %s", err.text);
         totals.failures++;
-        if (forward_step(rig->forward, t->state, texts[0], 1, NULL, NULL, &err) != ERR_STATE) fail_msg("went on from half a step");
-        forward_state_restore(t->state, t->saved, t->saved_at);
-        t->position = t->saved_at;
+        if (step_alone(rig->forward, t->state, texts[0], 1, NULL, &err) != ERR_STATE) fail_msg("went on from half a step");
+        restore(t);
         totals.restores++;
         return false;
     }
@@ -160,10 +175,7 @@ static bool advance(Rig *rig, int arch, Telling *t, Random *r) {
             fail_msg("seed %" PRIu64 ", round %" PRIu64 ": other logits after token %u of text %d", seed, totals.rounds, at, t->text);
         totals.compared++;
     }
-    if (random_below(r, 6) == 0) {
-        forward_state_save(t->state, t->saved);
-        t->saved_at = t->position;
-    }
+    if (random_below(r, 6) == 0) save(t);
     return true;
 }
 

@@ -41,7 +41,7 @@ static void on_routing(void *user, int layer, int position, int k, const int32_t
     memcpy(r->weights + at, weights, (size_t)k * sizeof *weights);
 }
 
-Recording *record(sluice_model *model, sluice_session *session, const int32_t *ids, int n, const int *pieces) {
+Recording *recording_new(const sluice_model *model, int n) {
     sluice_info info;
     sluice_get_info(model, &info);
     Recording *r = calloc(1, sizeof *r);
@@ -51,8 +51,17 @@ Recording *record(sluice_model *model, sluice_session *session, const int32_t *i
     r->hidden = calloc(layers * tokens * (size_t)r->width, sizeof(float));
     r->experts = calloc(layers * tokens * k, sizeof(int32_t));
     r->weights = calloc(layers * tokens * k, sizeof(float));
+    return r;
+}
+
+void recording_watch(Recording *r, sluice_session *session) {
     sluice_probe probe = {.user = r, .logits = on_logits, .hidden = on_hidden, .routing = on_routing};
     sluice_set_probe(session, &probe);
+}
+
+Recording *record(sluice_model *model, sluice_session *session, const int32_t *ids, int n, const int *pieces) {
+    Recording *r = recording_new(model, n);
+    recording_watch(r, session);
     sluice_error err = {0};
     for (int at = 0; at < n;) {
         int piece = pieces && *pieces ? *pieces++ : n - at;

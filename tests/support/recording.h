@@ -19,6 +19,9 @@ sluice_options check_options(const char *model);
 
 /* Feeds ids in pieces of `pieces` (ended by 0; NULL: all at once) into the session and records it all. */
 Recording *record(sluice_model *model, sluice_session *session, const int32_t *ids, int n, const int *pieces);
+/* By hand: room for n tokens, filled by whatever is fed to this session from now on. */
+Recording *recording_new(const sluice_model *model, int n);
+void recording_watch(Recording *r, sluice_session *session);
 void recording_free(Recording *r);
 bool recording_equal(const Recording *a, const Recording *b); /* every bit of logits, hidden, routing */
 

@@ -27,7 +27,7 @@ Rig rig_open(const RigConfig *c) {
     if (!r.store || !r.dense || load_dense(r.model, r.dense, &err)) fail_msg("%s", err.text);
     ForwardConfig forward = {.model = r.model, .kernels = kernels_get(KERNELS_RUNG_COUNT), .pool = r.pool, .store = r.store,
                              .ctx = c->ctx ? c->ctx : 64, .chunk = c->chunk ? c->chunk : 16, .top_k = s->top_k, .kv_type = QUANT_F32,
-                             .lookahead = c->lookahead, .mtp = c->mtp, .precise = c->precise};
+                             .lookahead = c->lookahead, .mtp = c->mtp, .precise = c->precise, .segments = c->segments};
     r.forward = forward_new(&forward, &err);
     r.state = r.forward ? forward_state_new(r.forward, &err) : NULL;
     if (!r.state) fail_msg("%s", err.text);
@@ -45,6 +45,10 @@ void rig_close(Rig *r) {
     os_pool_free(r->pool);
     model_free(r->model);
     format_close(r->format);
+}
+
+ErrCode step_alone(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, const ForwardProbe *probe, Err *err) {
+    return forward_step(f, &(ForwardSegment){s, ids, n}, 1, NULL, probe, err);
 }
 
 DiskConfig clean_disk(void) {

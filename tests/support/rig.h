@@ -9,6 +9,7 @@ typedef struct RigConfig {
     DiskConfig disk;
     uint32_t slots;
     uint32_t ctx, chunk;  /* 0: 64, 16 */
+    uint32_t segments;    /* 0: 1 */
     int threads;          /* 0: 2 */
     CachePolicy policy;
     ForwardLookahead lookahead;
@@ -29,6 +30,9 @@ typedef struct Rig {
 
 Rig rig_open(const RigConfig *config); /* fails the test with the error's sentence */
 void rig_close(Rig *r);
+
+/* forward_step of one sequence that nobody interrupts. */
+ErrCode step_alone(Forward *f, ForwardState *s, const int32_t *ids, uint32_t n, const ForwardProbe *probe, Err *err);
 
 DiskConfig clean_disk(void);         /* the threads backend */
 DiskConfig bad_disk(uint64_t seed);  /* errors, short reads and delays, all of which pass within the retries */
