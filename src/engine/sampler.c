@@ -91,59 +91,74 @@ static uint32_t keep_allowed(Candidate *heap, uint32_t vocab, const uint32_t *al
     return n;
 }
 
+/* ---- drawing ------------------------------------------------------------------------------------------------------- */
+
+/* Candidates that come out of the heap in descending order, as far as they are asked for. */
+typedef struct Ranking {
+    Candidate *heap; /* [n]; those that have come out stand at its end, the best one last */
+    uint32_t n, out;
+    float best, temperature;
+} Ranking;
+
+/* Number i in descending order. */
+static Candidate ranked(Ranking *r, uint32_t i) {
+    for (; r->out <= i; r->out++) pop_to_end(r->heap, r->n - r->out);
+    return r->heap[r->n - 1 - i];
+}
+
 /* The unnormalised probability of a candidate relative to the best one. */
-static double weight(Candidate c, float best, float temperature) { return exp(((double)c.logit - (double)best) / (double)temperature); }
+static double weight(const Ranking *r, Candidate c) { return exp(((double)c.logit - (double)r->best) / (double)r->temperature); }
+
+static bool cuts_top_k(const sluice_sampling *how, uint32_t n) { return how->top_k > 0 && (uint32_t)how->top_k < n; }
+static bool cuts_top_p(const sluice_sampling *how) { return how->top_p > 0 && how->top_p < 1; }
+/* No filter leaves a token out: then no order is needed. */
+static bool keeps_all(const sluice_sampling *how, uint32_t n) { return !cuts_top_k(how, n) && !cuts_top_p(how) && !(how->min_p > 0); }
+
+static int32_t draw_of_all(const Ranking *r, Xoshiro *random) {
+    double mass = 0;
+    for (uint32_t i = 0; i < r->n; i++) mass += weight(r, r->heap[i]);
+    double at = xoshiro_unit(random) * mass;
+    for (uint32_t i = 0; i < r->n; i++) {
+        at -= weight(r, r->heap[i]);
+        if (at < 0) return r->heap[i].id;
+    }
+    return r->heap[0].id; /* rounding left nothing: the best one */
+}
+
+/* What top-p refers to: the mass of the k best, or of all. */
+static double mass_of(Ranking *r, uint32_t k) {
+    double mass = 0;
+    for (uint32_t i = 0; i < k; i++) mass += weight(r, k < r->n ? ranked(r, i) : r->heap[i]);
+    return mass;
+}
+
+/* From the best one down: top-p keeps the smallest set that reaches its share of the mass, min-p what is likely enough. */
+static int32_t draw_of_best(Ranking *r, const sluice_sampling *how, Xoshiro *random) {
+    uint32_t most = cuts_top_k(how, r->n) ? (uint32_t)how->top_k : r->n, n = 0;
+    double mass = mass_of(r, most), enough = cuts_top_p(how) ? mass * (double)how->top_p : INFINITY, kept = 0;
+    while (n < most && kept < enough) {
+        double w = weight(r, ranked(r, n));
+        if (n && how->min_p > 0 && w < (double)how->min_p) break;
+        kept += w;
+        n++;
+    }
+    double at = xoshiro_unit(random) * kept;
+    for (uint32_t i = 0; i < n; i++) {
+        at -= weight(r, ranked(r, i));
+        if (at < 0) return ranked(r, i).id;
+    }
+    return ranked(r, 0).id; /* rounding left nothing: the best one */
+}
 
 int32_t engine_sampler_draw(EngineSampler *s, const float *logits, const int32_t *history, size_t n, const sluice_sampling *how,
                             const uint32_t *allowed) {
-    Candidate *heap = s->heap;
-    uint32_t vocab = s->vocab;
-    for (uint32_t i = 0; i < vocab; i++) heap[i] = (Candidate){logits[i], (int32_t)i};
+    Ranking r = {.heap = s->heap, .n = s->vocab, .temperature = how->temperature};
+    for (uint32_t i = 0; i < r.n; i++) r.heap[i] = (Candidate){logits[i], (int32_t)i};
     penalise(s, history, n, how);
-    if (allowed) vocab = keep_allowed(heap, vocab, allowed);
-    if (vocab == 0) return -1;
-    if (!(how->temperature > 0)) return greedy(heap, vocab);
-
-    for (uint32_t i = vocab / 2; i-- > 0;) sift_down(heap, vocab, i);
-    float best = heap[0].logit;
-    uint32_t most = how->top_k > 0 && (uint32_t)how->top_k < vocab ? (uint32_t)how->top_k : vocab;
-
-    /* the mass that top-p refers to: of the k best, or of the whole vocabulary */
-    uint32_t taken = 0;
-    double mass = 0;
-    if (most < vocab) {
-        for (; taken < most; taken++) {
-            pop_to_end(heap, vocab - taken);
-            mass += weight(heap[vocab - 1 - taken], best, how->temperature);
-        }
-    } else {
-        for (uint32_t i = 0; i < vocab; i++) mass += weight(heap[i], best, how->temperature);
-    }
-    /* walk down from the best; top-p keeps the smallest set that reaches its mass, min-p what is likely enough */
-    bool cut_p = how->top_p > 0 && how->top_p < 1;
-    bool whole = !cut_p && !(how->min_p > 0) && most == vocab; /* nothing is cut: no order is needed */
-    double kept = 0, target = cut_p ? mass * (double)how->top_p : INFINITY;
-    uint32_t n_kept = 0;
-    while (!whole && n_kept < most) {
-        if (n_kept == taken) {
-            pop_to_end(heap, vocab - taken);
-            taken++;
-        }
-        double w = weight(heap[vocab - 1 - n_kept], best, how->temperature);
-        if (n_kept && how->min_p > 0 && w < (double)how->min_p) break;
-        kept += w;
-        n_kept++;
-        if (kept >= target) break;
-    }
-    if (whole) {
-        kept = mass;
-        n_kept = vocab;
-    }
-    double at = xoshiro_unit(&s->random) * kept;
-    for (uint32_t i = 0; i < n_kept; i++) {
-        Candidate c = whole ? heap[i] : heap[vocab - 1 - i];
-        at -= weight(c, best, how->temperature);
-        if (at < 0) return c.id;
-    }
-    return heap[whole ? 0 : vocab - 1].id; /* rounding left nothing: the best one */
+    if (allowed) r.n = keep_allowed(r.heap, r.n, allowed);
+    if (r.n == 0) return -1;
+    if (!(how->temperature > 0)) return greedy(r.heap, r.n);
+    for (uint32_t i = r.n / 2; i-- > 0;) sift_down(r.heap, r.n, i);
+    r.best = r.heap[0].logit;
+    return keeps_all(how, r.n) ? draw_of_all(&r, &s->random) : draw_of_best(&r, how, &s->random);
 }
