@@ -249,6 +249,7 @@ void sluice_snapshot_free(sluice_snapshot *snapshot);
 const int32_t *sluice_snapshot_ids(const sluice_snapshot *snapshot, size_t *n); /* the tokens it was taken after; the snapshot's */
 /* What it holds: its own, without what it shares with the snapshot it was taken on. */
 uint64_t sluice_snapshot_bytes(const sluice_snapshot *snapshot);
+uint64_t sluice_snapshot_full_bytes(const sluice_snapshot *snapshot); /* with it: what it takes when it is loaded from a file */
 /* What a snapshot of this session would take now; base as above. */
 uint64_t sluice_snapshot_need(const sluice_session *session, const sluice_snapshot *base);
 /* What all snapshots of this model take now, and may take. */
@@ -258,7 +259,8 @@ typedef struct sluice_snapshot_room {
 sluice_snapshot_room sluice_snapshots(const sluice_model *model);
 
 /* As a file, good for this model, kv, experts and precise, whatever the other options are. It is written under a name of its own, synced
- * and renamed: a file that exists is whole. What is damaged, cut off, foreign or of another version is refused in a sentence. */
+ * and renamed: a file that exists is whole. What is damaged or cut off (SLUICE_FORMAT), foreign (SLUICE_STATE), of another version
+ * (SLUICE_UNSUPPORTED) or too long for the context (SLUICE_RANGE) is refused in a sentence. */
 int sluice_snapshot_save(const sluice_model *model, const sluice_snapshot *snapshot, const char *path, sluice_error *err);
 sluice_snapshot *sluice_snapshot_load(const sluice_model *model, const char *path, sluice_error *err);
 
@@ -269,6 +271,9 @@ typedef struct sluice_saving sluice_saving;
 sluice_saving *sluice_saving_new(const sluice_model *model, const sluice_snapshot *snapshot, const char *path, const char *base,
                                  sluice_error *err);
 int sluice_saving_some(sluice_saving *saving, uint64_t bytes, bool *done, sluice_error *err);
+uint64_t sluice_saving_bytes(const sluice_saving *saving); /* of the whole file */
+/* The name of the file that it stands on: the base, or what that stands on, or "" where nothing of it is of use. */
+const char *sluice_saving_base(const sluice_saving *saving);
 void sluice_saving_free(sluice_saving *saving);
 
 /* What such a file says of itself; it is read to the end of its token ids, no further. */

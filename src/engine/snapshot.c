@@ -181,3 +181,7 @@ const int32_t *sluice_snapshot_ids(const sluice_snapshot *snap, size_t *n) {
 }
 
 uint64_t sluice_snapshot_bytes(const sluice_snapshot *snap) { return snap->bytes; }
+
+uint64_t sluice_snapshot_full_bytes(const sluice_snapshot *snap) {
+    return engine_snapshot_memory(snap->model, snap->position, snap->rest_bytes);
+}

@@ -18,9 +18,9 @@ SnapshotParts engine_snapshot_parts(const SnapshotHead *h) {
 }
 
 static ErrCode foreign(const sluice_model *m, const char *path, const SnapshotHead *h, Err *err) {
-    if (h->model != m->hash) return err_set(err, ERR_FORMAT, "%s: a snapshot of another model; it is of no use to this one", path);
+    if (h->model != m->hash) return err_set(err, ERR_STATE, "%s: a snapshot of another model; it is of no use to this one", path);
     if (h->kv_type != (uint32_t)m->kv_type || h->top_k != m->top_k || h->precise != m->precise)
-        return err_set(err, ERR_FORMAT, "%s: a snapshot with other arithmetic; open the model with the --kv, --experts and --precise "
+        return err_set(err, ERR_STATE, "%s: a snapshot with other arithmetic; open the model with the --kv, --experts and --precise "
                        "that it was made with", path);
     if (h->vocab != m->model->shape.vocab || h->block_bytes != engine_snapshot_block_bytes(m) ||
         h->first_block > engine_snapshot_blocks(h->position) || h->rest_bytes > UINT64_C(1) << 40 || h->zero)
@@ -36,7 +36,7 @@ ErrCode engine_snapshot_head(const sluice_model *m, const OsFile *file, const ch
     if (code) return code;
     if (memcmp(h->magic, SNAPSHOT_MAGIC, sizeof h->magic) != 0) return err_set(err, ERR_FORMAT, "%s: is no snapshot of sluice", path);
     if (h->version != SNAPSHOT_VERSION || h->head_bytes != sizeof *h)
-        return err_set(err, ERR_FORMAT, "%s: a snapshot of version %u, and this program reads version %d", path, h->version,
+        return err_set(err, ERR_UNSUPPORTED, "%s: a snapshot of version %u, and this program reads version %d", path, h->version,
                        SNAPSHOT_VERSION);
     if (h->head_hash != engine_snapshot_hash_head(h) || h->base[SNAPSHOT_NAME - 1])
         return err_set(err, ERR_FORMAT, "%s: a damaged snapshot: its head is not what was written", path);

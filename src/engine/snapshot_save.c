@@ -32,6 +32,11 @@ static ErrCode stand_on(const sluice_model *m, const sluice_snapshot *snap, cons
     mem_free(ids);
     if (code || b.position < KERNELS_KEY_BLOCK) return code;
     h->first_block = b.position / KERNELS_KEY_BLOCK;
+    if (b.first_block == h->first_block) { /* it has no block of its own that counts: what it stands on has them all */
+        memcpy(h->base, b.base, sizeof h->base);
+        h->base_hash = b.base_hash;
+        return ERR_OK;
+    }
     memcpy(h->base, name, strlen(name));
     h->base_hash = b.head_hash;
     return ERR_OK;
@@ -143,6 +148,10 @@ int sluice_saving_some(sluice_saving *w, uint64_t bytes, bool *done, sluice_erro
     }
     return code ? engine_fail(error, &err) : SLUICE_OK;
 }
+
+const char *sluice_saving_base(const sluice_saving *w) { return w->head.base; }
+
+uint64_t sluice_saving_bytes(const sluice_saving *w) { return w->at.end; }
 
 void sluice_saving_free(sluice_saving *w) {
     if (!w) return;

@@ -66,6 +66,15 @@ ErrCode os_disk_room(const char *path, uint64_t *bytes, Err *err);
 ErrCode os_memory_file(const void *bytes, uint64_t len, uint64_t total, char *path, size_t size, int *fd, Err *err);
 bool os_is_dir(const char *path);
 bool os_exists(const char *path);
+/* What a folder holds, in no order, "." and ".." and what goes away meanwhile left out; each returns false to end. */
+typedef struct OsEntry {
+    const char *name;  /* good during the call */
+    bool folder;
+    uint64_t bytes;
+    int64_t modified;  /* nanoseconds since 1970 */
+} OsEntry;
+ErrCode os_list(const char *path, bool (*each)(void *user, const OsEntry *entry), void *user, Err *err);
+void os_touch(const char *path); /* modified now, where that is possible */
 /* A folder for this user alone, and what is missing above it; one that is there stays as it is. */
 ErrCode os_make_folder(const char *path, Err *err);
 
