@@ -180,6 +180,7 @@ static void on_completed(void *user, struct MHD_Connection *c, void **state, enu
     ServeVisit *v = *state;
     if (!v) return;
     log_line(v, how);
+    serve_board_status(&v->serve->board, v->status);
     if (how == MHD_REQUEST_TERMINATED_COMPLETED_OK) serve_wire_until(v, REQUEST_NS); /* for the next one */
     serve_reply_close(v);
     mem_free(v);

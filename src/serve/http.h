@@ -65,11 +65,16 @@ void serve_reply_text(ServeVisit *v, int status, const char *type, Buf *text); /
 void serve_reply_refusal(ServeVisit *v);                         /* v->no */
 void serve_reply_job(ServeVisit *v);                             /* what the shape reads of the body is computed and told */
 ServeHandler serve_count;                                        /* how many tokens the shape's request has */
+/* A stream of server-sent events, made by this reader as MHD wants it. */
+void serve_reply_events(ServeVisit *v, ssize_t (*read)(void *visit, uint64_t at, char *out, size_t most));
 void serve_reply_close(ServeVisit *v);
 
 /* ---- plain.c: what is answered without computing ----------------------------------------------------------------- */
 ServeHandler serve_health, serve_models, serve_model, serve_tokenize, serve_detokenize, serve_preflight;
 json_t *serve_body_json(ServeVisit *v);                          /* NULL: v->no */
+
+/* ---- stats.c ---- */
+ServeHandler serve_metrics, serve_stats;
 
 /* ---- http.c ------------------------------------------------------------------------------------------------------ */
 ErrCode serve_http_open(Serve *s, struct MHD_Daemon **daemon, Err *err);

@@ -2,6 +2,7 @@
 #ifndef SERVE_INSIDE_H
 #define SERVE_INSIDE_H
 
+#include "serve/board.h"
 #include "serve/job.h"
 #include "serve/serve.h"
 
@@ -25,6 +26,7 @@ bool serve_queue_put(ServeQueue *q, ServeJob *job); /* false: full */
 ServeJob *serve_queue_take_all(ServeQueue *q, bool wait); /* the oldest first, linked by `after`; wait: until there is one or a wake */
 void serve_queue_left(ServeQueue *q); /* a job that was taken is over */
 void serve_queue_wake(ServeQueue *q);
+int serve_queue_inside(ServeQueue *q);
 ServeJob *serve_queue_close(ServeQueue *q); /* nothing is taken any more; what was left */
 
 /* ---- slots.c: conversations whose states are kept ---------------------------------------------------------------- */
@@ -59,6 +61,7 @@ typedef struct Serve {
     ServeModel model;         /* filled before the phase is SERVE_READY */
     ServeQueue queue;
     ServeWorker worker;
+    ServeBoard board;
     pthread_mutex_t text;     /* one text is tokenised at a time, as the memory plan has it */
     _Atomic int running;      /* jobs that the worker has taken */
     _Atomic uint64_t job_ns;  /* how long a job takes, lately */

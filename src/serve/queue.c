@@ -60,3 +60,10 @@ ServeJob *serve_queue_close(ServeQueue *q) {
     pthread_mutex_unlock(&q->lock);
     return jobs;
 }
+
+int serve_queue_inside(ServeQueue *q) {
+    pthread_mutex_lock(&q->lock);
+    int n = q->inside;
+    pthread_mutex_unlock(&q->lock);
+    return n;
+}

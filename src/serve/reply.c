@@ -112,10 +112,9 @@ static ssize_t read_stream(void *user, uint64_t at, char *out, size_t most) {
     return (ssize_t)n;
 }
 
-static void reply_stream(ServeVisit *v) {
-    serve_wire_until(v, 0); /* the worker sees when the client does not read, and ends it */
+void serve_reply_events(ServeVisit *v, ssize_t (*read)(void *visit, uint64_t at, char *out, size_t most)) {
     v->spoke_ns = os_now_ns();
-    struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, read_stream, v, NULL);
+    struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, read, v, NULL);
     if (response) {
         MHD_add_response_header(response, "Cache-Control", "no-store");
         MHD_add_response_header(response, "X-Accel-Buffering", "no");
@@ -165,7 +164,7 @@ void serve_reply_job(ServeVisit *v) {
     bool ok = read_ask(v, &ask) && begin_job(v, &ask);
     serve_ask_free(&ask);
     if (!ok) serve_reply_refusal(v);
-    else if (v->job->ask.stream) reply_stream(v);
+    else if (v->job->ask.stream) serve_reply_events(v, read_stream); /* the worker ends it when the client does not read */
     else reply_whole(v);
 }
 

@@ -14,6 +14,8 @@ static const ServeRoute routes[] = {
     {.method = "POST", .path = "/v1/responses", .shape = &SERVE_OPENAI_RESPONSES},
     {.method = "POST", .path = "/v1/messages", .shape = &SERVE_ANTHROPIC},
     {.method = "POST", .path = "/v1/messages/count_tokens", .handle = serve_count, .shape = &SERVE_ANTHROPIC_COUNT},
+    {.method = "GET",  .path = "/metrics", .handle = serve_metrics},
+    {.method = "GET",  .path = "/stats", .handle = serve_stats},
     {.method = "POST", .path = "/tokenize", .handle = serve_tokenize},
     {.method = "POST", .path = "/detokenize", .handle = serve_detokenize},
 };

@@ -11,6 +11,7 @@ static ErrCode open_all(Serve *s, struct MHD_Daemon **daemon, Err *err) {
     s->model.created = (int64_t)time(NULL);
     ErrCode code = serve_guard_open(s, err);
     if (code) return code;
+    if (!serve_board_init(&s->board)) return err_no_memory(err, sizeof *s, "the server");
     if (!serve_queue_init(&s->queue, s->config->queue + s->config->parallel) || pthread_mutex_init(&s->text, NULL))
         return err_no_memory(err, sizeof *s, "the server");
     return serve_http_open(s, daemon, err);
@@ -19,9 +20,11 @@ static ErrCode open_all(Serve *s, struct MHD_Daemon **daemon, Err *err) {
 /* Until a signal comes, or the model cannot be opened. */
 static void watch(Serve *s) {
     bool told = false;
+    int ticks = 0;
     while (!os_interrupted() && !atomic_load(&s->broken)) {
         os_sleep_ns(TICK_NS);
         serve_http_tidy(s);
+        if (++ticks % 5 == 0) serve_board_fade(&s->board);
         if (told || serve_phase(s) != SERVE_READY) continue;
         log_note("%s is ready: context %d, %d at a time", s->model.name, s->model.info.ctx, s->config->parallel);
         told = true;
@@ -53,5 +56,6 @@ ErrCode serve_run(const ServeConfig *config, Err *err) {
     }
     serve_http_close(&s, daemon);
     serve_guard_close(&s);
+    serve_board_free(&s.board);
     return code;
 }

@@ -40,8 +40,14 @@ static void end_job(ServeWorker *w, ServeJob *job, const ServeRefusal *no) {
     serve_job_end(job, no);
 }
 
+static void on_fetch(void *user, int layer, int position, int n, int n_wanted, const int32_t *experts, const uint8_t *hit,
+                     uint64_t wait_ns) {
+    (void)position, (void)n, (void)wait_ns;
+    serve_board_fetch(&((Serve *)user)->board, layer, n_wanted, experts, hit);
+}
+
 static void on_prompt_logits(void *user, int position, const float *logits) {
-    ServeSequence *s = ((ServeWorker *)user)->echoing;
+    ServeSequence *s = ((Serve *)user)->worker.echoing;
     size_t next = (size_t)position + 1;
     if (next < s->prompt->n && !serve_voice_row(s, s->prompt->ids[next], logits)) serve_events_lose(&s->job->events);
 }
@@ -49,16 +55,20 @@ static void on_prompt_logits(void *user, int position, const float *logits) {
 /* Every likelihood of the prompt is wanted, so all of it has to be computed. */
 static bool echoes_logprobs(const ServeJob *job) { return job->ask.echo && job->ask.logprobs >= 0; }
 
-static void begin_sequence(ServeWorker *w, ServeSequence *s, ServeSlot *slot, size_t common) {
+static void watch(Serve *serve, ServeSlot *slot, bool logits) {
+    sluice_probe probe = {.user = serve, .fetch = on_fetch, .logits = logits ? on_prompt_logits : NULL};
+    sluice_set_probe(slot->session, &probe);
+}
+
+static void begin_sequence(Serve *serve, ServeSequence *s, ServeSlot *slot, size_t common) {
     s->slot = slot;
     slot->sequence = s;
     s->fed = common;
     s->cached = (int)common;
     uint64_t seed = s->job->ask.seed + (uint64_t)s->choice;
     sluice_session_seed(slot->session, seed);
+    watch(serve, slot, echoes_logprobs(s->job));
     if (echoes_logprobs(s->job)) {
-        sluice_probe probe = {.user = w, .logits = on_prompt_logits};
-        sluice_set_probe(slot->session, &probe);
         if (!serve_voice_row(s, s->prompt->ids[0], NULL)) serve_events_lose(&s->job->events);
     }
     ServeUsage usage = {.prompt = (int)s->prompt->n, .cached = s->cached};
@@ -89,12 +99,20 @@ static void admit(Serve *s) {
         ServeSlot *slot = serve_slot_for(w, sequence->prompt, echoes_logprobs(job), &common);
         if (!slot) return;
         job->begun++;
-        begin_sequence(w, sequence, slot, common);
+        begin_sequence(s, sequence, slot, common);
     }
 }
 
 /* How long a job takes lately, for Retry-After. */
-static void note_time(Serve *s, uint64_t ns) {
+static void note_end(Serve *s, const ServeJob *job) {
+    uint64_t ns = os_now_ns() - job->arrived_ns;
+    pthread_mutex_lock(&s->board.lock);
+    s->board.prompt += (uint64_t)job->usage.prompt;
+    s->board.cached += (uint64_t)job->usage.cached;
+    s->board.answer += (uint64_t)job->usage.answer;
+    if (atomic_load(&job->gone) && job->ended < job->n) s->board.left++;
+    else if (job->ended < job->n) s->board.failed++;
+    pthread_mutex_unlock(&s->board.lock);
     uint64_t before = atomic_load(&s->job_ns);
     atomic_store(&s->job_ns, before ? (7 * before + ns) / 8 : ns);
 }
@@ -110,7 +128,7 @@ static void collect(Serve *s, bool wait) {
             continue;
         }
         *end = job->after;
-        note_time(s, os_now_ns() - job->arrived_ns);
+        note_end(s, job);
         atomic_fetch_sub(&s->running, 1);
         serve_queue_left(&s->queue);
         serve_job_release(job);
@@ -158,23 +176,28 @@ static void failed_part(ServeWorker *w, const ServePart *part) {
 }
 
 /* One more token of an answer; the logits behind what was fed are there. */
-static void sample(ServeSequence *s) {
+static void sample(Serve *serve, ServeSequence *s) {
     ServeJob *job = s->job;
     sluice_session *session = s->slot->session;
     const ServeAsk *ask = &job->ask;
     s->next = sluice_sample(session, &ask->sampling);
-    s->last_ns = os_now_ns();
-    if (!atomic_load(&job->first_ns)) atomic_store(&job->first_ns, s->last_ns);
+    uint64_t now = os_now_ns();
+    if (s->last_ns) serve_board_gap(&serve->board, now - s->last_ns);
+    s->last_ns = now;
+    if (!atomic_load(&job->first_ns)) {
+        atomic_store(&job->first_ns, now);
+        serve_board_first(&serve->board, now - job->arrived_ns);
+    }
     bool last = (ask->max_tokens >= 0 && s->answered + 1 >= ask->max_tokens) || sluice_position(session) >= job->model->info.ctx;
     if (serve_voice_token(s, s->next, sluice_logits(session), last)) end_sequence(s);
 }
 
-static void prompt_is_through(ServeWorker *w, ServeSequence *s) {
-    sluice_set_probe(s->slot->session, NULL);
-    w->echoing = NULL;
+static void prompt_is_through(Serve *serve, ServeSequence *s) {
+    watch(serve, s->slot, false);
+    serve->worker.echoing = NULL;
     if (s->job->ask.echo) serve_voice_prompt(s);
     if (s->job->ask.max_tokens != 0) {
-        sample(s);
+        sample(serve, s);
         return;
     }
     serve_voice_end(s, SERVE_LENGTH, str_make("", 0));
@@ -215,12 +238,13 @@ static bool read_slice(Serve *s) {
     }
     learn_slice(w, part.n, os_now_ns() - start, chunk);
     sequence->fed += part.n;
-    if (sequence->fed == sequence->prompt->n) prompt_is_through(w, sequence);
+    if (sequence->fed == sequence->prompt->n) prompt_is_through(s, sequence);
     return true;
 }
 
 /* One more token for everyone who is answered, in one step. */
-static bool answer_all(ServeWorker *w, ServePart *parts) {
+static bool answer_all(Serve *serve, ServePart *parts) {
+    ServeWorker *w = &serve->worker;
     size_t n = 0;
     for (int i = 0; i < w->n_slots; i++) {
         ServeSequence *s = w->slots[i].sequence;
@@ -230,7 +254,7 @@ static bool answer_all(ServeWorker *w, ServePart *parts) {
     for (size_t i = 0; i < n; i++) {
         if (!parts[i].sequence->slot) continue; /* another choice of its job failed */
         if (parts[i].error.code) failed_part(w, &parts[i]);
-        else sample(parts[i].sequence);
+        else sample(serve, parts[i].sequence);
     }
     return n > 0;
 }
@@ -260,19 +284,43 @@ static ErrCode open_model(Serve *s, Err *err) {
     sluice_sampling_default(w->model, &s->model.sampling);
     if (s->config->sampling) s->config->sampling(s->config->user, &s->model.sampling);
     w->slice = (size_t)s->model.info.chunk;
+    if (!serve_board_model(&s->board, &s->model.info)) return err_no_memory(err, 0, "the heat of the experts");
     return serve_slots_open(w, s->config->parallel, s->model.info.ctx, err);
+}
+
+/* What is told of the engine and the conversations, now and then. */
+static void tell_board(Serve *s, bool now_or_never) {
+    uint64_t now = os_now_ns();
+    const ServeWorker *w = &s->worker;
+    if (!now_or_never && !serve_board_due(&s->board, now)) return;
+    ServeView views[SERVE_MOST_SLOTS];
+    for (int i = 0; i < w->n_slots; i++) {
+        const ServeSlot *slot = &w->slots[i];
+        const ServeSequence *q = slot->sequence;
+        views[i] = (ServeView){.state = !q ? "free" : reads_prompt(q) ? "reading" : "answering",
+                               .position = (int)slot->n,
+                               .left = q ? (int)(q->prompt->n - q->fed) : 0,
+                               .answered = q ? q->answered : 0};
+    }
+    sluice_stats stats;
+    sluice_get_stats(w->model, &stats);
+    serve_board_sample(&s->board, now, &stats, views, w->n_slots);
 }
 
 static void work(Serve *s, ServePart *parts) {
     ServeWorker *w = &s->worker;
-    bool busy = true;
     while (true) {
-        collect(s, !busy && serve_phase(s) < SERVE_STOPPING);
+        collect(s, false);
+        if (!w->jobs) {
+            tell_board(s, true);
+            if (serve_phase(s) >= SERVE_STOPPING) return;
+            collect(s, true);
+        }
         let_go(s);
-        if (serve_phase(s) >= SERVE_STOPPING && !w->jobs) return;
         admit(s);
         bool read = read_slice(s);
-        busy = answer_all(w, parts) || read;
+        bool busy = answer_all(s, parts) || read;
+        tell_board(s, false);
         if (!busy && w->jobs) os_sleep_ns(5000000); /* all wait for clients that are slow to read */
     }
 }

@@ -1,0 +1,121 @@
+/* What the server says of itself: /metrics, /stats, and one line per request. */
+#define _GNU_SOURCE
+#include "support/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static Server *server;
+
+static int start(void **state) {
+    (void)state;
+    server = server_start("--ctx 256 --threads 2 --parallel 2");
+    return 0;
+}
+static int stop(void **state) {
+    (void)state;
+    return server_stop(server, SIGTERM);
+}
+
+/* The number behind a name at the beginning of a line. */
+static double metric(const char *text, const char *name) {
+    char line[128];
+    snprintf(line, sizeof line, "\n%s ", name);
+    const char *at = strstr(text, line);
+    if (!at) fail_msg("no metric %s", name);
+    return strtod(at + strlen(line), NULL);
+}
+
+static void metrics_count_what_was_answered(void **state) {
+    (void)state;
+    Http before = http_get(server, "/metrics");
+    assert_int_equal(before.status, 200);
+    Http h = http_post(server, "/v1/completions", "{\"prompt\": \"Once upon a time\", \"max_tokens\": 6, \"temperature\": 0}");
+    http_free(&h);
+    h = http_post(server, "/v1/completions", "{\"promt\": 1}");
+    http_free(&h);
+    Http after = {0};
+    for (int i = 0; i < 200; i++) { /* the worker writes down a request after it was answered */
+        http_free(&after);
+        after = http_get(server, "/metrics");
+        if (metric(after.body, "sluice_answer_tokens_total") > metric(before.body, "sluice_answer_tokens_total")) break;
+        usleep(5000);
+    }
+    static const struct {
+        const char *name;
+        double more;
+    } counters[] = {{"sluice_answer_tokens_total", 6},
+                    {"sluice_prompt_tokens_total", 4},
+                    {"sluice_first_token_seconds_count", 1},
+                    {"sluice_next_token_seconds_count", 5},
+                    {"sluice_first_token_seconds_bucket{le=\"+Inf\"}", 1}};
+    for (size_t i = 0; i < sizeof counters / sizeof *counters; i++) {
+        double more = metric(after.body, counters[i].name) - metric(before.body, counters[i].name);
+        if (more != counters[i].more) fail_msg("%s grew by %g, not %g", counters[i].name, more, counters[i].more);
+    }
+    assert_true(metric(after.body, "sluice_responses_total{status=\"400\"}") >= 1);
+    assert_true(metric(after.body, "sluice_experts_wanted_total") > 0);
+    http_free(&before);
+    http_free(&after);
+}
+
+static void stats_are_one_object_with_the_heat_of_every_expert(void **state) {
+    (void)state;
+    Http h = http_get(server, "/stats");
+    assert_int_equal(h.status, 200);
+    assert_string_equal(text_at(h.json, "phase"), "ready");
+    assert_int_equal(json_array_size(json_at(h.json, "conversations")), 2);
+    assert_string_equal(text_at(h.json, "conversations.0.state"), "free");
+    json_t *rows = json_at(h.json, "heat.used");
+    assert_int_equal(json_array_size(rows), int_at(h.json, "heat.layers"));
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        assert_int_equal(json_string_length(json_array_get(rows, i)), int_at(h.json, "heat.experts"));
+    assert_true(int_at(h.json, "memory.rss_bytes") > 0);
+    http_free(&h);
+}
+
+static void who_asks_for_events_gets_them_one_after_the_other(void **state) {
+    (void)state;
+    int fd = http_connect(server);
+    http_send(fd, "GET /stats HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
+    char text[65536];
+    size_t len = 0;
+    int events = 0;
+    while (events < 2 && len + 1 < sizeof text) {
+        ssize_t n = read(fd, text + len, sizeof text - len - 1);
+        assert_true(n > 0);
+        len += (size_t)n;
+        text[len] = 0;
+        events = 0;
+        for (const char *at = text; (at = strstr(at, "data: {\"phase\":\"ready\"")) != NULL; at++) events++;
+    }
+    close(fd);
+}
+
+static void each_request_has_a_line_in_the_log(void **state) {
+    (void)state;
+    Http h = http_get(server, "/v1/nothing-here");
+    http_free(&h);
+    char *log = NULL;
+    for (int i = 0; i < 200; i++) { /* it is written when the connection has been closed */
+        free(log);
+        log = server_log(server);
+        if (strstr(log, "nothing-here")) break;
+        usleep(5000);
+    }
+    assert_non_null(strstr(log, "GET /v1/nothing-here 404 "));
+    free(log);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(metrics_count_what_was_answered),
+        cmocka_unit_test(stats_are_one_object_with_the_heat_of_every_expert),
+        cmocka_unit_test(who_asks_for_events_gets_them_one_after_the_other),
+        cmocka_unit_test(each_request_has_a_line_in_the_log),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
