@@ -23,6 +23,8 @@
 typedef struct Grammar Grammar;
 
 Grammar *grammar_json_object(Err *err); /* any JSON object */
+/* JSON that satisfies the schema. Members come in the order of `properties`; docs/grammar.md has the words that are understood. */
+Grammar *grammar_json_schema(const json_t *schema, Err *err);
 uint64_t grammar_bytes(const Grammar *g); /* heap held */
 void grammar_free(Grammar *g);
 

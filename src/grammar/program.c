@@ -121,7 +121,11 @@ static bool nearer(Grammar *g, GrammarNode *n) {
             if (via < dist) dist = via;
             if (to->need < need) need = to->need;
         }
-        if (n->kind == GRAMMAR_FORK && n->a) dist = sum(dist, rounds(g, &g->loops[n->a], 0));
+        if (n->kind == GRAMMAR_FORK && n->a) {
+            const GrammarLoop *l = &g->loops[n->a];
+            dist = sum(dist, rounds(g, l, 0));
+            if (l->min > 0 && l->rule && g->nodes[l->rule].need + 1U > need) need = g->nodes[l->rule].need + 1U;
+        }
         break;
     case GRAMMAR_CALL:
         dist = sum(a->dist, b->dist);

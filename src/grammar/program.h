@@ -146,6 +146,17 @@ uint32_t grammar_json_colon(Grammar *g, uint32_t to);
 /* Edges of `from` that read one character beyond ASCII and go to `to`. */
 void grammar_json_wide(Grammar *g, uint32_t from, uint32_t to);
 
+
+/* A bound of a number, as its decimal digits. */
+typedef struct GrammarDecimal {
+    bool negative, exclusive;
+    uint8_t whole[18]; /* right-aligned, zeros before it */
+    uint8_t fraction[17];
+} GrammarDecimal;
+int grammar_digits_compare(const GrammarDecimal *a, const GrammarDecimal *b); /* by value */
+/* Numbers without exponent from lo to hi, or integers; NULL: no bound but the number of digits. */
+uint32_t grammar_digits_between(Grammar *g, const GrammarDecimal *lo, const GrammarDecimal *hi, bool integer);
+
 /* ---- vocabulary ---- */
 
 typedef struct GrammarTrieNode {

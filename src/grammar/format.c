@@ -1,0 +1,57 @@
+/* Formats, as patterns. Each has only texts that are right; where a format is not regular, or wide, it has the usual ones (uri: with
+ * a scheme; email: without quotes and comments), bounded so that they end. */
+#include "grammar/pattern.h"
+
+#include <string.h>
+
+#define LABEL "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+#define ATOM "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,30}"
+#define DATE                                                                                                                       \
+    "([0-9]{4}-(((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01]))|((0[469]|11)-(0[1-9]|[12][0-9]|30))|(02-(0[1-9]|1[0-9]|2[0-8])))|"      \
+    "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)"
+#define CLOCK "([01][0-9]|2[0-3]):[0-5][0-9]"
+#define TIME CLOCK ":[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]" CLOCK ")"
+#define BYTE "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+#define IPV4 BYTE "(\\." BYTE "){3}"
+#define H "[0-9A-Fa-f]{1,4}"
+#define IPV6                                                                                                                       \
+    "((" H ":){7}" H "|(" H ":){6}" IPV4 "|(" H ":){1,7}:|(" H ":){1,6}:" H "|(" H ":){1,5}(:" H "){2}|(" H ":){1,4}(:" H "){3}|"   \
+    "(" H ":){1,3}(:" H "){4}|(" H ":){1,2}(:" H "){5}|" H ":(:" H "){6}|:(:" H "){1,7}|::|::(" H ":){0,5}" IPV4 ")"
+#define PCHAR "([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})"
+#define URI                                                                                                                        \
+    "[A-Za-z][A-Za-z0-9+.-]{0,15}:(//([A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})+(:[0-9]{1,5})?(/" PCHAR "*)*|" PCHAR "+(/" PCHAR "*)*)"       \
+    "(\\?(" PCHAR "|[/?])*)?(#(" PCHAR "|[/?])*)?"
+#define DAYS "([0-9]{1,6}D|[0-9]{1,6}M([0-9]{1,6}D)?|[0-9]{1,6}Y([0-9]{1,6}M([0-9]{1,6}D)?)?)"
+#define HOURS "T([0-9]{1,6}S|[0-9]{1,6}M([0-9]{1,6}S)?|[0-9]{1,6}H([0-9]{1,6}M([0-9]{1,6}S)?)?)"
+
+typedef struct Format {
+    const char *name, *pattern;
+} Format;
+
+static const Format formats[] = {
+    {"date", DATE},
+    {"time", TIME},
+    {"date-time", DATE "T" TIME},
+    {"duration", "P([0-9]{1,6}W|" DAYS "(" HOURS ")?|" HOURS ")"},
+    {"uuid", "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"},
+    {"email", ATOM "(\\." ATOM "){0,1}@" LABEL "(\\." LABEL "){0,2}"},
+    {"hostname", LABEL "(\\." LABEL "){0,2}"},
+    {"ipv4", IPV4},
+    {"ipv6", IPV6},
+    {"uri", URI},
+};
+
+GrammarDfa *grammar_dfa_format(const char *name, bool *known, Err *err) {
+    for (size_t i = 0; i < COUNT_OF(formats); i++) {
+        if (strcmp(name, formats[i].name) != 0) continue;
+        char whole[2048];
+        size_t n = strlen(formats[i].pattern);
+        memcpy(whole, "^(", 2);
+        memcpy(whole + 2, formats[i].pattern, n);
+        memcpy(whole + 2 + n, ")$", 2);
+        *known = true;
+        return grammar_dfa_pattern(whole, n + 4, err);
+    }
+    *known = false;
+    return NULL;
+}
