@@ -121,9 +121,13 @@ void engine_watch_filling(void *user); /* the model */
 void engine_watch_memory(sluice_model *m);
 void engine_watch_stop(sluice_model *m);
 
-/* open.c: the steps of opening that a sketch takes too. */
+/* The steps of opening that a sketch takes too. head.c: options and headers, all that a plan needs. budget.c: the plan, which may shorten
+ * forward->chunk. */
 ErrCode engine_read_headers(sluice_model *m, ForwardConfig *forward, bool sketch, Err *err);
 ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err);
+uint64_t engine_budget(const sluice_model *m);       /* ram_bytes, or what the machine leaves */
+uint64_t engine_logits_bytes(const sluice_model *m); /* of sluice_model.logits */
+StoreConfig engine_store_config(const sluice_model *m, const ForwardConfig *forward);
 
 uint32_t engine_position(const sluice_session *s); /* tokens fed, which is what the caller knows of */
 
