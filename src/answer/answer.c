@@ -27,6 +27,7 @@ Answer *answer_new(const AnswerSpec *spec, Err *err) {
     a->spec = *spec;
     a->ctx = info.ctx;
     a->vocab = info.vocab;
+    a->stop_id = -1;
     if (!copy_stops(a)) err_no_memory(err, sizeof *a, "stop strings");
     else if (!spec->parts || (a->calls = text_calls_new(spec->parts, err))) return a;
     answer_free(a);
@@ -41,6 +42,8 @@ void answer_free(Answer *a) {
     buf_free(&a->held);
     buf_free(&a->piece);
     buf_free(&a->whole);
+    buf_free(&a->message);
+    buf_free(&a->name);
     text_events_free(&a->parsed);
     text_events_free(&a->events);
     mem_free(a->rows);
@@ -51,7 +54,8 @@ void answer_free(Answer *a) {
 AnswerFinish answer_finish(const Answer *a) { return a->finish; }
 Str answer_stop(const Answer *a) { return a->stop; }
 bool answer_failed(const Answer *a) {
-    return a->failed || a->held.failed || a->piece.failed || a->whole.failed || a->parsed.failed || a->events.failed;
+    bool bytes = a->held.failed || a->piece.failed || a->whole.failed || a->message.failed || a->name.failed;
+    return bytes || a->failed || a->parsed.failed || a->events.failed;
 }
 const TextEvents *answer_events(const Answer *a) { return &a->events; }
 const AnswerLikely *answer_rows(const Answer *a, size_t *n) {
@@ -119,8 +123,27 @@ static size_t find_stop(const Answer *a, Str *stop, bool *whole) {
     return maybe;
 }
 
+/* An event leaves; what a client will send back is noted. */
+static void tell(Answer *a, TextEventKind kind, Str text) {
+    text_events_put(&a->events, kind, text);
+    if (!a->calls) return;
+    if (kind == TEXT_CONTENT) {
+        answer_turns_content(&a->message, text);
+    } else if (kind == TEXT_CALL_NAME) {
+        a->called = true;
+        buf_clear(&a->name);
+        buf_put(&a->name, text.ptr, text.len);
+    } else if (kind == TEXT_CALL_ARGUMENTS) {
+        Err err = {0};
+        json_t *arguments = text_json_load(text.ptr, text.len, &err);
+        if (arguments) answer_turns_call(&a->message, text_of(&a->name), arguments);
+        else a->failed = true;
+        json_decref(arguments);
+    }
+}
+
 static void say(Answer *a, size_t n) {
-    text_events_put(&a->events, TEXT_CONTENT, str_make(a->held.ptr, n));
+    tell(a, TEXT_CONTENT, str_make(a->held.ptr, n));
     if (n) memmove(a->held.ptr, a->held.ptr + n, a->held.len - n);
     a->held.len -= n;
 }
@@ -128,7 +151,7 @@ static void say(Answer *a, size_t n) {
 /* Content, of which what may be the beginning of a stop string stays here. False: there was one, and nothing more is said. */
 static bool put_content(Answer *a, Str text) {
     if (a->spec.n_stops == 0) {
-        text_events_put(&a->events, TEXT_CONTENT, text);
+        tell(a, TEXT_CONTENT, text);
         return true;
     }
     bool whole;
@@ -154,8 +177,7 @@ static void pass_parsed(Answer *a) {
             continue;
         }
         say(a, a->held.len);
-        a->called = a->called || kind == TEXT_CALL_NAME;
-        text_events_put(&a->events, kind, text);
+        tell(a, kind, text);
     }
     a->failed = a->failed || a->parsed.failed;
     text_events_clear(&a->parsed);
@@ -212,11 +234,15 @@ void answer_take(Answer *a, int32_t id, const float *logits) {
     if (a->finish) return;
     put_row(a, id, logits);
     if (is_stop(a, id)) {
+        a->stop_id = id;
         answer_end(a, ANSWER_STOP);
         return;
     }
     if (!answer_ids_put(&a->ids, &id, 1)) a->failed = true;
-    if (a->calls && text_calls_thinking(a->calls)) a->n_reasoning++;
+    if (a->calls && text_calls_thinking(a->calls)) {
+        a->thought = true;
+        a->n_reasoning++;
+    }
     buf_clear(&a->piece);
     buf_clear(&a->whole);
     answer_token_bytes(a->spec.model, id, &a->piece);

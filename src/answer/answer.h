@@ -9,7 +9,7 @@
  * Threads         an Answer belongs to one thread; an AnswerPrompts may be asked by one thread while another remembers a turn.
  * Promise         the events of an answer are the same however its text was cut into tokens, and nothing of a stop string is among them.
  *                 A conversation that continues one of ours has, as far as it is ours, the ids that were fed and sampled.
- *                 Checked by tests/unit/test_answer.c and tests/stream/test_answer_model.c.
+ *                 Checked by tests/unit/test_answer.c, test_answer_prompt.c and tests/stream/test_answer_model.c.
  */
 #ifndef ANSWER_ANSWER_H
 #define ANSWER_ANSWER_H
@@ -71,5 +71,31 @@ void answer_told(Answer *a);
 
 const int32_t *answer_ids(const Answer *a, size_t *n); /* all ids so far, without the token that ended the turn */
 size_t answer_reasoning_tokens(const Answer *a);
+
+/* ---- the prompt of a conversation ---------------------------------------------------------------------------------- */
+
+/* Makes prompts of one model, and remembers the turns that it generated. */
+typedef struct AnswerPrompts AnswerPrompts;
+
+/* turns_bytes: for the turns that are remembered; the one that was asked for longest ago is forgotten first. */
+AnswerPrompts *answer_prompts_new(const sluice_model *model, uint64_t turns_bytes, Err *err);
+void answer_prompts_free(AnswerPrompts *p);
+
+typedef struct AnswerPrompt {
+    TextIds ids;           /* freed with text_ids_free */
+    TextCallsSpec parts;   /* for the answer; its tools are those of the request */
+    size_t turns_replayed; /* turns of the assistant that are the ids which were sampled */
+} AnswerPrompt;
+
+/* Renders a request ({"messages": [...], "tools": [...] | null, "kwargs": {...}}; arguments of calls are objects) and tokenises it.
+ *   - Special tokens are those of the template alone: what stands in messages and tools is read as ordinary text, except <think> and
+ *     </think> in turns of the assistant.
+ *   - A turn of the assistant that was remembered, by its text and calls as a client sends them back (arguments in any order and
+ *     spelling, reasoning or none), after a prompt that is still the same, becomes the ids that were sampled, reasoning included. The
+ *     ids are put where the template's own tokens stand on both sides: behind the very prompt that was fed, and before the special
+ *     token that ended the turn. Where the template leaves reasoning out that there was, the turn is rendered like any other. */
+ErrCode answer_prompt(AnswerPrompts *p, const json_t *request, AnswerPrompt *out, Err *err);
+/* Remembers a turn that the model has ended by itself, and the prompt that it answered. What does not fit is forgotten at once. */
+void answer_prompts_remember(AnswerPrompts *p, const int32_t *prompt, size_t n, const Answer *a);
 
 #endif

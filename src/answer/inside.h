@@ -18,10 +18,69 @@ struct Answer {
     TextIds ids;
     size_t n_reasoning;
     bool called;           /* there was a call */
+    bool thought;          /* there was a block of reasoning, if an empty one */
+    Buf name;              /* of the call whose arguments come next */
+    Buf message;           /* what answer_turns_key is made of: content, then calls */
+    int32_t stop_id;       /* that ended the turn, or -1 */
     AnswerFinish finish;
     Str stop;
     bool failed;
 };
+
+/* ---- turns.c: what was generated ---- */
+
+typedef struct AnswerTurns AnswerTurns;
+
+AnswerTurns *answer_turns_new(uint64_t bytes, Err *err);
+void answer_turns_free(AnswerTurns *t);
+
+/* What a turn is known by: its text and calls, however a client spells them. */
+void answer_turns_content(Buf *message, Str text);
+void answer_turns_call(Buf *message, Str name, const json_t *arguments);
+uint64_t answer_turns_key(const Buf *message);
+uint64_t answer_turns_message_key(const json_t *message, bool *failed);
+/* The prompt that a turn answered. */
+uint64_t answer_turns_prefix(const int32_t *ids, size_t n);
+
+typedef struct AnswerTurn {
+    uint64_t key, prefix;
+    size_t n_prefix;
+    bool thought, inside;  /* it had reasoning; the prompt had opened it */
+    int32_t stop_id;
+    int32_t *ids;          /* [n] */
+    size_t n;
+    uint64_t used;
+} AnswerTurn;
+/* Whether a turn with this key is known; *like: the latest, without its ids. */
+bool answer_turns_known(AnswerTurns *t, uint64_t key, AnswerTurn *like);
+/* Appends the ids of the turn with this key, prefix, n_prefix and stop_id. False: there is none, or (*failed) no memory. */
+bool answer_turns_get(AnswerTurns *t, const AnswerTurn *want, TextIds *out, bool *failed);
+void answer_turns_put(AnswerTurns *t, const AnswerTurn *turn); /* copies its ids */
+
+/* ---- guard.c: special tokens that somebody typed ---- */
+
+typedef struct AnswerGuard {
+    const sluice_model *model;
+    Buf texts;             /* of the special tokens, one behind the other */
+    Str *specials;         /* [n] */
+    size_t n;
+    bool first[256];       /* how one of them begins */
+} AnswerGuard;
+ErrCode answer_guard_open(AnswerGuard *g, const sluice_model *model, Err *err);
+void answer_guard_close(AnswerGuard *g);
+
+/* A noncharacter of Unicode, as UTF-8, that a request does not contain. */
+typedef struct AnswerMark {
+    char bytes[4];
+    bool used;
+} AnswerMark;
+enum { ANSWER_MARK_LEN = 3 };
+/* A copy of the value in which each special token has a mark behind its first character. assistant: its think tags stay. */
+json_t *answer_guard_copy(const AnswerGuard *g, AnswerMark *mark, const json_t *value, bool assistant, Err *err);
+/* Tokenises a piece of what was rendered: what carries a mark is ordinary text, without the mark. */
+ErrCode answer_guard_tokenize(const AnswerGuard *g, const AnswerMark *mark, Str text, TextIds *out, Err *err);
+
+/* ---- answer.c ---- */
 
 /* The bytes of a token, appended. */
 void answer_token_bytes(const sluice_model *model, int32_t id, Buf *out);

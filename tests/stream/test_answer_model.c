@@ -112,6 +112,47 @@ static void reasoning_of_the_story_model_is_told_apart(void **state) {
     sluice_session_free(s);
 }
 
+/* A conversation of three turns, told back without reasoning: each prompt begins with all that the session was fed and sampled. */
+static void a_conversation_goes_on_where_its_session_is(void **state) {
+    (void)state;
+    AnswerPrompts *prompts = answer_prompts_new(model, 1 << 20, NULL);
+    assert_non_null(prompts);
+    json_t *request = json_pack("{s:[],s:{s:b,s:b}}", "messages", "kwargs", "add_generation_prompt", 1, "enable_thinking", 1);
+    json_t *messages = json_object_get(request, "messages");
+    static const char *const says[] = {"Hello!", "Tell me a story about a cat.", "Thank you!"};
+    sluice_session *s = sluice_session_new(model, NULL);
+    assert_non_null(s);
+    for (int turn = 0; turn < 3; turn++) {
+        AnswerPrompt prompt;
+        json_array_append_new(messages, json_pack("{s:s,s:s}", "role", "user", "content", says[turn]));
+        assert_int_equal(answer_prompt(prompts, request, &prompt, NULL), ERR_OK);
+        assert_int_equal(prompt.turns_replayed, turn);
+        size_t n_fed;
+        const int32_t *fed = sluice_ids(s, &n_fed);
+        assert_true(n_fed < prompt.ids.n);
+        if (n_fed) assert_memory_equal(fed, prompt.ids.ids, n_fed * sizeof *fed);
+        assert_int_equal(sluice_feed(s, prompt.ids.ids + n_fed, prompt.ids.n - n_fed, NULL), 0);
+        Answer *a = answer_new(&(AnswerSpec){.model = model, .max_tokens = 300, .likely = -1, .parts = &prompt.parts}, NULL);
+        while (!answer_finish(a)) {
+            int32_t id = answer_next(a, s, &(sluice_sampling){.temperature = 0.5f, .top_k = 40, .repeat = 1});
+            if (!answer_finish(a)) assert_int_equal(sluice_feed(s, &id, 1, NULL), 0);
+        }
+        assert_int_equal(answer_finish(a), ANSWER_STOP);
+        answer_prompts_remember(prompts, prompt.ids.ids, prompt.ids.n, a);
+        Buf said = {0};
+        const TextEvents *events = answer_events(a);
+        for (size_t i = 0; i < events->n; i++)
+            if (events->items[i].kind == TEXT_CONTENT) buf_put(&said, text_events_text(events, i).ptr, text_events_text(events, i).len);
+        json_array_append_new(messages, json_pack("{s:s,s:s}", "role", "assistant", "content", said.ptr));
+        buf_free(&said);
+        answer_free(a);
+        text_ids_free(&prompt.ids);
+    }
+    sluice_session_free(s);
+    json_decref(request);
+    answer_prompts_free(prompts);
+}
+
 static void an_answer_ends_where_the_context_is_full(void **state) {
     (void)state;
     sluice_options o = check_options(path);
@@ -139,6 +180,7 @@ int main(void) {
     const struct CMUnitTest answer_model[] = {
         cmocka_unit_test(an_answer_is_what_the_model_samples),
         cmocka_unit_test(reasoning_of_the_story_model_is_told_apart),
+        cmocka_unit_test(a_conversation_goes_on_where_its_session_is),
         cmocka_unit_test(an_answer_ends_where_the_context_is_full),
     };
     return cmocka_run_group_tests(answer_model, open_model, close_model);
