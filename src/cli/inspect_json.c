@@ -13,7 +13,7 @@ static json_t *shape_json(const Model *m) {
     const ModelShape *s = &m->shape;
     json_t *o = json_object();
     uint32_t linear = 0;
-    for (uint32_t l = 0; l < s->n_layers; l++) linear += m->layers[l].linear;
+    for (uint32_t l = 0; l < s->n_layers; l++) linear += m->layers[l].mixer == MODEL_MIXER_LINEAR;
     const struct {
         const char *name;
         uint64_t value;

@@ -9,7 +9,7 @@ static void print_shape(const Inspection *in) {
     const Model *m = in->model;
     const ModelShape *s = &m->shape;
     uint32_t linear = 0;
-    for (uint32_t l = 0; l < s->n_layers; l++) linear += m->layers[l].linear;
+    for (uint32_t l = 0; l < s->n_layers; l++) linear += m->layers[l].mixer == MODEL_MIXER_LINEAR;
     out_printf("shape      %u layers", s->n_layers);
     if (linear) out_printf(" (%u linear, %u full attention)", linear, s->n_layers - linear);
     out_printf(", hidden %u, vocabulary %u%s, made for %u positions\n", s->hidden, s->vocab,

@@ -10,7 +10,7 @@
 /* Was it measured on this machine, with these threads, and with the formats of this model? */
 static bool compute_fits(const Planner *p, const LabProfile *profile, const char *rung, int threads) {
     const ModelLayer *l = &engine_sketch_model(p->sketch)->layers[0];
-    const ModelMat *dense = l->linear ? &l->lin_qkv : &l->q;
+    const ModelMat *dense = l->mixer == MODEL_MIXER_LINEAR ? &l->lin_qkv : &l->q;
     return lab_profile_fits(profile, rung, threads) && strstr(profile->expert_types, quant_traits(l->expert[0].type)->name) &&
            strstr(profile->dense_types, quant_traits(dense->type)->name);
 }

@@ -7,13 +7,21 @@
  *
  * Sequences share no keys. Those of a few tokens are split together, as many as there is room for parts; the others are tiled one by
  * one. */
-#include "forward/inside.h"
+#include "forward/attention.h"
 
 #include <assert.h>
 #include <string.h>
 
+/* How the work is cut into tasks; no bit depends on it. */
+enum {
+    TILE_QUERIES = 64, /* that share each load of a block in prefill: their sums fill half of a second cache of 512 KiB */
+    SPLIT_TOKENS = 4,  /* sequences of so few tokens spread blocks over threads, not tokens */
+    ROUND_BLOCKS = 32, /* whose parts are kept at a time then */
+};
+
 typedef struct AttendJob {
     Forward *f;
+    Attention *a;
     const LayerAt *at;
     uint32_t group;               /* query heads of a KV head */
     const Segment *segments;      /* [n_segments] tiles: one; split: some that are neighbours */
@@ -28,15 +36,15 @@ static uint64_t part_floats(const ModelShape *s) { return align_up((uint64_t)s->
 
 /* Most tokens of a tile. */
 static uint32_t tile_tokens(const ForwardConfig *c) {
-    uint32_t group = group_of(&c->model->shape), tokens = group < FORWARD_TILE_QUERIES ? FORWARD_TILE_QUERIES / group : 1;
+    uint32_t group = group_of(&c->model->shape), tokens = group < TILE_QUERIES ? TILE_QUERIES / group : 1;
     return tokens < c->chunk ? tokens : c->chunk;
 }
 
-static uint32_t split_tokens(const ForwardConfig *c) { return c->chunk < FORWARD_SPLIT_TOKENS ? c->chunk : FORWARD_SPLIT_TOKENS; }
+static uint32_t split_tokens(const ForwardConfig *c) { return c->chunk < SPLIT_TOKENS ? c->chunk : SPLIT_TOKENS; }
 
 static uint32_t round_blocks(const ForwardConfig *c) {
-    uint32_t blocks = (uint32_t)forward_kv_blocks(c);
-    return blocks < FORWARD_ROUND_BLOCKS ? blocks : FORWARD_ROUND_BLOCKS;
+    uint32_t blocks = (uint32_t)forward_blocks(c);
+    return blocks < ROUND_BLOCKS ? blocks : ROUND_BLOCKS;
 }
 
 /* Of a task: scores, and in tiles two parts of each query. Also the list of its queries. */
@@ -74,7 +82,7 @@ static Scratch scratch_of(const AttendJob *j, int worker) {
 
 static const float *query_of(const AttendJob *j, uint32_t row, uint32_t head) {
     const ModelShape *s = j->f->s;
-    return j->f->wide + ((uint64_t)row * s->n_heads + head) * s->head_dim * (s->attn_gate ? 2u : 1u);
+    return j->a->q + ((uint64_t)row * s->n_heads + head) * s->head_dim * (s->attn_gate ? 2u : 1u);
 }
 
 static uint32_t position_of(const Segment *g, uint32_t row) { return g->position + (row - g->first); }
@@ -99,10 +107,10 @@ static void run_block(const AttendJob *j, const Segment *g, uint32_t kv_head, ui
 static void finish(const AttendJob *j, uint32_t row, uint32_t head, const float *total) {
     Forward *f = j->f;
     uint32_t dim = f->s->head_dim;
-    float *o = f->att_o.x + (uint64_t)row * f->att_o.n + (uint64_t)head * dim;
+    float *o = j->a->o.x + (uint64_t)row * j->a->o.n + (uint64_t)head * dim;
     f->c.kernels->scale(o, total, 1.0f / total[dim + 1], dim);
     if (f->s->attn_gate) f->c.kernels->sigmoid_mul(o, query_of(j, row, head) + dim, dim);
-    if (dim % KERNELS_ACT_BLOCK == 0) forward_part_ready(f, &f->att_o, row, head * dim, dim);
+    if (dim % KERNELS_ACT_BLOCK == 0) forward_part_ready(f, &j->a->o, row, head * dim, dim);
 }
 
 /* ---- tiles ---- */
@@ -145,7 +153,7 @@ static void tile_task(void *arg, int task, int worker) {
 static float *part_at(const AttendJob *j, uint32_t row, uint32_t head, uint32_t place) {
     const ModelShape *s = j->f->s;
     uint64_t places = round_blocks(&j->f->c) + 1, token = row - j->first;
-    return j->f->att_parts + ((token * s->n_heads + head) * places + place) * part_floats(s);
+    return j->a->parts + ((token * s->n_heads + head) * places + place) * part_floats(s);
 }
 
 static uint32_t ranges_of(const AttendJob *j) { return (j->n_blocks + j->blocks_per_task - 1) / j->blocks_per_task; }
@@ -219,11 +227,11 @@ static void run_tiles(AttendJob *j) {
 static void ready_task(void *arg, int task, int worker) {
     (void)worker;
     Forward *f = arg;
-    forward_row_ready(f, &f->att_o, (uint32_t)task);
+    forward_row_ready(f, &forward_attention_of(f)->o, (uint32_t)task);
 }
 
 void forward_attend(Forward *f, const LayerAt *at) {
-    AttendJob job = {.f = f, .at = at, .group = group_of(f->s)};
+    AttendJob job = {.f = f, .a = forward_attention_of(f), .at = at, .group = group_of(f->s)};
     for (uint32_t i = 0; i < f->n_segments; i += job.n_segments) {
         job.segments = &f->segments[i];
         job.first = job.segments->first;

@@ -7,14 +7,6 @@
 #include <stdatomic.h>
 
 enum { EXPERT_BATCH = 16 }; /* most experts that several tokens multiply at a time */
-enum { CONV_BLOCK = 256 }; /* channels whose convolution state lies together: the unit of work of one task */
-
-/* How attention is cut into tasks; no bit depends on it. */
-enum {
-    FORWARD_TILE_QUERIES = 64, /* that share each load of a block in prefill: their sums fill half of a second cache of 512 KiB */
-    FORWARD_SPLIT_TOKENS = 4,  /* a step of so few tokens spreads blocks over threads, not tokens */
-    FORWARD_ROUND_BLOCKS = 32, /* whose parts are kept at a time then */
-};
 
 /* The rows of a matrix input, one per token: f32 and, unless arithmetic is precise, its 8-bit groups. */
 typedef struct Rows {
@@ -58,11 +50,12 @@ typedef struct ExpertJob {
     const Pick *add_to;         /* [n] add weight * row to mix of these tokens; NULL: leave it in rows_out */
 } ExpertJob;
 
-/* A layer of the step under way. */
+/* A layer, and what of a state is its own. */
 typedef struct LayerAt {
     const ModelLayer *layer;
-    uint32_t number;   /* in the model; the draft layer is the last */
-    uint32_t index;    /* its place among the layers of its kind */
+    uint32_t number;       /* in the model; the draft layer is the last */
+    uint64_t recurrent_at; /* where what it remembers begins in a state: floats of `recurrent` */
+    uint64_t lists_at;     /* and bytes of `lists` */
 } LayerAt;
 
 /* A sequence's part of the step under way: rows [first, first + n). */
@@ -71,7 +64,7 @@ typedef struct Segment {
     uint32_t first, n;
     uint32_t position; /* of its first token, as the layers under way count */
     uint32_t mark;     /* the state's mark, if it is within this step; 0: none. See forward_state_mark */
-    float *kept;       /* a long one's delta-rule and convolution state before the step, for an interrupt; NULL: a short one */
+    float *kept;       /* a long one's recurrent state before the step, for an interrupt; NULL: a short one */
 } Segment;
 
 /* What the calling thread is doing; the time goes to one of these. */
@@ -87,17 +80,8 @@ struct Forward {
     Rows in;             /* [chunk][hidden] normed input of the mixer, of the experts, of the head */
     KernelsActs *in_f32; /* [chunk] the same rows without blocks, for matrices that always see f32: router and gates */
     float *mix;          /* [chunk][hidden] what the mixer, then what the experts add to x */
-    /* mixer */
-    float *wide;         /* [chunk][conv channels] before the convolution; or [chunk][heads * head_dim * 2] queries and gates */
-    float *conv;         /* [chunk][conv channels] after it: q, k, v */
-    float *z;            /* [chunk][V] */
-    float *beta, *decay; /* [chunk][lin_v_heads] */
-    float *k, *v;        /* [chunk][kv_heads * head_dim] */
-    Rows lin_o;          /* [chunk][V] input of the output projection of a linear layer */
-    Rows att_o;          /* [chunk][heads * head_dim] the same of a full layer */
-    float *att_parts;    /* [few tokens][heads][1 + blocks of a round][head_dim + 2]: attend.c */
-    float *cosines, *sines; /* [chunk][rotary / 2] */
-    float *inv_freq;     /* [rotary / 2] */
+    LayerAt *layers;     /* [n_layers], and one more for the draft layer */
+    void *mixers[MODEL_MIXER_COUNT]; /* the buffers of each, which only its own file knows */
     Rows mtp_in;         /* [chunk][2 hidden] input of the draft layer; nothing without one */
     /* experts */
     float *router;       /* [chunk][n_experts] logits, then probabilities */
@@ -116,7 +100,7 @@ struct Forward {
     float *out;          /* [rows][hidden] outputs of some experts; with one token, of each of its experts */
     float *shared_out;   /* [chunk][hidden] output of the shared expert, added last */
     float *shared_w;     /* [chunk] sigmoid of its gate */
-    float *kept;         /* [long segments of a step][delta-rule and convolution state]: see Segment */
+    float *kept;         /* [long segments of a step][recurrent]: see Segment */
     float *scratch;      /* [threads][scratch_floats] */
     uint64_t scratch_floats;
     _Atomic int not_finite; /* set by a task that saw NaN or infinity */
@@ -137,47 +121,65 @@ struct ForwardState {
     bool broken;       /* a step ended half way, or in numbers that are not finite */
     void *pages;
     uint64_t pages_bytes, recurrent_bytes;
-    float *delta;      /* [linear layers][lin_v_heads][blocks of KERNELS_DELTA_COLUMNS of dv][dk][columns of the block] */
-    float *conv;       /* [linear layers][channel blocks][width - 1][CONV_BLOCK] */
-    uint8_t *kv;       /* [full layers, the draft layer last][2][kv_heads][blocks of KERNELS_KEY_BLOCK positions][kernels_kv_bytes] */
+    float *recurrent;  /* [layers] what their mixers change with every token; see ForwardMixer */
+    uint8_t *lists;    /* [layers, the draft layer last][lists][blocks of KERNELS_KEY_BLOCK positions] what they keep of each position */
     /* with a draft layer only */
-    float *marked_delta, *marked_conv; /* shaped as delta and conv: what they were at the mark */
+    float *marked;     /* shaped as recurrent: what it was at the mark */
     uint32_t mark, marked_position;    /* tokens of the next step; position of the last mark */
     float *mtp_rows;   /* [FORWARD_MTP_OPEN][hidden] hidden states of the open pairs */
     uint32_t mtp_open, mtp_count; /* open pairs; pairs that the draft layer has seen */
 };
 
-static inline uint32_t forward_k_width(const ModelShape *s) { return s->lin_k_heads * s->lin_k_dim; }
-static inline uint32_t forward_v_width(const ModelShape *s) { return s->lin_v_heads * s->lin_v_dim; }
-static inline uint32_t forward_conv_channels(const ModelShape *s) { return 2 * forward_k_width(s) + forward_v_width(s); }
-static inline uint32_t forward_conv_blocks(const ModelShape *s) {
-    return (forward_conv_channels(s) + CONV_BLOCK - 1) / CONV_BLOCK;
-}
-static inline uint64_t forward_conv_state_floats(const ModelShape *s) {
-    return s->conv_width ? (uint64_t)forward_conv_blocks(s) * (s->conv_width - 1) * CONV_BLOCK : 0;
-}
-static inline uint64_t forward_delta_floats(const ModelShape *s) {
-    return (uint64_t)s->lin_v_heads * s->lin_k_dim * s->lin_v_dim;
-}
-static inline uint32_t forward_delta_blocks(const ModelShape *s) {
-    return (s->lin_v_dim + KERNELS_DELTA_COLUMNS - 1) / KERNELS_DELTA_COLUMNS;
-}
-/* Blocks of keys that the context takes, and where one stands among a layer's keys, or its values. */
-static inline uint64_t forward_kv_blocks(const ForwardConfig *c) {
+static inline float *forward_scratch(Forward *f, int worker) { return f->scratch + (uint64_t)worker * f->scratch_floats; }
+
+/* Blocks of positions that the context takes. */
+static inline uint64_t forward_blocks(const ForwardConfig *c) {
     return ((uint64_t)c->ctx + KERNELS_KEY_BLOCK - 1) / KERNELS_KEY_BLOCK;
 }
-static inline uint64_t forward_kv_block(const ForwardConfig *c, uint32_t kv_head, uint32_t block) {
-    return (kv_head * forward_kv_blocks(c) + block) * kernels_kv_bytes(c->kv_type, c->model->shape.head_dim);
+
+/* ---- mixers: a file and a row each ---------------------------------------------------------------------------------- */
+
+/* buffers.c. Hands out pieces of one block; with base 0 it only counts, so that the plan and the allocation cannot disagree. */
+typedef struct Cutter {
+    uintptr_t base;
+    uint64_t used;
+} Cutter;
+void *forward_take(Cutter *c, uint64_t count, uint64_t size); /* NULL while it counts */
+float *forward_take_floats(Cutter *c, uint64_t count);
+void forward_take_rows(Cutter *c, Rows *r, const ForwardConfig *config, uint64_t count, uint32_t n);
+
+/* What a layer keeps of every position, for ever: so many lists of blocks of KERNELS_KEY_BLOCK positions. */
+typedef struct ForwardLists {
+    uint64_t n, block_bytes;
+} ForwardLists;
+
+/* All of it are pure functions of the configuration but begin and run. NULL where there is nothing to do. */
+typedef struct ForwardMixer {
+    uint64_t (*recurrent)(const ForwardConfig *c); /* floats that every token changes, of one layer in a state; zeros at the start */
+    ForwardLists (*lists)(const ForwardConfig *c); /* of one layer in a state */
+    ForwardToken (*token)(const Model *m, QuantType kv_type); /* what a token touches of one layer's state */
+    uint64_t (*scratch)(const ForwardConfig *c);   /* floats that a thread needs */
+    /* Lays out its buffers and returns them. own: to keep; passing: while it runs, for all mixers share that memory. */
+    void *(*lay_out)(const ForwardConfig *c, Cutter *own, Cutter *passing);
+    void (*begin)(Forward *f);                     /* a step: before its first layer */
+    /* From f->in to f->mix. Matrices are multiplied for all rows, the rest goes segment by segment. Where a segment has a mark, what is
+     * recurrent after so many tokens is left in the state's `marked` too. */
+    void (*run)(Forward *f, const LayerAt *at);
+} ForwardMixer;
+
+#define X(NAME, name) extern const ForwardMixer forward_mixer_##name;
+MODEL_MIXERS(X)
+#undef X
+extern const ForwardMixer *const forward_mixers[MODEL_MIXER_COUNT]; /* mixers.c */
+static inline const ForwardMixer *forward_mixer_of(const ModelLayer *layer) { return forward_mixers[layer->mixer]; }
+/* Lists [list][block] of a layer: where a block stands, in bytes from the layer's first. */
+static inline uint64_t forward_list_block(const ForwardConfig *c, ForwardLists l, uint64_t list, uint64_t block) {
+    return (list * forward_blocks(c) + block) * l.block_bytes;
 }
-/* Bytes of one full layer's keys; its values take as much again and follow. */
-static inline uint64_t forward_keys_bytes(const ForwardConfig *c) { return forward_kv_block(c, c->model->shape.n_kv_heads, 0); }
-static inline uint8_t *forward_keys(const ForwardState *s, const LayerAt *at) {
-    return s->kv + 2 * (uint64_t)at->index * forward_keys_bytes(&s->f->c);
-}
-static inline uint8_t *forward_values(const ForwardState *s, const LayerAt *at) {
-    return forward_keys(s, at) + forward_keys_bytes(&s->f->c);
-}
-static inline float *forward_scratch(Forward *f, int worker) { return f->scratch + (uint64_t)worker * f->scratch_floats; }
+void forward_mixers_begin(Forward *f);
+/* buffers.c: of a layer, and of all layers together. */
+ForwardLists forward_lists_of(const ForwardConfig *c, uint32_t layer);
+uint64_t forward_recurrent_floats(const ForwardConfig *c);
 
 /* clock.c. From here on the time belongs to another section: one reading of the clock, a handful per expert. Returns the section
  * before. */
@@ -216,16 +218,6 @@ void forward_row_ready(const Forward *f, Rows *rows, uint32_t token);
 void forward_part_ready(const Forward *f, Rows *rows, uint32_t token, uint32_t first, uint32_t n);
 /* in.x[t] = norm(x[t]) * weight for every token, ready for the kernels. */
 void forward_norm_in(Forward *f, const float *weight);
-
-/* The mixers read f->in and write f->mix. Matrices are multiplied for all rows, the rest goes segment by segment. */
-void forward_linear(Forward *f, const LayerAt *at);
-void forward_attention(Forward *f, const LayerAt *at);
-/* attend.c: turned queries of f->wide against a layer's keys and values, into f->att_o; and the memory it takes, per thread and once. */
-void forward_attend(Forward *f, const LayerAt *at);
-uint64_t forward_attend_scratch_floats(const ForwardConfig *c);
-uint64_t forward_attend_parts_floats(const ForwardConfig *c);
-/* Fills cosines and sines for the positions of this step. */
-void forward_rope_table(Forward *f);
 
 /* Fills top_ids, top_w, picks, pick_at and wanted from f->in; *n_wanted is the number of experts that this step needs. */
 ErrCode forward_route(Forward *f, const LayerAt *at, uint32_t *n_wanted, Err *err);

@@ -20,8 +20,7 @@ static void add_mix(Forward *f) { os_pool_run(f->c.pool, (int)f->n, add_mix_task
 
 ErrCode forward_layer(Forward *f, const LayerAt *at, const ForwardProbe *probe, Err *err) {
     forward_norm_in(f, at->layer->norm_in);
-    if (at->layer->linear) forward_linear(f, at);
-    else forward_attention(f, at);
+    forward_mixer_of(at->layer)->run(f, at);
     add_mix(f);
 
     forward_norm_in(f, at->layer->norm_post);

@@ -27,15 +27,13 @@ static void make_row(Forward *f, uint32_t t, int32_t next, const float *h) {
  * see. */
 static ErrCode run_layer(Forward *f, ForwardState *s, uint32_t n, Err *err) {
     const Model *m = f->c.model;
-    LayerAt at = {.layer = &m->layers[m->shape.n_layers], .number = m->shape.n_layers};
-    for (uint32_t l = 0; l < m->shape.n_layers; l++) at.index += !m->layers[l].linear;
     f->n = n;
     f->segments[0] = (Segment){.state = s, .n = n, .position = s->mtp_count};
     f->n_segments = 1;
     s->broken = true; /* until the rows are through */
     forward_matmul(f, &m->mtp.fc, f->mtp_in.acts, n, f->x, f->s->hidden);
-    forward_rope_table(f);
-    ErrCode code = forward_layer(f, &at, NULL, err);
+    forward_mixers_begin(f);
+    ErrCode code = forward_layer(f, &f->layers[m->shape.n_layers], NULL, err);
     if (code) return code;
     s->mtp_count += n;
     s->broken = false;

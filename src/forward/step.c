@@ -64,7 +64,7 @@ static void begin(Forward *f, const ForwardSegment *segments, uint32_t n_segment
         s->marked_position = s->position + g->mark;
         s->broken = true; /* until the step is through */
         if (g->n > FORWARD_SHORT) {
-            g->kept = memcpy(kept, s->delta, s->recurrent_bytes);
+            g->kept = memcpy(kept, s->recurrent, s->recurrent_bytes);
             kept += s->recurrent_bytes / sizeof *kept;
         }
         for (uint32_t t = 0; t < g->n; t++) forward_embed(f, given->ids[t], f->x + (uint64_t)(f->n + t) * f->s->hidden);
@@ -77,7 +77,7 @@ static void begin(Forward *f, const ForwardSegment *segments, uint32_t n_segment
 static void take_back(Forward *f, uint32_t first) {
     for (uint32_t i = first; i < f->n_segments; i++) {
         const Segment *g = &f->segments[i];
-        if (g->kept) memcpy(g->state->delta, g->kept, g->state->recurrent_bytes);
+        if (g->kept) memcpy(g->state->recurrent, g->kept, g->state->recurrent_bytes);
         g->state->broken = false;
     }
     f->n = f->segments[first].first;
@@ -104,15 +104,12 @@ static void end(Forward *f) {
 /* ---- the step ---- */
 
 static ErrCode run_layers(Forward *f, const ForwardWatch *watch, const ForwardProbe *probe, Err *err) {
-    uint32_t n_linear = 0, n_full = 0;
     ErrCode code = ERR_OK, interrupted = ERR_OK;
     for (uint32_t l = 0; l < f->s->n_layers && !code; l++) {
-        const ModelLayer *layer = &f->c.model->layers[l];
-        LayerAt at = {layer, l, layer->linear ? n_linear++ : n_full++};
         bool stop = watch && !watch->keep_going(watch->user);
         if (stop && interrupt(f, l)) interrupted = err_set(err, ERR_INTERRUPTED, "interrupted");
         if (f->n == 0) break;
-        code = forward_layer(f, &at, probe, err);
+        code = forward_layer(f, &f->layers[l], probe, err);
     }
     return code ? code : interrupted;
 }
@@ -124,7 +121,7 @@ ErrCode forward_step(Forward *f, const ForwardSegment *segments, uint32_t n_segm
     forward_enter(f, SECTION_DENSE);
     begin(f, segments, n_segments);
     forward_ahead_begin(f);
-    forward_rope_table(f);
+    forward_mixers_begin(f);
     code = run_layers(f, watch, probe, err);
     forward_ahead_end(f, code == ERR_OK);
     forward_enter(f, SECTION_OUTSIDE);

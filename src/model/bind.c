@@ -217,7 +217,7 @@ ErrCode model_bind_layer(Binder *b, ModelLayer *l) {
     const ModelShape *s = &b->m->shape;
     const BindNames *n = &b->names;
     TRY(vec(b, &l->norm_in, n->norm_in, "norm before the mixer", s->hidden, 0, model_bind_norm_kind(b)));
-    TRY(l->linear ? bind_linear(b, l) : bind_full(b, l));
+    TRY(l->mixer == MODEL_MIXER_LINEAR ? bind_linear(b, l) : bind_full(b, l));
     TRY(vec(b, &l->norm_post, n->norm_post, "norm before the experts", s->hidden, 0, model_bind_norm_kind(b)));
     TRY(mat(b, &l->router, n->router, "router", s->n_experts, s->hidden));
     if (!s->shared_inner) return ERR_OK;

@@ -24,7 +24,7 @@ static size_t find_prefix(const FormatModel *format) {
 static ErrCode refuse_mlx(const Binder *b) {
     char name[256];
     for (uint32_t i = 0; i < b->m->shape.n_layers; i++) {
-        if (!b->m->layers[i].linear) continue;
+        if (b->m->layers[i].mixer != MODEL_MIXER_LINEAR) continue;
         snprintf(name, sizeof name, "%s%u.%s", b->names.layers, i, b->names.conv);
         const FormatTensor *t = format_tensor(b->format, name);
         if (t && t->n_dims == 3 && t->dims[2] == 1 && t->dims[1] != 1)

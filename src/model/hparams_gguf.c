@@ -98,14 +98,15 @@ static ErrCode layer_types(const Hparams *h, Model *m, Err *err) {
         for (uint32_t i = 0; i < m->shape.n_layers; i++) {
             uint64_t v;
             if (!format_key_u64(list, i, &v) || v > 1) return err_set(err, ERR_FORMAT, "%s: entry %u is no truth value", name, i);
-            m->layers[i].linear = v == 1;
+            m->layers[i].mixer = v == 1 ? MODEL_MIXER_LINEAR : MODEL_MIXER_FULL;
         }
         return ERR_OK;
     }
     uint32_t interval;
     TRY(model_hparam_u32_or(h, KEY_INTERVAL, 0, &interval, err));
     for (uint32_t i = 0; i < m->shape.n_layers; i++)
-        m->layers[i].linear = interval ? (i + 1) % interval != 0 : layer_tensor(h, i, "ssm_conv1d.weight") != NULL;
+        if (interval ? (i + 1) % interval != 0 : layer_tensor(h, i, "ssm_conv1d.weight") != NULL)
+            m->layers[i].mixer = MODEL_MIXER_LINEAR;
     return ERR_OK;
 }
 
@@ -137,7 +138,7 @@ static ErrCode attention(const Hparams *h, Model *m, Err *err) {
     if (code == ERR_OK) code = head_count(h, KEY_KV_HEADS, s->n_layers, &s->n_kv_heads, zero, err);
     if (code == ERR_OK) code = layer_types(h, m, err);
     for (uint32_t i = 0; code == ERR_OK && i < s->n_layers; i++)
-        if (zero[i] && !m->layers[i].linear)
+        if (zero[i] && m->layers[i].mixer == MODEL_MIXER_FULL)
             code = err_set(err, ERR_FORMAT, "%s says that layer %u has no attention heads, but it is a full attention layer",
                            model_hparam_name(h, KEY_KV_HEADS, name), i);
     mem_free(zero);

@@ -145,7 +145,8 @@ static ErrCode layer_types(const Hparams *h, Model *m, Err *err) {
     if (!types) {
         uint32_t interval;
         TRY(model_hparam_u32_or(h, KEY_INTERVAL, 4, &interval, err));
-        for (uint32_t i = 0; i < n; i++) m->layers[i].linear = h->arch->linear && (i + 1) % interval != 0;
+        for (uint32_t i = 0; i < n; i++)
+            if (h->arch->linear && (i + 1) % interval != 0) m->layers[i].mixer = MODEL_MIXER_LINEAR;
         return ERR_OK;
     }
     if (json_array_size(types) != n)
@@ -153,8 +154,8 @@ static ErrCode layer_types(const Hparams *h, Model *m, Err *err) {
                        json_array_size(types));
     for (uint32_t i = 0; i < n; i++) {
         const char *type = json_string_value(json_array_get(types, i));
-        m->layers[i].linear = h->arch->linear && type && strcmp(type, "linear_attention") == 0;
-        if (!m->layers[i].linear && (!type || strcmp(type, "full_attention") != 0))
+        if (h->arch->linear && type && strcmp(type, "linear_attention") == 0) m->layers[i].mixer = MODEL_MIXER_LINEAR;
+        else if (!type || strcmp(type, "full_attention") != 0)
             return err_set(err, ERR_UNSUPPORTED, "config.json: layer_types: layer %u is '%.40s', which %s does not have here", i,
                            type ? type : "no string", h->arch->name);
     }

@@ -24,6 +24,18 @@
 
 typedef enum ModelArch { MODEL_QWEN35MOE, MODEL_QWEN3NEXT, MODEL_QWEN3MOE } ModelArch;
 
+/* What mixes the tokens of a sequence in a layer. Each has a file here and one in forward/. */
+#define MODEL_MIXERS(X)                                              \
+    X(FULL, full)     /* causal softmax attention over all keys */   \
+    X(LINEAR, linear) /* gated delta net */
+
+typedef enum ModelMixer {
+#define X(NAME, name) MODEL_MIXER_##NAME,
+    MODEL_MIXERS(X)
+#undef X
+    MODEL_MIXER_COUNT
+} ModelMixer;
+
 typedef struct ModelShape {
     ModelArch arch;
     uint32_t n_layers;        /* of the trunk; draft (MTP) layers are not counted */
@@ -55,7 +67,7 @@ enum { MODEL_GATE, MODEL_UP, MODEL_DOWN, MODEL_MATS };
 
 /* f32 vectors are NULL where the layer has none. K = lin_k_heads * lin_k_dim, V = lin_v_heads * lin_v_dim. */
 typedef struct ModelLayer {
-    bool linear;
+    ModelMixer mixer;
     const float *norm_in, *norm_post;    /* [hidden], the factor itself (1 + w already added) */
     /* linear */
     ModelMat lin_qkv;                    /* [2K + V, hidden]: rows q, then k, then v, heads one after the other */

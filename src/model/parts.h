@@ -80,7 +80,7 @@ ErrCode model_hparam_real(const Hparams *h, HparamKey key, double low, double hi
 /* What must hold between the numbers. */
 ErrCode model_hparams_check(const Hparams *h, const ModelShape *s, Err *err);
 
-/* hparams_gguf.c, hparams_hf.c: fill m->shape and allocate m->layers with their `linear` set. */
+/* hparams_gguf.c, hparams_hf.c: fill m->shape and allocate m->layers with their mixers set. */
 ErrCode model_hparams_gguf(const Hparams *h, Model *m, Err *err);
 ErrCode model_hparams_hf(const Hparams *h, const HfJson *hf, Model *m, Err *err);
 

@@ -65,7 +65,8 @@ static void shapes_are_those_of_the_config(void **state) {
         assert_int_equal(s->ctx_train, number(c, "max_position_embeddings"));
         assert_true(s->norm_topk);
         uint32_t interval = number(c, "full_attention_interval");
-        for (uint32_t l = 0; l < s->n_layers; l++) assert_int_equal(o.model->layers[l].linear, interval && (l + 1) % interval != 0);
+        for (uint32_t l = 0; l < s->n_layers; l++)
+            assert_int_equal(o.model->layers[l].mixer == MODEL_MIXER_LINEAR, interval && (l + 1) % interval != 0);
         json_decref(c);
         model_close(&o);
     }

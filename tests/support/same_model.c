@@ -145,7 +145,7 @@ void assert_same_vectors(const Opened *a, const Opened *b, float tol) {
     same_vec(a, b, "final norm", m->norm_out, b->model->norm_out, s->hidden, 1, plain, tol);
     for (uint32_t i = 0; i < s->n_layers; i++) {
         const ModelLayer *x = &m->layers[i], *y = &b->model->layers[i];
-        assert_int_equal(x->linear, y->linear);
+        assert_int_equal(x->mixer, y->mixer);
         uint32_t all_k = s->lin_k_heads * s->lin_k_dim, all_v = s->lin_v_heads * s->lin_v_dim;
         Order heads = {0, 1}, channels = {2 * all_k, s->lin_v_dim};
         same_vec(a, b, "norm_in", x->norm_in, y->norm_in, s->hidden, 1, plain, tol);
