@@ -37,7 +37,7 @@ Spread bench_spread(const Bench *b, BenchValue *value);
 BenchValue bench_prefill_tok_s, bench_decode_tok_s, bench_ttft_ms, bench_hit_rate, bench_bytes_per_token, bench_disk_gb_s, bench_dense_ms,
     bench_expert_ms, bench_wait_ms, bench_store_ms, bench_disk_cpu_ms, bench_store_share, bench_bound, bench_bound_serial,
     bench_bound_serial_probed, bench_disk_bound, bench_dram_bound, bench_compute_bound, bench_of_serial, bench_of_bound,
-    bench_prefill_bound, bench_hint_used, bench_hint_bytes;
+    bench_prefill_bound, bench_of_prefill_bound, bench_hint_used, bench_hint_bytes;
 
 json_t *bench_json(const Bench *b);
 void bench_print(const Bench *b);

@@ -58,6 +58,7 @@ static void put_speed(json_t *o, const Bench *b) {
     put_spread(o, "of_bound_serial", b, bench_of_serial, true);
     put_spread(o, "of_bound", b, bench_of_bound, true);
     put_spread(o, "prefill_bound_tok_s", b, bench_prefill_bound, false);
+    put_spread(o, "of_prefill_bound", b, bench_of_prefill_bound, true);
     put_real(o, "predicted_decode_tok_s", b->predicted.decode_tok_s);
     put_real(o, "predicted_prefill_tok_s", b->predicted.prefill_tok_s);
     put_real(o, "predicted_prefill_warm_tok_s", b->predicted.prefill_warm_tok_s);
@@ -119,7 +120,11 @@ static json_t *reps_json(const Bench *b) {
                               bench_decode_tok_s(b, r), "hit_rate", bench_hit_rate(b, r), "bytes_read_per_token",
                               bench_bytes_per_token(b, r), "disk_gb_s", bench_disk_gb_s(b, r), "disk_gb_s_probe",
                               b->rep[r].machine.disk_bytes_per_s * 1e-9, "dram_gb_s_probe", b->rep[r].machine.dram_bytes_per_s * 1e-9);
-        if (o) (void)json_array_append_new(list, o);
+        if (!o) continue;
+        put_real(o, "prefill_bound_tok_s", bench_prefill_bound(b, r));
+        put_int(o, "prefill_misses", b->rep[r].prefill.stats.misses);
+        put_int(o, "prefill_bytes_read", b->rep[r].prefill.stats.bytes_read);
+        (void)json_array_append_new(list, o);
     }
     return list;
 }

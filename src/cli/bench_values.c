@@ -55,6 +55,7 @@ double bench_compute_bound(const Bench *b, int r) { return per(1, b->bounds[r].c
 double bench_of_serial(const Bench *b, int r) { return per(bench_decode_tok_s(b, r), bench_bound_serial(b, r)); }
 double bench_of_bound(const Bench *b, int r) { return per(bench_decode_tok_s(b, r), bench_bound(b, r)); }
 double bench_prefill_bound(const Bench *b, int r) { return lab_prefill_bound(&b->work, &b->machine, &b->rep[r].prefill); }
+double bench_of_prefill_bound(const Bench *b, int r) { return per(bench_prefill_tok_s(b, r), bench_prefill_bound(b, r)); }
 
 double bench_hint_used(const Bench *b, int r) {
     const sluice_stats *s = &b->rep[r].decode.stats;
