@@ -58,7 +58,7 @@ help:
 ## make demo       build, then the embedded model tells a story from disk
 ## make test       build and run all tests (data in ../shared where present; skips say so)
 ## make asan       the same under AddressSanitizer and UBSan
-## make tsan       stores, disks and a stream of tokens under ThreadSanitizer
+## make tsan       the pool, disks, stores and whole models on several threads under ThreadSanitizer
 ## make soak       minutes of decoding on bad disks with a tiny cache: no wrong bit, no leak (SOAK_TOKENS=150000 SOAK_SEED=1)
 ## make tidy       the laws of the house: floors, warnings as errors with gcc and clang, static analysis
 ## make laws       of these the ones that are read off the text in a second: floors, doors, names, lengths, columns
@@ -188,8 +188,11 @@ asan:
 	    EXTRA_CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -fno-var-tracking-assignments" \
 	    EXTRA_LDFLAGS="-fsanitize=address,undefined"
 
-TSAN_TESTS := unit/test_disk unit/test_disk_hints unit/test_store unit/test_store_limit stream/test_soak stream/test_soak_model \
-              stream/test_one_answer
+# what more than one thread does, the longest first; a test of new threads belongs here
+TSAN_TESTS := stream/test_one_answer unit/test_store_limit stream/test_drafts stream/test_soak_model cli/test_interrupts \
+              stream/test_lookahead unit/test_store unit/test_store_parts unit/test_store_ready unit/test_store_hints unit/test_disk \
+              unit/test_disk_hints unit/test_disk_faults stream/test_soak stream/test_accounts stream/test_snapshots \
+              serve/test_completions serve/test_chat unit/test_os
 # setarch -R: ThreadSanitizer wants its addresses where they are without randomisation
 tsan:
 	@$(MAKE) --no-print-directory BUILD=build/tsan O=-O1 EXTRA_CFLAGS="-fsanitize=thread -fno-omit-frame-pointer" \

@@ -18,7 +18,7 @@ for test in "$@"; do
     code=$(cat "$log.code" 2>/dev/null || echo lost)
     seconds=$(cat "$log.seconds" 2>/dev/null || echo 0)
     p=$(count PASSED) s=$(count SKIPPED)
-    f=$(grep -c '^\[  FAILED  \] [^0-9]' "$log")
+    f=$(count FAILED)
     case $code in
     0) ;;
     77) [ "$s" -gt 0 ] || s=1 ;;

@@ -33,6 +33,14 @@ bool under_sanitizer(void) {
 #endif
 }
 
+bool under_thread_sanitizer(void) {
+#if defined(__SANITIZE_THREAD__)
+    return true;
+#else
+    return false;
+#endif
+}
+
 static char temp[64];
 
 static void remove_temp(void) {

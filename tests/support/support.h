@@ -19,6 +19,8 @@ const char *source_path(const char *rel);
 const char *sluice_bin(void);
 /* True in a build with AddressSanitizer or ThreadSanitizer: some tests then do less, and say so. */
 bool under_sanitizer(void);
+/* With ThreadSanitizer, under which arithmetic takes tens of times as long: tests do still less, but what several threads do stays. */
+bool under_thread_sanitizer(void);
 /* A fresh folder for this test's files, removed at exit. */
 const char *temp_dir(void);
 

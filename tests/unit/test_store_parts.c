@@ -1,4 +1,5 @@
 /* Gate and up before down: a lease is handed out before its record is whole, finished later or never. */
+#include "support/gate.h"
 #include "support/records.h"
 #include "support/support.h"
 
@@ -38,23 +39,30 @@ static StoreStats stats_of(const Store *s) {
     return stats;
 }
 
-/* One read after the other, in the order of submission, so slow that what was asked for last has not landed. */
-static const DiskConfig slow = {.backend = DISK_FAKE, .depth = 1, .retries = 0,
-                                .faults = {.delay_ppm = 1000000, .delay_ms = 15, .fail_file = -1}};
+/* One read after the other, in the order of submission: of each record gate, up and down, each of which waits to be let through. */
+enum { GATE_AND_UP = 2, DOWN = 1 };
+static Disk *gated_disk(Gate *gate) {
+    gate_init(gate);
+    DiskConfig config = gate_disk(gate, 1, 0);
+    return records_disk(&records, &config);
+}
 
 static void gate_and_up_land_first_and_then_down_record_by_record(void **state) {
     (void)state;
-    Disk *d = records_disk(&records, &slow);
+    Gate gate;
+    Disk *d = gated_disk(&gate);
     Store *s = records_store(&records, d, 4);
     const int32_t scattered[] = {1, 3, 5}, merged = 4;
     want(s, 0, scattered, 3, STORE_ANY);
     StoreLease lease[3];
     for (int i = 0; i < 3; i++) {
+        gate_allow(&gate, i ? DOWN + GATE_AND_UP : GATE_AND_UP);
         lease[i] = next_unfinished(s, 0);
         assert_int_equal(lease[i].expert, scattered[i]);
         assert_false(lease[i].whole);
         if (i > 0) assert_true(store_finish_ready(s, &lease[i - 1])); /* its down was asked for before the gate of this one */
     }
+    gate_allow(&gate, DOWN);
     for (int i = 0; i < 3; i++) {
         Err err = {0};
         assert_int_equal(store_finish(s, &lease[i], &err), ERR_OK);
@@ -63,6 +71,7 @@ static void gate_and_up_land_first_and_then_down_record_by_record(void **state) 
         assert_int_equal(store_finish(s, &lease[i], &err), ERR_OK); /* at once */
         store_put(s, &lease[i]);
     }
+    gate_allow(&gate, 1);
     want(s, 0, &merged, 1, STORE_ANY); /* its parts touch, and come by one read */
     lease[0] = next_unfinished(s, 0);
     assert_true(lease[0].whole);
@@ -73,11 +82,13 @@ static void gate_and_up_land_first_and_then_down_record_by_record(void **state) 
 
 static void a_lease_put_before_it_is_whole_keeps_its_slot_until_then(void **state) {
     (void)state;
-    Disk *d = records_disk(&records, &slow);
+    Gate gate;
+    Disk *d = gated_disk(&gate);
     const int32_t experts[] = {1, 3, 5};
     for (uint32_t slots = 1; slots <= 2; slots++) {
         Store *s = records_store(&records, d, slots);
         for (int i = 0; i < 6; i++) {
+            gate_allow(&gate, i ? DOWN + GATE_AND_UP : GATE_AND_UP);
             want(s, 0, &experts[i % 3], 1, STORE_ANY);
             StoreLease lease = next_unfinished(s, 0);
             assert_false(lease.whole);
@@ -85,6 +96,7 @@ static void a_lease_put_before_it_is_whole_keeps_its_slot_until_then(void **stat
         }
         want(s, 0, &experts[2], 1, STORE_ANY); /* on its way still: no hit, and no second read */
         assert_false(was_there(s));
+        gate_allow(&gate, DOWN);
         take_one(s, 0, experts[2]);
         want(s, 0, &experts[2], 1, STORE_ANY);
         assert_true(was_there(s));
@@ -99,7 +111,9 @@ static void a_lease_put_before_it_is_whole_keeps_its_slot_until_then(void **stat
 static void a_down_that_cannot_be_read_is_told_by_finish(void **state) {
     (void)state;
     const DiskRange *down = records_part(&records, 0, 5, STORE_DOWN);
-    DiskConfig config = slow;
+    Gate gate;
+    gate_init(&gate);
+    DiskConfig config = gate_disk(&gate, 1, 0);
     config.faults.fail_file = down->file;
     config.faults.fail_offset = down->offset + down->bytes / 2;
     config.direct = DISK_DIRECT_OFF;
@@ -108,7 +122,9 @@ static void a_down_that_cannot_be_read_is_told_by_finish(void **state) {
     const int32_t experts[] = {1, 3, 5}, five = 5, others[] = {1, 3};
     want(s, 0, experts, 3, STORE_ANY);
     StoreLease lease[3], again;
+    gate_allow(&gate, 3 * GATE_AND_UP + 2 * DOWN);
     for (int i = 0; i < 3; i++) lease[i] = next_unfinished(s, 0);
+    gate_allow(&gate, 100);
     for (int i = 0; i < 3; i++) {
         Err err = {0};
         assert_int_equal(store_finish(s, &lease[i], &err), i == 2 ? ERR_IO : ERR_OK);
