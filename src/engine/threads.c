@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROUNDS = 7, TASKS_PER_THREAD = 8, AGREE = 3, PAUSE_NS = 20000000 };
+enum { ROUNDS = 7, TASKS_PER_THREAD = 8, LOOKS = 6, PAUSE_NS = 10000000 };
 static const uint64_t slice_per_thread = 2 << 20, least_worth_measuring = 4 << 20;
 static const double clearly = 1.1; /* so much faster than one thread per core must another number be: neighbours come and go */
 
@@ -42,9 +42,9 @@ static uint64_t run_slice(ThreadTest *t) {
     return took;
 }
 
-/* The best of some rounds for each way; the ways take turns, so that a machine that gets slower does not decide. */
+/* Some rounds for each way, of which best keeps the fastest so far; the ways take turns, so that a machine that gets slower does not
+ * decide. */
 static void measure(ThreadTest *t, const int *threads, const int *const *places, int n, uint64_t *best) {
-    for (int i = 0; i < n; i++) best[i] = UINT64_MAX;
     for (int round = 0; round < ROUNDS; round++)
         for (int i = 0; i < n; i++) {
             os_pool_limit(t->pool, threads[i]);
@@ -55,13 +55,14 @@ static void measure(ThreadTest *t, const int *threads, const int *const *places,
         }
 }
 
-/* The index of the fastest. Another than the first must win several times over, with pauses between, for a neighbour's burst of work
- * may last as long as all rounds. */
+/* The index of the fastest. Another than the first must have been faster after several looks, with longer and longer pauses between: what
+ * all cores once reached they can reach, and a neighbour's burst of work may last as long as one look, but hardly meets each. */
 static int choose(ThreadTest *t, const int *threads, int n, uint64_t *best) {
     const int *nowhere[OS_THREAD_CHOICES] = {NULL};
     int chosen = 0;
-    for (int agreed = 0; agreed < AGREE; agreed++) {
-        if (agreed) os_sleep_ns(PAUSE_NS);
+    for (int i = 0; i < n; i++) best[i] = UINT64_MAX;
+    for (int look = 0; look < LOOKS; look++) {
+        os_sleep_ns((uint64_t)look * PAUSE_NS);
         measure(t, threads, nowhere, n, best);
         chosen = 0;
         for (int i = 1; i < n; i++)
@@ -107,7 +108,7 @@ static void say(sluice_model *m, const ThreadTest *t, const int *threads, const 
 /* Where the number is settled, binding is tried, and kept unless it was slower. */
 static bool choose_places(ThreadTest *t, const OsTopology *topology, int threads) {
     int cpus[OS_MOST_CPUS];
-    uint64_t best[2];
+    uint64_t best[2] = {UINT64_MAX, UINT64_MAX};
     bool bound = os_topology_places(topology, threads, cpus);
     if (bound) {
         measure(t, (const int[]){threads, threads}, (const int *const[]){NULL, cpus}, 2, best);
