@@ -1,4 +1,5 @@
-/* Snapshots to files, a piece at a time: a drive that writes hundreds of megabytes at once reads experts slowly meanwhile. */
+/* Snapshots to files, a piece at a time: a drive that writes hundreds of megabytes at once reads experts slowly meanwhile. Each piece is
+ * hashed as it is written, and the head, which has the hashes, comes last. */
 #include "engine/snapshot_file.h"
 
 #include <string.h>
@@ -10,7 +11,8 @@ struct sluice_saving {
     OsOutput file;
     SnapshotHead head;
     SnapshotParts at;
-    uint64_t done;       /* bytes of the file */
+    uint64_t done;       /* up to here the file is written, but for the head */
+    XXH3_state_t *hash;  /* of the part under way */
 };
 
 /* ---- on another file ---- */
@@ -44,23 +46,6 @@ static ErrCode stand_on(const sluice_model *m, const sluice_snapshot *snap, cons
 
 /* ---- the head ---- */
 
-static ErrCode hash_parts(const sluice_snapshot *snap, SnapshotHead *h, Err *err) {
-    XXH3_state_t *hash = XXH3_createState();
-    if (!hash) return err_no_memory(err, 576, "a hash");
-    h->ids_hash = XXH3_64bits(snap->ids, h->position * sizeof *snap->ids);
-    XXH3_64bits_reset(hash);
-    XXH3_64bits_update(hash, snap->logits, h->vocab * sizeof *snap->logits);
-    XXH3_64bits_update(hash, snap->rest, h->rest_bytes);
-    h->rest_hash = XXH3_64bits_digest(hash);
-    XXH3_64bits_reset(hash);
-    for (uint32_t block = h->first_block; block < engine_snapshot_blocks(h->position); block++)
-        XXH3_64bits_update(hash, engine_snapshot_block(snap, block), h->block_bytes);
-    h->keys_hash = XXH3_64bits_digest(hash);
-    h->head_hash = engine_snapshot_hash_head(h);
-    XXH3_freeState(hash);
-    return ERR_OK;
-}
-
 static ErrCode fill_head(const sluice_model *m, const sluice_snapshot *snap, const char *base, SnapshotHead *h, Err *err) {
     memcpy(h->magic, SNAPSHOT_MAGIC, sizeof h->magic);
     h->version = SNAPSHOT_VERSION;
@@ -75,8 +60,8 @@ static ErrCode fill_head(const sluice_model *m, const sluice_snapshot *snap, con
     h->rest_bytes = snap->rest_bytes;
     h->block_bytes = snap->block_bytes;
     memcpy(h->random, snap->random.s, sizeof h->random);
-    ErrCode code = base ? stand_on(m, snap, base, h, err) : ERR_OK;
-    return code ? code : hash_parts(snap, h, err);
+    h->ids_hash = XXH3_64bits(snap->ids, snap->position * sizeof *snap->ids);
+    return base ? stand_on(m, snap, base, h, err) : ERR_OK;
 }
 
 /* ---- writing ---- */
@@ -85,6 +70,10 @@ static ErrCode begin(sluice_saving *w, const sluice_model *m, const char *path, 
     ErrCode code = fill_head(m, w->snap, base, &w->head, err);
     if (code) return code;
     w->at = engine_snapshot_parts(&w->head);
+    w->done = w->at.ids;
+    w->hash = XXH3_createState();
+    if (!w->hash) return err_no_memory(err, 576, "a hash");
+    XXH3_64bits_reset(w->hash);
     w->path = mem_strdup(path);
     if (!w->path) return err_no_memory(err, strlen(path) + 1, "a path");
     if (!os_replaceable(path)) return err_set(err, ERR_IO, "%s: is no regular file: a snapshot cannot take its place", path);
@@ -108,12 +97,12 @@ sluice_saving *sluice_saving_new(const sluice_model *m, const sluice_snapshot *s
     return NULL;
 }
 
-/* What stands at this offset of the file, and how much of it: head, ids, logits, rest, or one block. Zeros fill up to 8 bytes. */
-static const void *piece_at(const sluice_saving *w, uint64_t at, uint64_t *bytes) {
+/* What stands at this offset of the file, and how much of it: ids, logits, rest, or one block. Zeros fill up to 8 bytes: *counts is
+ * false, they are not hashed. */
+static const void *piece_at(const sluice_saving *w, uint64_t at, uint64_t *bytes, bool *counts) {
     static const char zeros[8];
     const SnapshotHead *h = &w->head;
     const struct { uint64_t from, to, bytes; const void *data; } parts[] = {
-        {0, w->at.ids, sizeof *h, h},
         {w->at.ids, w->at.logits, h->position * sizeof(int32_t), w->snap->ids},
         {w->at.logits, w->at.rest, h->vocab * sizeof(float), w->snap->logits},
         {w->at.rest, w->at.keys, h->rest_bytes, w->snap->rest},
@@ -121,31 +110,54 @@ static const void *piece_at(const sluice_saving *w, uint64_t at, uint64_t *bytes
     for (size_t i = 0; i < COUNT_OF(parts); i++) {
         if (at >= parts[i].to) continue;
         uint64_t into = at - parts[i].from;
-        *bytes = into < parts[i].bytes ? parts[i].bytes - into : parts[i].to - at;
-        return into < parts[i].bytes ? (const char *)parts[i].data + into : zeros;
+        *counts = into < parts[i].bytes;
+        *bytes = *counts ? parts[i].bytes - into : parts[i].to - at;
+        return *counts ? (const char *)parts[i].data + into : zeros;
     }
     uint64_t block = (at - w->at.keys) / h->block_bytes, into = (at - w->at.keys) % h->block_bytes;
     *bytes = h->block_bytes - into;
+    *counts = true;
     return engine_snapshot_block(w->snap, h->first_block + (uint32_t)block) + into;
+}
+
+static uint64_t end_of_hash(const sluice_saving *w) {
+    uint64_t hash = XXH3_64bits_digest(w->hash);
+    XXH3_64bits_reset(w->hash);
+    return hash;
+}
+
+/* n bytes of one part, which is where its hash ends if they are its last ones. */
+static ErrCode write_piece(sluice_saving *w, uint64_t most, Err *err) {
+    uint64_t n;
+    bool counts;
+    const void *piece = piece_at(w, w->done, &n, &counts);
+    if (n > most) n = most;
+    ErrCode code = os_output_write(&w->file, w->part, piece, n, w->done, err);
+    if (code) return code;
+    if (counts && w->done >= w->at.logits) XXH3_64bits_update(w->hash, piece, n);
+    w->done += n;
+    if (w->done == w->at.keys) w->head.rest_hash = end_of_hash(w);
+    return ERR_OK;
+}
+
+static ErrCode finish(sluice_saving *w, Err *err) {
+    w->head.keys_hash = end_of_hash(w);
+    w->head.head_hash = engine_snapshot_hash_head(&w->head);
+    ErrCode code = os_output_write(&w->file, w->part, &w->head, sizeof w->head, 0, err);
+    if (!code) code = os_output_finish(&w->file, w->part, w->at.end, w->path, err);
+    if (code) return code;
+    mem_free(w->part); /* it has its name now */
+    w->part = NULL;
+    return ERR_OK;
 }
 
 int sluice_saving_some(sluice_saving *w, uint64_t bytes, bool *done, sluice_error *error) {
     Err err = {0};
     ErrCode code = ERR_OK;
     uint64_t until = w->at.end - w->done < bytes ? w->at.end : w->done + bytes;
-    while (w->done < until && !code) {
-        uint64_t n;
-        const void *piece = piece_at(w, w->done, &n);
-        if (n > until - w->done) n = until - w->done;
-        code = os_output_write(&w->file, w->part, piece, n, w->done, &err);
-        if (!code) w->done += n;
-    }
+    while (w->done < until && !code) code = write_piece(w, until - w->done, &err);
     *done = !code && w->done == w->at.end;
-    if (*done) code = os_output_finish(&w->file, w->part, w->at.end, w->path, &err);
-    if (*done && !code) {
-        mem_free(w->part); /* it has its name now */
-        w->part = NULL;
-    }
+    if (*done) code = finish(w, &err);
     return code ? engine_fail(error, &err) : SLUICE_OK;
 }
 
@@ -156,6 +168,7 @@ uint64_t sluice_saving_bytes(const sluice_saving *w) { return w->at.end; }
 void sluice_saving_free(sluice_saving *w) {
     if (!w) return;
     os_output_close(&w->file);
+    XXH3_freeState(w->hash);
     if (w->part) os_remove(w->part);
     mem_free(w->part);
     mem_free(w->path);

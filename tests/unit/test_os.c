@@ -168,6 +168,39 @@ static void memory_is_known(void **state) {
     assert_int_equal(err.code, ERR_MEMORY);
 }
 
+static bool add_entry(void *user, const OsEntry *e) {
+    char *seen = user;
+    snprintf(seen + strlen(seen), 200 - strlen(seen), "%s:%d:%d ", e->name, e->folder, e->folder ? 0 : (int)e->bytes);
+    return true;
+}
+
+static bool first_entry(void *user, const OsEntry *e) {
+    (void)e;
+    ++*(int *)user;
+    return false;
+}
+
+static void a_folder_tells_what_it_holds(void **state) {
+    (void)state;
+    char folder[128], path[160], seen[200] = "";
+    Err err = {0};
+    snprintf(folder, sizeof folder, "%s/listed/inner", temp_dir());
+    assert_int_equal(os_make_folder(folder, &err), ERR_OK);
+    snprintf(folder, sizeof folder, "%s/listed", temp_dir());
+    snprintf(path, sizeof path, "%s/file", folder);
+    assert_int_equal(os_write_file(path, "12345", 5, &err), ERR_OK);
+    assert_int_equal(os_list(folder, add_entry, seen, &err), ERR_OK);
+    assert_true(strcmp(seen, "file:0:5 inner:1:0 ") == 0 || strcmp(seen, "inner:1:0 file:0:5 ") == 0);
+    int called = 0;
+    assert_int_equal(os_list(folder, first_entry, &called, &err), ERR_OK);
+    assert_int_equal(called, 1);
+    os_remove(path);
+    os_remove(path); /* it is not there: no mistake */
+    assert_false(os_exists(path));
+    assert_int_equal(os_list(path, add_entry, seen, &err), ERR_IO);
+    assert_non_null(strstr(err.text, path));
+}
+
 int main(void) {
     const struct CMUnitTest os[] = {
         cmocka_unit_test(files_are_read_whole_or_refused),
@@ -175,6 +208,7 @@ int main(void) {
         cmocka_unit_test(a_fifo_does_not_hang),
         cmocka_unit_test(pool_runs_each_task_once),
         cmocka_unit_test(a_folder_that_cannot_be_made_tells_the_cause),
+        cmocka_unit_test(a_folder_tells_what_it_holds),
         cmocka_unit_test(who_sleeps_in_the_pool_is_woken),
         cmocka_unit_test(a_pool_can_be_made_smaller_and_bound),
         cmocka_unit_test(memory_is_known),
