@@ -80,8 +80,14 @@ $(BUILD)/obj/%.o: %.c Makefile | deps
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(STRICT) $(PKG_CFLAGS) $(ISA) -MMD -MP -c -o $@ $<
 
+# the files of the web page, whole, in an object of their own
+PAGE := $(BUILD)/obj/src/serve/page_files.o
+$(PAGE): src/serve/page_files.S $(wildcard src/serve/page/*) Makefile
+	@mkdir -p $(@D)
+	$(CC) -c -o $@ $<
+
 # all rooms below cli/, with their doors, for the program, the tests and the tools
-$(BUILD)/rooms.a: $(LIB_OBJ)
+$(BUILD)/rooms.a: $(LIB_OBJ) $(PAGE)
 	@rm -f $@
 	$(AR) rcs $@ $^
 

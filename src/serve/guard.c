@@ -115,6 +115,8 @@ bool serve_guard_page(const ServeVisit *v, ServeRefusal *no) {
 void serve_guard_headers(const ServeVisit *v, struct MHD_Response *response) {
     const char *origin = header(v, "Origin");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    MHD_add_response_header(response, "Content-Security-Policy", v->policy ? v->policy : "default-src 'none'; frame-ancestors 'none'");
+    MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
     if (!origin || !is_named_origin(v->serve, origin)) return;
     MHD_add_response_header(response, "Access-Control-Allow-Origin", v->serve->config->cors);
     MHD_add_response_header(response, "Vary", "Origin");

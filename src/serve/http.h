@@ -29,6 +29,7 @@ typedef struct ServeVisit {
     int status;
     uint64_t began_ns;
     bool answered;            /* MHD has a response */
+    const char *policy;       /* Content-Security-Policy of the answer; NULL: nothing may be loaded by it */
     /* what is computed for it */
     ServeJob *job;
     ServeReply reply;
@@ -75,6 +76,8 @@ json_t *serve_body_json(ServeVisit *v);                          /* NULL: v->no 
 
 /* ---- stats.c ---- */
 ServeHandler serve_metrics, serve_stats;
+/* ---- page.c: the web page -------------------------------------------------------------------------------------- */
+ServeHandler serve_page;
 
 /* ---- http.c ------------------------------------------------------------------------------------------------------ */
 ErrCode serve_http_open(Serve *s, struct MHD_Daemon **daemon, Err *err);

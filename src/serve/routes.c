@@ -6,6 +6,8 @@
 
 /* clang-format off */
 static const ServeRoute routes[] = {
+    {.method = "GET",  .path = "/", .handle = serve_page, .open = true},
+    {.method = "GET",  .path = "/page/*", .handle = serve_page, .open = true},
     {.method = "GET",  .path = "/health", .handle = serve_health, .open = true},
     {.method = "GET",  .path = "/v1/models", .handle = serve_models},
     {.method = "GET",  .path = "/v1/models/*", .handle = serve_model},
