@@ -64,7 +64,7 @@ function list(lines, i, out) {
   if (/\d/.test(sign)) node.start = parseInt(sign, 10);
   while (i < lines.length) {
     const m = item.exec(lines[i]);
-    if (!m || m[1].length < indent.length) break;
+    if (!m || m[1].length < indent.length || /\d/.test(m[2]) !== /\d/.test(sign)) break;
     const li = make("li");
     const inside = [m[3]];
     for (i++; i < lines.length && (/^\s+\S/.test(lines[i]) ? lines[i].search(/\S/) > indent.length : !lines[i].trim() && /^\s+\S/.test(lines[i + 1] ?? "")); i++)
@@ -73,7 +73,7 @@ function list(lines, i, out) {
     if (children[0]?.nodeName === "P") children.splice(0, 1, ...children[0].childNodes);
     li.append(...children);
     node.append(li);
-    while (i < lines.length && !lines[i].trim() && item.test(lines[i + 1] ?? "")) i++;
+    if (i < lines.length && !lines[i].trim() && item.test(lines[i + 1] ?? "")) i++;
   }
   out.push(node);
   return i;
