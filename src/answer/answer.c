@@ -28,8 +28,10 @@ Answer *answer_new(const AnswerSpec *spec, Err *err) {
     a->ctx = info.ctx;
     a->vocab = info.vocab;
     a->stop_id = -1;
-    if (!copy_stops(a)) err_no_memory(err, sizeof *a, "stop strings");
-    else if (!spec->parts || (a->calls = text_calls_new(spec->parts, err))) return a;
+    bool ok = copy_stops(a) || (err_no_memory(err, sizeof *a, "stop strings"), false);
+    if (ok && spec->parts) ok = (a->calls = text_calls_new(spec->parts, err)) != NULL;
+    if (ok && spec->grammar) ok = (a->allowed = answer_allowed_new(spec, info.vocab, err)) != NULL;
+    if (ok) return a;
     answer_free(a);
     return NULL;
 }
@@ -39,6 +41,7 @@ void answer_free(Answer *a) {
     for (size_t i = 0; a->stops && i < a->spec.n_stops; i++) mem_free((char *)a->stops[i].ptr);
     mem_free(a->stops);
     text_calls_free(a->calls);
+    answer_allowed_free(a->allowed);
     buf_free(&a->held);
     buf_free(&a->piece);
     buf_free(&a->whole);
@@ -247,12 +250,24 @@ void answer_take(Answer *a, int32_t id, const float *logits) {
     buf_clear(&a->whole);
     answer_token_bytes(a->spec.model, id, &a->piece);
     text_stream_put(&a->stream, text_of(&a->piece).ptr, a->piece.len, &a->whole);
+    size_t said = a->message.len;
     pass_text(a, text_of(&a->whole));
+    if (a->allowed) {
+        bool thinking = a->calls && text_calls_thinking(a->calls);
+        bool more = a->message.len > said;
+        Str behind = str_make(more ? a->message.ptr + said : "", more ? a->message.len - said : 0);
+        if (!answer_allowed_take(a->allowed, id, text_of(&a->piece), thinking, behind)) a->failed = true;
+    }
     if (a->spec.max_tokens >= 0 && a->ids.n >= (size_t)a->spec.max_tokens) answer_end(a, ANSWER_LENGTH);
 }
 
 int32_t answer_next(Answer *a, sluice_session *session, const sluice_sampling *sampling) {
-    int32_t id = sluice_sample(session, sampling);
+    int32_t id = sluice_sample_allowed(session, sampling, a->allowed ? answer_allowed_mask(a->allowed) : NULL);
+    if (id < 0) { /* no token is allowed: the grammar and the vocabulary do not fit */
+        a->failed = true;
+        answer_end(a, ANSWER_LENGTH);
+        return id;
+    }
     answer_take(a, id, sluice_logits(session));
     if (sluice_position(session) >= a->ctx) answer_end(a, ANSWER_LENGTH);
     return id;

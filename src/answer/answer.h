@@ -1,8 +1,8 @@
 /* answer: from sampled ids to what a client sees, and from a conversation to the ids of its prompt.
  *
- * What this is    an answer being made: whole characters, stop strings, reasoning and calls taken apart, how likely each token was, why
- *                 it ended. And prompts of conversations: special tokens that somebody typed stay text, and turns that were generated
- *                 here are the very ids that were sampled.
+ * What this is    an answer being made: tokens that a grammar allows, whole characters, stop strings, reasoning and calls taken apart,
+ *                 how likely each token was, why it ended. And prompts of conversations: special tokens that somebody typed stay text,
+ *                 and turns that were generated here are the very ids that were sampled.
  * Who owns what   an Answer copies its stop strings and owns its events; a model's AnswerPrompts borrows the model and owns what it
  *                 remembers of turns, within the bytes it was given.
  * What may fail   a template that refuses, a text that is no UTF-8; memory. An answer that lost something to memory says so and goes on.
@@ -15,6 +15,7 @@
 #define ANSWER_ANSWER_H
 
 #include "base/base.h"
+#include "grammar/grammar.h"
 #include "text/text.h"
 
 #include <sluice.h>
@@ -37,6 +38,8 @@ typedef struct AnswerSpec {
     const int32_t *stop_ids;    /* [n_stop_ids] beside those of the model */
     size_t n_stop_ids;
     int max_tokens;             /* -1: as many as the context holds */
+    const Grammar *grammar;     /* what the answer must be, behind its reasoning if it has any; NULL: anything */
+    GrammarMasks *masks;        /* of this grammar, used by this thread while the answer runs */
     int likely;                 /* -1: how likely a token was is not asked; otherwise so many alternatives beside it */
 } AnswerSpec;
 
@@ -47,14 +50,15 @@ void answer_free(Answer *a);
 
 /* Samples the next token of a session that has logits, and takes it. Returns it; answer_finish says whether it was the last. */
 int32_t answer_next(Answer *a, sluice_session *session, const sluice_sampling *sampling);
-/* Takes an id that was sampled elsewhere. logits: those it was sampled from, or NULL where nothing is asked of them. */
+/* Takes an id that was sampled elsewhere; with a grammar, one that it allows. logits: those it was sampled from, or NULL where nothing is
+ * asked of them. */
 void answer_take(Answer *a, int32_t id, const float *logits);
 /* Ends an answer that is still running: what is held back leaves. */
 void answer_end(Answer *a, AnswerFinish finish);
 
 AnswerFinish answer_finish(const Answer *a);
 Str answer_stop(const Answer *a);      /* the stop string of ANSWER_STOP_STRING */
-bool answer_failed(const Answer *a);   /* memory ran out: something is missing */
+bool answer_failed(const Answer *a);   /* something is missing: memory ran out, or an id was taken that the grammar forbids */
 
 /* A token and the natural logarithm of its probability, before temperature, penalties and cuts. */
 typedef struct AnswerLikely {
@@ -71,6 +75,11 @@ void answer_told(Answer *a);
 
 const int32_t *answer_ids(const Answer *a, size_t *n); /* all ids so far, without the token that ended the turn */
 size_t answer_reasoning_tokens(const Answer *a);
+
+/* What grammars need of a model: the bytes of its tokens (special ones only if they stand in calls), made once; and the masks of one
+ * grammar, with the tokens that end a turn. */
+GrammarVocab *answer_vocab_new(const sluice_model *model, Err *err);
+GrammarMasks *answer_masks_new(const sluice_model *model, const Grammar *grammar, const GrammarVocab *vocab, Err *err);
 
 /* ---- the prompt of a conversation ---------------------------------------------------------------------------------- */
 

@@ -4,12 +4,15 @@
 
 #include "answer/answer.h"
 
+typedef struct AnswerAllowed AnswerAllowed;
+
 struct Answer {
     AnswerSpec spec;
     Str *stops;            /* [spec.n_stops], owned copies */
     int ctx, vocab;
     TextStream stream;     /* holds back half a character */
     TextCalls *calls;      /* holds back what may be a tag; NULL: all is content */
+    AnswerAllowed *allowed; /* NULL: every token may come */
     Buf held;              /* holds back what may be a stop string: content, behind all events */
     Buf piece, whole;      /* a token's bytes; the whole characters among them */
     TextEvents parsed, events;
@@ -26,6 +29,14 @@ struct Answer {
     Str stop;
     bool failed;
 };
+
+/* ---- allowed.c: which tokens may come ---- */
+
+AnswerAllowed *answer_allowed_new(const AnswerSpec *spec, int vocab, Err *err);
+void answer_allowed_free(AnswerAllowed *w);
+const uint32_t *answer_allowed_mask(AnswerAllowed *w);
+/* thinking: the answer is inside reasoning now; behind: content that came with the token that closed it. False: not allowed. */
+bool answer_allowed_take(AnswerAllowed *w, int32_t id, Str bytes, bool thinking, Str behind);
 
 /* ---- turns.c: what was generated ---- */
 

@@ -53,6 +53,19 @@ TextForm text_calls_form(Str t) {
     return contains(t, "\"arguments\"") || contains(t, "\\\"arguments\\\"") ? TEXT_FORM_QWEN_JSON : TEXT_FORM_NONE;
 }
 
+bool text_calls_is_tag(TextForm form, Str token) {
+    const TextCallsForm *f = text_calls_forms_get(form);
+    if (!f || !token.len) return false;
+    const char *const tags[] = {f->open, f->call_open, f->name_end, f->key_open, f->key_end, f->value_open, f->value_end,
+                                f->call_close, f->close};
+    for (size_t i = 0; i < COUNT_OF(tags); i++) {
+        Str tag = str_c(tags[i] ? tags[i] : "");
+        for (size_t at = 0; at + token.len <= tag.len; at++)
+            if (memcmp(tag.ptr + at, token.ptr, token.len) == 0) return true;
+    }
+    return false;
+}
+
 bool text_calls_thinks(Str t) { return contains(t, "</think>"); }
 
 bool text_calls_inside_think(Str prompt) {

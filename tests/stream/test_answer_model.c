@@ -112,6 +112,66 @@ static void reasoning_of_the_story_model_is_told_apart(void **state) {
     sluice_session_free(s);
 }
 
+static const char schema[] = "{\"type\": \"object\", \"properties\": {\"mood\": {\"enum\": [\"happy\", \"sad\"]},"
+                             " \"ok\": {\"type\": \"boolean\"},"
+                             " \"tags\": {\"type\": \"array\", \"items\": {\"enum\": [1, 22, \"\\u00e9\"]}, \"maxItems\": 3}},"
+                             " \"required\": [\"mood\", \"ok\", \"tags\"], \"additionalProperties\": false}";
+
+/* Answers a prompt under the schema; checks that the content is what it asks for, and returns the reasoning. */
+static const char *answer_json(const TextCallsSpec *parts, const sluice_sampling *sampling, uint64_t seed) {
+    static Buf said[2];
+    Err err = {0};
+    json_t *wanted = json_loads(schema, 0, NULL);
+    Grammar *grammar = grammar_json_schema(wanted, &err);
+    if (!grammar) fail_msg("%s", err.text);
+    GrammarVocab *vocab = answer_vocab_new(model, &err);
+    GrammarMasks *masks = vocab ? answer_masks_new(model, grammar, vocab, &err) : NULL;
+    if (!masks) fail_msg("%s", err.text);
+    sluice_session *s = session_at(hello);
+    sluice_session_seed(s, seed);
+    AnswerSpec spec = {.model = model, .max_tokens = 200, .likely = -1, .parts = parts, .grammar = grammar, .masks = masks};
+    Answer *a = answer_new(&spec, &err);
+    if (!a) fail_msg("%s", err.text);
+    while (!answer_finish(a)) {
+        int32_t id = answer_next(a, s, sampling);
+        if (!answer_finish(a)) assert_int_equal(sluice_feed(s, &id, 1, NULL), 0);
+    }
+    assert_false(answer_failed(a));
+    buf_clear(&said[0]);
+    buf_clear(&said[1]);
+    buf_puts(&said[0], "");
+    const TextEvents *events = answer_events(a);
+    for (size_t i = 0; i < events->n; i++)
+        buf_put(&said[events->items[i].kind == TEXT_CONTENT], text_events_text(events, i).ptr, text_events_text(events, i).len);
+    assert_int_equal(answer_finish(a), ANSWER_STOP);
+    json_t *got = text_json_load(said[1].ptr, said[1].len, &err);
+    if (!got) fail_msg("%s: %s", err.text, said[1].ptr);
+    assert_int_equal(json_object_size(got), 3);
+    assert_true(json_is_boolean(json_object_get(got, "ok")));
+    assert_true(json_array_size(json_object_get(got, "tags")) <= 3);
+    json_decref(got);
+    answer_free(a);
+    sluice_session_free(s);
+    grammar_masks_free(masks);
+    grammar_vocab_free(vocab);
+    grammar_free(grammar);
+    json_decref(wanted);
+    return said[0].ptr;
+}
+
+static void under_a_grammar_even_noise_is_what_was_asked_for(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4; seed++) answer_json(NULL, &(sluice_sampling){.temperature = 50, .repeat = 1}, seed);
+}
+
+static void reasoning_is_free_of_the_grammar(void **state) {
+    (void)state;
+    TextCallsSpec parts = {.form = TEXT_FORM_QWEN_XML, .thinks = true, .inside_think = true};
+    assert_string_equal(answer_json(&parts, &(sluice_sampling){0}, 1), "I should answer with a few kind words.");
+    parts.inside_think = false; /* as if the prompt had not opened it: the model may, or begin with JSON */
+    answer_json(&parts, &(sluice_sampling){0}, 1);
+}
+
 /* A conversation of three turns, told back without reasoning: each prompt begins with all that the session was fed and sampled. */
 static void a_conversation_goes_on_where_its_session_is(void **state) {
     (void)state;
@@ -180,6 +240,8 @@ int main(void) {
     const struct CMUnitTest answer_model[] = {
         cmocka_unit_test(an_answer_is_what_the_model_samples),
         cmocka_unit_test(reasoning_of_the_story_model_is_told_apart),
+        cmocka_unit_test(under_a_grammar_even_noise_is_what_was_asked_for),
+        cmocka_unit_test(reasoning_is_free_of_the_grammar),
         cmocka_unit_test(a_conversation_goes_on_where_its_session_is),
         cmocka_unit_test(an_answer_ends_where_the_context_is_full),
     };
