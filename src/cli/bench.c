@@ -52,12 +52,10 @@ static ErrCode open_probes(Bench *b, Err *err) {
     OsMemory memory;
     os_memory(&memory);
     uint64_t ram = opt_given(o, OPT_RAM) ? o->value[OPT_RAM].bytes : engine_default_budget(memory.budget), share = ram / 32;
-    KernelsRung rung;
-    if (!kernels_rung_from_name(opt_text(o, OPT_CPU, "auto"), &rung)) return err_set(err, ERR_USAGE, "--cpu: no such instruction set");
-    LabProbeConfig probe = {.kernels = kernels_get(rung), .formats = b->formats, .precise = opt_on(o, OPT_PRECISE),
-                            .threads = opt_int(o, OPT_THREADS, 0), .dram_bytes = 4 * lab_cache_bytes(0)};
-    if (!probe.kernels)
-        return err_set(err, ERR_UNSUPPORTED, "--cpu %s: this CPU or this build has no such kernels", opt_text(o, OPT_CPU, ""));
+    LabProbeConfig probe = {.formats = b->formats, .precise = opt_on(o, OPT_PRECISE), .threads = opt_int(o, OPT_THREADS, 0),
+                            .dram_bytes = 4 * lab_cache_bytes(0)};
+    ErrCode code = kernels_choose(opt_text(o, OPT_CPU, NULL), &probe.kernels, err);
+    if (code) return code;
     if (probe.dram_bytes > (UINT64_C(512) << 20)) probe.dram_bytes = UINT64_C(512) << 20;
     if (probe.dram_bytes > share) probe.dram_bytes = share > (1 << 20) ? share : 1 << 20;
     b->probe = lab_probe_new(&probe, err);

@@ -94,15 +94,13 @@ ErrCode plan_machine(Planner *p, Err *err) {
     LabProfile profile;
     bool found = false;
     double disk = p->o->value[OPT_DISK].real, dram = p->o->value[OPT_DRAM].real; /* 0: not given */
-    KernelsRung rung = KERNELS_RUNG_COUNT;
-    ErrCode code = ERR_OK;
-    if (state_folder(state, sizeof state)) code = lab_profile_load(state, &profile, &found, err);
+    const Kernels *kernels;
+    ErrCode code = kernels_choose(opt_text(p->o, OPT_CPU, NULL), &kernels, err);
+    if (!code && state_folder(state, sizeof state)) code = lab_profile_load(state, &profile, &found, err);
     if (code) return code;
     char cpu[128];
     lab_cpu_name("", cpu, sizeof cpu);
     found = found && strcmp(profile.cpu, cpu) == 0; /* the home folder may be that of another machine */
-    (void)kernels_rung_from_name(opt_text(p->o, OPT_CPU, "auto"), &rung); /* the sketch was opened with it */
-    const Kernels *kernels = kernels_get(rung);
     int here = opt_int(p->o, OPT_THREADS, os_cpu_count());
     p->disk_from = p->dram_from = p->compute_from = "measured by doctor";
     bool fits = found && compute_fits(p, &profile, kernels->name, here);

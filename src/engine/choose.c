@@ -6,19 +6,6 @@
 
 enum { MAX_CHUNK = 1 << 16 };
 
-static ErrCode choose_kernels(const char *name, const Kernels **kernels, Err *err) {
-    KernelsRung rung;
-    char words[128];
-    if (!kernels_rung_from_name(name ? name : "auto", &rung))
-        return err_set(err, ERR_USAGE, "--cpu %s: no such instruction set; choose %s", name,
-                       words_of("auto|" KERNELS_CHOICES, words, sizeof words));
-    *kernels = kernels_get(rung);
-    if (!*kernels)
-        return err_set(err, ERR_UNSUPPORTED, "--cpu %s: this CPU or this build has no such kernels; --cpu auto takes %s", name,
-                       kernels_get(KERNELS_RUNG_COUNT)->name);
-    return ERR_OK;
-}
-
 static ErrCode choose_policy(const char *name, CachePolicy *policy, Err *err) {
     char words[128];
     if (!name || strcmp(name, "auto") == 0) *policy = cache_policy_default();
@@ -32,7 +19,7 @@ ErrCode engine_choose(sluice_model *m, ForwardConfig *forward, Err *err) {
     static const Word lookahead[] = {{"auto", FORWARD_AHEAD_AUTO}, {"on", FORWARD_AHEAD_ON}, {"off", FORWARD_AHEAD_OFF}};
     const sluice_options *o = &m->options;
     int kv_type = 0, ahead = 0;
-    ErrCode code = choose_kernels(o->cpu, &m->kernels, err);
+    ErrCode code = kernels_choose(o->cpu, &m->kernels, err);
     if (!code) code = word_value("--kv", kv, COUNT_OF(kv), o->kv, &kv_type, err);
     if (!code) code = choose_policy(o->policy, &m->policy, err);
     if (!code) code = word_value("--lookahead", lookahead, COUNT_OF(lookahead), o->lookahead, &ahead, err);

@@ -3,7 +3,7 @@
  * What this is    a table of functions, one column per rung of the ladder (scalar < avx2 < ... on x86-64, scalar < neon on
  *                 AArch64), chosen once by CPU flags. scalar is the truth: every rung gives the same bits.
  * Who owns what   nothing; every array is the caller's.
- * What may fail   nothing.
+ * What may fail   choosing a rung by its name; nothing else.
  * Threads         all functions are pure; callers split rows, heads or tokens over threads.
  * Promise         sums have an order, and it belongs to the output element alone. A float dot product of length n uses 32
  *                 virtual lanes: lane l adds elements l, l+32, l+64, ... with fused multiply-add in that order; then lanes
@@ -22,20 +22,22 @@
 
 enum { KERNELS_ACT_BLOCK = 32, KERNELS_ACT_GROUP = 256 };
 
-/* One line per rung, from low to high on each kind of CPU: its name. A rung is a line here, its row in ladder.c and its files. */
-#define KERNELS_LIST(X) \
-    X(SCALAR, scalar)   \
-    X(AVX2, avx2)       \
-    X(AVX512, avx512)   \
-    X(NEON, neon)
+/* One line per rung, from low to high on each kind of CPU: its name, the builds that have it, and the flag of the CPU that it needs
+ * (OS_CPU_LIST in os/os.h). A rung is a line here and its files. */
+#define KERNELS_LIST(X)                   \
+    X(SCALAR, scalar, ANY, 0)             \
+    X(AVX2, avx2, X86, OS_CPU_AVX2)       \
+    X(AVX512, avx512, X86, OS_CPU_AVX512) \
+    X(NEON, neon, ARM, OS_CPU_NEON)
 
 typedef enum KernelsRung {
-#define X(NAME, name) KERNELS_##NAME,
+#define X(NAME, ...) KERNELS_##NAME,
     KERNELS_LIST(X)
 #undef X
     KERNELS_RUNG_COUNT
 } KernelsRung;
-#define KERNELS_CHOICES KERNELS_LIST(WORD_OF) /* "scalar|avx2|...|" */
+#define KERNELS_WORD(NAME, name, ...) #name "|"
+#define KERNELS_CHOICES KERNELS_LIST(KERNELS_WORD) /* "scalar|avx2|...|" */
 
 /* 256 quantised activations, in the forms that the matrix kernels want: whatever one of them would have to prepare is prepared
  * here, once for all rows of all matrices. */
@@ -154,7 +156,8 @@ typedef struct Kernels {
 
 /* The best rung this CPU has, or a lower one on request; NULL: the CPU or the build lacks it. KERNELS_RUNG_COUNT: the best. */
 const Kernels *kernels_get(KernelsRung highest);
-bool kernels_rung_from_name(const char *name, KernelsRung *rung); /* of the list; "auto": the best */
+/* The same by the word of --cpu: of the list, or "auto" or NULL, the best. */
+ErrCode kernels_choose(const char *word, const Kernels **kernels, Err *err);
 
 /* Does matmul use quantised activations for this type (all block types but NVFP4)? The others take x in any case. */
 bool kernels_has_integer(QuantType type);

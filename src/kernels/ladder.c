@@ -3,9 +3,8 @@
 #include "kernels/rungs.h"
 #include "os/os.h"
 
-#include <string.h>
-
 /* The build is without the rungs of another kind of CPU. KERNELS_X86 and KERNELS_ARM come from the Makefile. */
+#define ON_ANY(table) table
 #ifdef KERNELS_X86
 #define ON_X86(table) table
 #else
@@ -21,10 +20,9 @@ static const struct {
     unsigned needs; /* flags of the CPU */
     const Kernels *(*table)(unsigned cpu);
 } rungs[KERNELS_RUNG_COUNT] = {
-    [KERNELS_SCALAR] = {0, kernels_scalar_table},
-    [KERNELS_AVX2] = {OS_CPU_AVX2, ON_X86(kernels_avx2_table)},
-    [KERNELS_AVX512] = {OS_CPU_AVX512, ON_X86(kernels_avx512_table)},
-    [KERNELS_NEON] = {OS_CPU_NEON, ON_ARM(kernels_neon_table)},
+#define X(NAME, name, build, flag) {flag, ON_##build(kernels_##name##_table)},
+    KERNELS_LIST(X)
+#undef X
 };
 
 static const Kernels *table_of(int rung, unsigned cpu) {
@@ -39,17 +37,18 @@ const Kernels *kernels_get(KernelsRung highest) {
     return table_of(best, cpu);
 }
 
-bool kernels_rung_from_name(const char *name, KernelsRung *rung) {
-    static const char *const names[] = {
-#define X(NAME, name) #name,
+ErrCode kernels_choose(const char *word, const Kernels **kernels, Err *err) {
+    static const Word words[] = {
+        {"auto", KERNELS_RUNG_COUNT},
+#define X(NAME, name, ...) {#name, KERNELS_##NAME},
         KERNELS_LIST(X)
 #undef X
-        "auto",
     };
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        if (strcmp(name, names[i]) != 0) continue;
-        *rung = (KernelsRung)i;
-        return true;
-    }
-    return false;
+    int rung = KERNELS_RUNG_COUNT;
+    ErrCode code = word_value("--cpu", words, COUNT_OF(words), word, &rung, err);
+    if (code) return code;
+    *kernels = kernels_get((KernelsRung)rung);
+    if (*kernels) return ERR_OK;
+    return err_set(err, ERR_UNSUPPORTED, "--cpu %s: this CPU or this build has no such kernels; --cpu auto takes %s", word,
+                   kernels_get(KERNELS_RUNG_COUNT)->name);
 }

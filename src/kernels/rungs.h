@@ -5,7 +5,7 @@
 #include "kernels/kernels.h"
 
 /* The functions of a rung, on a CPU with these OS_CPU_ flags. A build has those of one kind of CPU. */
-#define X(NAME, name) const Kernels *kernels_##name##_table(unsigned cpu);
+#define X(NAME, name, ...) const Kernels *kernels_##name##_table(unsigned cpu);
 KERNELS_LIST(X)
 #undef X
 

@@ -102,11 +102,9 @@ static ErrCode measure_rates(const LabMeasure *how, LabProbe *p, LabProfile *out
 
 ErrCode lab_measure(const LabMeasure *how, LabProfile *out, Err *err) {
     memset(out, 0, sizeof *out);
-    KernelsRung rung;
-    if (!kernels_rung_from_name(how->cpu ? how->cpu : "auto", &rung))
-        return err_set(err, ERR_USAGE, "--cpu %s: no such instruction set; choose auto, scalar, avx2 or avx512", how->cpu);
-    LabProbeConfig config = {.kernels = kernels_get(rung), .precise = how->precise, .threads = how->threads, .dram_bytes = how->dram_bytes};
-    if (!config.kernels) return err_set(err, ERR_UNSUPPORTED, "--cpu %s: this CPU or this build has no such kernels", how->cpu);
+    LabProbeConfig config = {.precise = how->precise, .threads = how->threads, .dram_bytes = how->dram_bytes};
+    ErrCode code = kernels_choose(how->cpu, &config.kernels, err);
+    if (code) return code;
     lab_formats(how->model, &config.formats);
     name_types(config.formats.dense, config.formats.n_dense, out->dense_types);
     name_types(config.formats.expert, config.formats.n_expert, out->expert_types);
@@ -119,7 +117,7 @@ ErrCode lab_measure(const LabMeasure *how, LabProfile *out, Err *err) {
     out->request_bytes = lab_request_bytes(how->model);
     LabProbe *p = lab_probe_new(&config, err);
     if (!p) return err ? err->code : ERR_MEMORY;
-    ErrCode code = measure_rates(how, p, out, err);
+    code = measure_rates(how, p, out, err);
     lab_probe_free(p);
     if (!code) code = tell(how, "disk", 4, err);
     if (!code && how->model) code = measure_model(how, out, err);

@@ -184,22 +184,21 @@ bool os_topology_places(const OsTopology *t, int n_threads, int *cpus);
 /* ---- cpu, time, terminal ------------------------------------------------------------------------------------------- */
 
 /* One line per set of instructions that kernels use: its name for people, and for programs. */
-#define OS_CPU_LIST(X)                                        \
+#define OS_CPU_LIST(X)                                       \
     X(AVX2, "AVX2", "avx2")        /* AVX2 + FMA + F16C */   \
     X(AVX512, "AVX-512", "avx512") /* F, BW, VL, DQ, VNNI */ \
-    X(NEON, "NEON with dot products", "neon")
+    X(NEON, "NEON+DotProd", "neon")                          \
+    X(I8MM, "I8MM", "i8mm") /* beside NEON: the matrix product of bytes */
 
 enum {
 #define X(NAME, text, key) OS_CPU_PLACE_##NAME,
     OS_CPU_LIST(X)
 #undef X
-    OS_CPU_PLACES
 };
 typedef enum OsCpuFlag {
 #define X(NAME, text, key) OS_CPU_##NAME = 1 << OS_CPU_PLACE_##NAME,
     OS_CPU_LIST(X)
 #undef X
-    OS_CPU_I8MM = 1 << OS_CPU_PLACES, /* beside NEON, and never told apart from it: the matrix product of bytes */
 } OsCpuFlag;
 unsigned os_cpu_flags(void); /* what this CPU and this kernel can run */
 

@@ -44,20 +44,24 @@ static double exact_sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
 
 static void the_ladder_has_its_rungs(void **state) {
     (void)state;
-    KernelsRung rung;
-    assert_true(kernels_rung_from_name("scalar", &rung) && rung == KERNELS_SCALAR);
-    assert_true(kernels_rung_from_name("avx2", &rung) && rung == KERNELS_AVX2);
-    assert_true(kernels_rung_from_name("avx512", &rung) && rung == KERNELS_AVX512);
-    assert_true(kernels_rung_from_name("neon", &rung) && rung == KERNELS_NEON);
-    assert_true(kernels_rung_from_name("auto", &rung) && rung == KERNELS_RUNG_COUNT);
-    assert_false(kernels_rung_from_name("mmx", &rung));
-    assert_string_equal(kernels_get(KERNELS_SCALAR)->name, "scalar");
-    for (int i = 0; i < KERNELS_RUNG_COUNT; i++) { /* a table calls itself as the list does */
-        const Kernels *table = kernels_get((KernelsRung)i);
+    static const struct {
+        const char *word;
+        KernelsRung rung;
+    } words[] = {{"scalar", KERNELS_SCALAR}, {"avx2", KERNELS_AVX2}, {"avx512", KERNELS_AVX512}, {"neon", KERNELS_NEON},
+                 {"auto", KERNELS_RUNG_COUNT}, {NULL, KERNELS_RUNG_COUNT}};
+    for (size_t i = 0; i < COUNT_OF(words); i++) {
+        const Kernels *chosen = NULL, *table = kernels_get(words[i].rung);
+        Err err = {0};
+        assert_int_equal(kernels_choose(words[i].word, &chosen, &err), table ? ERR_OK : ERR_UNSUPPORTED);
+        assert_ptr_equal(chosen, table);
         if (!table) continue;
-        assert_int_equal(table->rung, i);
-        assert_true(kernels_rung_from_name(table->name, &rung) && rung == (KernelsRung)i);
+        if (words[i].rung < KERNELS_RUNG_COUNT) assert_int_equal(table->rung, words[i].rung);
+        if (words[i].rung < KERNELS_RUNG_COUNT) assert_string_equal(table->name, words[i].word); /* as the list calls it */
     }
+    const Kernels *none;
+    Err err = {0};
+    assert_int_equal(kernels_choose("mmx", &none, &err), ERR_USAGE);
+    assert_string_equal(err.text, "--cpu mmx: choose auto, scalar, avx2, avx512 or neon");
     const Kernels *best = kernels_get(KERNELS_RUNG_COUNT), *avx2 = kernels_get(KERNELS_AVX2);
     assert_non_null(best);
     if (avx2) assert_true(best->rung >= KERNELS_AVX2);
