@@ -40,41 +40,17 @@ static void put_at(TensorFile *f, uint64_t offset, const void *data, uint64_t by
 ErrCode tensor_file_create(TensorFile *f, const char *path, const FormatOut *tensors, int n, Err *err) {
     memset(f, 0, sizeof *f);
     f->path = path;
-    f->n = n;
     ErrCode code = open_file(f, err);
     Buf header = {0};
-    uint64_t at = 0;
-    buf_puts(&header, "{");
-    for (int i = 0; i < n; i++) {
-        const FormatOut *t = &tensors[i];
-        uint64_t count = 1;
-        buf_printf(&header, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", i ? "," : "", t->name, quant_traits(t->type)->safetensors);
-        for (int d = 0; d < t->n_dims; d++) {
-            buf_printf(&header, "%s%llu", d ? "," : "", (unsigned long long)t->dims[d]);
-            count *= t->dims[d];
-        }
-        f->begin[i] = at;
-        f->bytes[i] = quant_row_bytes(t->type, count);
-        at += f->bytes[i];
-        buf_printf(&header, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)f->begin[i], (unsigned long long)at);
-    }
-    buf_puts(&header, "}");
-    while (header.len % 8 && !header.failed) buf_putc(&header, ' ');
-    if (!code && header.failed) code = err_no_memory(err, header.len, "a header");
-    if (!code) {
-        unsigned char length[8];
-        for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)header.len >> (8 * i));
-        put_at(f, 0, length, sizeof length);
-        put_at(f, sizeof length, header.ptr, header.len);
-        for (int i = 0; i < n; i++) f->begin[i] += sizeof length + header.len;
-    }
+    if (!code) code = format_safetensors_header(path, tensors, (size_t)n, &header, f->begin, err);
+    if (!code) put_at(f, 0, header.ptr, header.len);
     buf_free(&header);
     if (code) tensor_file_finish(f, false, NULL);
     return code;
 }
 
 void tensor_file_put(TensorFile *f, int tensor, uint64_t at, const void *data, uint64_t bytes) {
-    if (at + bytes > f->bytes[tensor]) {
+    if (f->begin[tensor] + at + bytes > f->begin[tensor + 1]) {
         err_set(&f->err, ERR_STATE, "%s: more values than the tensor holds", f->path);
         return;
     }

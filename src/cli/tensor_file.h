@@ -11,8 +11,7 @@ typedef struct TensorFile {
     const char *path;
     char *temporary;   /* NULL: an unnamed file, copied to standard output or to a special file at the end */
     int fd;
-    int n;
-    uint64_t begin[TENSOR_FILE_MAX], bytes[TENSOR_FILE_MAX];
+    uint64_t begin[TENSOR_FILE_MAX + 1]; /* [n + 1] where the data of each tensor begin, and the end */
     Err err;           /* the first failure; later writes do nothing */
 } TensorFile;
 

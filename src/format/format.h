@@ -94,15 +94,17 @@ void format_drop_cache(const FormatModel *m, uint32_t file, uint64_t offset, uin
  * so that a model tuned further is another one. Not of where the files lie, what they are called, or when they were written. */
 ErrCode format_hash(const FormatModel *m, uint64_t *hash, Err *err);
 
-/* Writes a safetensors file, for tests. Data is borrowed. */
+/* A tensor that is to be written. */
 typedef struct FormatOut {
     const char *name;
     QuantType type; /* QUANT_F32, QUANT_I32, ... a type with a safetensors name */
     int n_dims;
     uint64_t dims[FORMAT_MAX_DIMS]; /* outermost first */
-    const void *data;
+    const void *data; /* for the caller; not looked at here */
 } FormatOut;
-ErrCode format_write_safetensors(const char *path, const FormatOut *tensors, size_t n, Err *err);
+/* All of a safetensors file that stands before the data, which follow in the order of `tensors`; begin: [n + 1], where in the file those of
+ * each begin, and where the last ones end. ERR_USAGE, with the path, says which of them cannot be held. */
+ErrCode format_safetensors_header(const char *path, const FormatOut *tensors, size_t n, Buf *header, uint64_t *begin, Err *err);
 
 /* Opens one single safetensors file (no config needed), e.g. a file of input ids. */
 FormatModel *format_open_safetensors_file(const char *path, Err *err);

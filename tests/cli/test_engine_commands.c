@@ -1,5 +1,6 @@
 /* run, logits and ppl on the model inside the program: nothing but a clone is needed. */
 #include "support/program.h"
+#include "support/safetensors_writer.h"
 #include "support/support.h"
 
 #include "cache/cache.h"
@@ -316,7 +317,7 @@ static void ids_from_a_file_and_text_to_standard_output(void **state) {
     int64_t wide[4] = {479, 490, 258, 420};
     FormatOut out = {"input_ids", QUANT_I64, 2, {1, 4}, wide};
     Err err = {0};
-    assert_int_equal(format_write_safetensors(temp_path("ids.safetensors"), &out, 1, &err), ERR_OK);
+    assert_int_equal(write_safetensors(temp_path("ids.safetensors"), &out, 1, &err), ERR_OK);
     shell_expect(0, "$S logits --ids $T/ids.safetensors -o $T/a.safetensors");
     shell_expect(0, "$S logits -p 'Once upon a time' -o - > $T/b.safetensors");
     shell_expect(0, "printf 'Once upon a time' | $S logits -o $T/c.safetensors --precise=off");

@@ -3,6 +3,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "support/gguf_writer.h"
 #include "support/malformed.h"
+#include "support/safetensors_writer.h"
 #include "support/support.h"
 
 #include <stdio.h>
@@ -199,7 +200,7 @@ static void writing_may_run_out_of_memory(void **state) {
         Err err = {0};
         assert_int_not_equal(access(path, F_OK), 0); /* no file is better than half a file */
         mem_fail_after(++n);
-        code = format_write_safetensors(path, out, COUNT_OF(out), &err);
+        code = write_safetensors(path, out, COUNT_OF(out), &err);
         mem_fail_after(0);
         assert_int_equal(code, code ? ERR_MEMORY : ERR_OK);
     }

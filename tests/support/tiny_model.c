@@ -1,5 +1,6 @@
 #include "support/tiny_model.h"
 #include "support/gguf_writer.h"
+#include "support/safetensors_writer.h"
 #include "support/support.h"
 
 #include "format/format.h"
@@ -358,7 +359,7 @@ void tiny_write_folder(const TinyModel *hf, const char *folder) {
     }
     Err err = {0};
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    if (format_write_safetensors(path, out, hf->n, &err) != ERR_OK) fail_msg("%s", err.text);
+    if (write_safetensors(path, out, hf->n, &err) != ERR_OK) fail_msg("%s", err.text);
     for (size_t i = 0; i < hf->n; i++) free(halves[i]);
     free(halves);
     free(out);

@@ -1,5 +1,6 @@
 /* The format room: small files written here, then every model of the reference data, against independent readers. */
 #include "support/gguf_writer.h"
+#include "support/safetensors_writer.h"
 #include "support/support.h"
 
 #include "format/format.h"
@@ -200,7 +201,7 @@ static void written_safetensors_read_back(void **state) {
                              {"empty", QUANT_F32, 2, {0, 5}, NULL}};
     const char *path = write_temp("out.safetensors", "", 0);
     Err err = {0};
-    assert_int_equal(format_write_safetensors(path, out, COUNT_OF(out), &err), ERR_OK);
+    assert_int_equal(write_safetensors(path, out, COUNT_OF(out), &err), ERR_OK);
 
     Golden *g = golden_open(path); /* an independent reader */
     assert_memory_equal(golden_f32(g, "logits", 6), f, sizeof f);
@@ -221,9 +222,9 @@ static void written_safetensors_read_back(void **state) {
     format_close(m);
 
     const FormatOut twice[] = {{"x", QUANT_F32, 1, {6}, f}, {"x", QUANT_F32, 1, {6}, f}};
-    assert_int_equal(format_write_safetensors(path, twice, 2, &err), ERR_USAGE);
+    assert_int_equal(write_safetensors(path, twice, 2, &err), ERR_USAGE);
     const FormatOut blocks[] = {{"x", QUANT_Q8_0, 1, {32}, f}};
-    assert_int_equal(format_write_safetensors(path, blocks, 1, &err), ERR_USAGE);
+    assert_int_equal(write_safetensors(path, blocks, 1, &err), ERR_USAGE);
 }
 
 /* ---- the reference data ---- */
