@@ -67,15 +67,17 @@ static void a_trace_needs_a_place(void **state) {
 static void a_replay_hits_what_the_run_hit(void **state) {
     (void)state;
     if (under_sanitizer()) printf("SKIP: a sanitizer's memory is not ours to plan\n"), skip();
-    shell_expect(0, "$S trace --chunk 1 --lookahead off --ram 17M --threads 2 --quiet -n 60 -o $T/fox.slt "
-                    "-p 'Once upon a time there was a fox who lived in a small house near the river. Every day the fox sang.'");
+    static const char work[] = "trace --chunk 1 --lookahead off --threads 2 --quiet -n 60 -o $T/fox.slt -p 'Once upon a time there was "
+                               "a fox who lived in a small house near the river. Every day the fox sang.'";
+    char line[512];
+    snprintf(line, sizeof line, "$S %s --ram %ldM", work, least_ram(work));
+    shell_expect(0, line);
     const Result *r = shell_expect(0, "$S simulate -f $T/fox.slt --json > $T/fox.jsonl; head -1 $T/fox.jsonl");
     json_t *trace = result_json(r);
     int slots = (int)json_integer_value(json_object_get(trace, "slots"));
     double recorded = json_number_value(json_object_get(trace, "recorded_hit_rate"));
     json_decref(trace);
     assert_true(recorded > 0.1 && recorded < 0.9);
-    char line[256];
     snprintf(line, sizeof line, "grep '\"policy\": *\"hybrid\"' $T/fox.jsonl | grep '\"slots\": *%d,'", slots);
     json_t *replay = result_json(shell_expect(0, line));
     double simulated = json_number_value(json_object_get(replay, "hit_rate"));

@@ -67,3 +67,11 @@ json_t *result_json(const Result *r) {
     if (!value) fail_msg("no JSON (%s): %s", error.text, r->out);
     return value;
 }
+
+long least_ram(const char *work) {
+    char line[512];
+    snprintf(line, sizeof line, "$S %s --ram 1M", work);
+    const char *named = strstr(shell_expect(1, line)->err, "at least --ram ");
+    assert_non_null(named);
+    return strtol(named + strlen("at least --ram "), NULL, 10) + 1;
+}

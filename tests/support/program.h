@@ -24,4 +24,8 @@ const char *temp_path(const char *name);         /* one of 8 static buffers used
 
 /* One line of standard output as JSON; fails the test when it is none. The caller frees it. */
 json_t *result_json(const Result *r);
+/* A little above the least memory that the program itself names for this work ("run ..."), in MiB: that depends on what it is linked with,
+ * and a sanitizer makes it more. */
+long least_ram(const char *work);
+
 #endif
