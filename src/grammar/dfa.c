@@ -214,8 +214,10 @@ out:
 typedef struct Emit {
     const GrammarDfa *d;
     Grammar *g;
-    uint32_t *read;   /* [n_states] the node of each state */
+    uint32_t *read;   /* [n_states] the node that reads on from each state */
+    uint32_t *enter;  /* [n_states] the node to come to */
     uint32_t *escape; /* [n_states] the node behind its backslash, 0: none yet */
+    bool raw;
 } Emit;
 
 static uint32_t to_read(Emit *e, unsigned lo, unsigned hi, uint32_t to) {
@@ -288,19 +290,28 @@ static void emit_escapes(Emit *e, uint32_t state, uint32_t lo, uint32_t hi, uint
     }
 }
 
-static void emit_state(Emit *e, uint32_t s, uint32_t close) {
+/* Does the state read all characters that a text of its kind has many of, and stay? */
+static bool is_text(const Emit *e, uint32_t s) {
     const int32_t *row = e->d->next + (size_t)s * e->d->n_classes;
-    bool always_here = true;
+    for (uint32_t c = 0; c < e->d->n_classes; c++) {
+        uint32_t lo = e->d->border[c], hi = c + 1 < e->d->n_classes ? e->d->border[c + 1] - 1 : GRAMMAR_LAST_CHAR;
+        bool left_out = e->raw ? lo == '\n' && hi == lo : hi < 0x20 || (lo == hi && (lo == '"' || lo == '\\'));
+        if (row[c] != (int32_t)s && !left_out) return false;
+    }
+    return true;
+}
+
+static void emit_state(Emit *e, uint32_t s) {
+    const int32_t *row = e->d->next + (size_t)s * e->d->n_classes;
     for (uint32_t c = 0, end; c < e->d->n_classes; c = end) {
         for (end = c + 1; end < e->d->n_classes && row[end] == row[c]; end++) {}
         uint32_t lo = e->d->border[c], hi = end < e->d->n_classes ? e->d->border[end] - 1 : GRAMMAR_LAST_CHAR;
-        if (row[c] != (int32_t)s && hi >= 0x20 && !(lo == hi && (lo == '"' || lo == '\\'))) always_here = false;
         if (row[c] < 0) continue;
-        uint32_t from = e->read[s], to = e->read[row[c]];
-        emit_escapes(e, s, lo, hi, to);
-        emit_part(e, from, lo, hi, 0x20, '"' - 1, to);
-        emit_part(e, from, lo, hi, '"' + 1, '\\' - 1, to);
-        emit_part(e, from, lo, hi, '\\' + 1, 0x7F, to);
+        uint32_t from = e->read[s], to = e->enter[row[c]];
+        if (!e->raw) emit_escapes(e, s, lo, hi, to);
+        emit_part(e, from, lo, hi, e->raw ? 0 : 0x20, '"' - 1, to);
+        emit_part(e, from, lo, hi, e->raw ? '"' : '"' + 1, '\\' - 1, to);
+        emit_part(e, from, lo, hi, e->raw ? '\\' : '\\' + 1, 0x7F, to);
         if (lo <= 0x80 && hi == GRAMMAR_LAST_CHAR) {
             grammar_json_wide(e->g, from, to);
             continue;
@@ -310,21 +321,44 @@ static void emit_state(Emit *e, uint32_t s, uint32_t close) {
         emit_part(e, from, lo, hi, 0xE000, 0xFFFF, to);
         emit_part(e, from, lo, hi, 0x10000, GRAMMAR_LAST_CHAR, to);
     }
-    if (e->d->accept[s]) grammar_program_edge(e->g, e->read[s], '"', '"', close);
-    if (always_here && !e->g->failed) e->g->nodes[e->read[s]].text = GRAMMAR_TEXT_JSON;
+    if (is_text(e, s) && !e->g->failed) e->g->nodes[e->read[s]].text = e->raw ? GRAMMAR_TEXT_RAW : GRAMMAR_TEXT_JSON;
+}
+
+static bool emit_begin(Emit *e) {
+    e->read = MEM_NEW(uint32_t, e->d->n_states);
+    e->enter = MEM_NEW(uint32_t, e->d->n_states);
+    e->escape = MEM_NEW(uint32_t, e->d->n_states);
+    if (!e->read || !e->enter || !e->escape) e->g->failed = true;
+    for (uint32_t i = 0; i < e->d->n_states && !e->g->failed; i++) e->enter[i] = e->read[i] = grammar_program_node(e->g, GRAMMAR_READ);
+    return !e->g->failed;
+}
+
+static uint32_t emit_end(Emit *e) {
+    for (uint32_t i = 0; i < e->d->n_states && !e->g->failed; i++) emit_state(e, i);
+    uint32_t first = e->g->failed ? 0 : e->enter[0];
+    mem_free(e->read);
+    mem_free(e->enter);
+    mem_free(e->escape);
+    return first;
 }
 
 uint32_t grammar_dfa_emit(const GrammarDfa *d, Grammar *g, uint32_t to) {
-    Emit e = {d, g, MEM_NEW(uint32_t, d->n_states), MEM_NEW(uint32_t, d->n_states)};
-    uint32_t first = 0;
-    if (!e.read || !e.escape) {
-        g->failed = true;
-    } else {
-        for (uint32_t i = 0; i < d->n_states; i++) e.read[i] = grammar_program_node(g, GRAMMAR_READ);
-        for (uint32_t i = 0; i < d->n_states && !g->failed; i++) emit_state(&e, i, to);
-        first = e.read[0];
-    }
-    mem_free(e.read);
-    mem_free(e.escape);
-    return first;
+    Emit e = {.d = d, .g = g};
+    if (emit_begin(&e))
+        for (uint32_t i = 0; i < d->n_states; i++)
+            if (d->accept[i]) grammar_program_edge(g, e.read[i], '"', '"', to);
+    return emit_end(&e);
+}
+
+uint32_t grammar_dfa_emit_raw(const GrammarDfa *d, Grammar *g, uint32_t min, uint32_t max, uint32_t to) {
+    Emit e = {.d = d, .g = g, .raw = true};
+    uint32_t less;
+    GrammarRounds r = grammar_program_inside(g, (GrammarLoop){.min = min, .max = max, .bytes = 1}, to);
+    if (emit_begin(&e))
+        for (uint32_t i = 0; i < d->n_states && !g->failed; i++) {
+            e.enter[i] = grammar_program_turn(g, d->accept[i] ? to : 0, &less);
+            if (!g->failed) g->nodes[less].b = e.read[i];
+        }
+    r.turn = emit_end(&e); /* the turn of the first state; the one that came with the loop is not used */
+    return grammar_program_outside(g, &r);
 }

@@ -25,6 +25,19 @@ typedef struct Grammar Grammar;
 Grammar *grammar_json_object(Err *err); /* any JSON object */
 /* JSON that satisfies the schema. Members come in the order of `properties`; docs/grammar.md has the words that are understood. */
 Grammar *grammar_json_schema(const json_t *schema, Err *err);
+
+/* How a model writes calls of tools (text.h has the forms, and reads them). */
+typedef enum GrammarCallForm {
+    GRAMMAR_CALLS_XML, /* Qwen3.5, Qwen3-Coder: <tool_call> <function=NAME> <parameter=KEY> */
+    GRAMMAR_CALLS_JSON /* Qwen3: <tool_call> {"name": ..., "arguments": {...}} */
+} GrammarCallForm;
+typedef struct GrammarTool {
+    Str name;
+    const json_t *parameters; /* a JSON Schema; NULL: any object (in the XML form: no parameters) */
+} GrammarTool;
+/* One call of one of the tools, or, if several, one or more. Of parameters only declared ones are written in the XML form. */
+Grammar *grammar_tool_calls(GrammarCallForm form, const GrammarTool *tools, size_t n, bool several, Err *err);
+
 uint64_t grammar_bytes(const Grammar *g); /* heap held */
 void grammar_free(Grammar *g);
 

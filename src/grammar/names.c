@@ -37,7 +37,7 @@ bool grammar_names_member(GrammarSchema *b, const GrammarAll *all, const char *n
         GrammarAll *of_name = grammar_schema_empty(b);
         bool any;
         if (!of_name || !grammar_schema_add(b, of_name, names)) return false;
-        GrammarDfa *d = of_name->never ? NULL : grammar_scalar_strings(b, of_name, &any);
+        GrammarDfa *d = of_name->never ? NULL : grammar_constants_strings(b, of_name, &any);
         if (of_name->never || (d && !grammar_dfa_takes(d, str_c(name)))) value->never = true;
         grammar_dfa_free(d);
     }
@@ -92,7 +92,7 @@ static GrammarDfa *allowed_names(GrammarSchema *b, const GrammarAll *all, const 
         bool any = false;
         if (!names) continue;
         if (!of_name || !grammar_schema_add(b, of_name, names)) break;
-        GrammarDfa *right = of_name->never ? grammar_dfa_literals(NULL, 0, &why) : grammar_scalar_strings(b, of_name, &any);
+        GrammarDfa *right = of_name->never ? grammar_dfa_literals(NULL, 0, &why) : grammar_constants_strings(b, of_name, &any);
         if (!any && !b->bad) d = grammar_dfa_and(d, right, false, &why);
     }
     if (!d) grammar_schema_refuse(b, all->parts[0], NULL, "the names of its members: %s", why.text);

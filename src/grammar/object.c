@@ -121,7 +121,7 @@ static uint32_t emit(GrammarSchema *b, const GrammarAll *all, const Members *m, 
     for (uint32_t i = m->n; i-- > 0 && !b->bad;) {
         uint32_t begin = grammar_program_node(g, GRAMMAR_FORK);
         uint32_t call = grammar_program_call(g, m->rules[i], after_member(g, next, may_end));
-        grammar_program_fork(g, begin, grammar_scalar_quoted(g, m->names[i], grammar_json_colon(g, call)));
+        grammar_program_fork(g, begin, grammar_constants_quoted(g, m->names[i], grammar_json_colon(g, call)));
         if (!m->required[i]) grammar_program_fork(g, begin, next);
         may_end = may_end && !m->required[i];
         next = begin;
@@ -141,6 +141,13 @@ static bool says_nothing(const GrammarAll *all) {
     return true;
 }
 
+static void free_members(Members *m) {
+    mem_free(m->names);
+    mem_free(m->required);
+    mem_free(m->rules);
+    strmap_free(&m->index);
+}
+
 uint32_t grammar_object_rule(GrammarSchema *b, const GrammarAll *all) {
     Members m = {0};
     uint32_t rule = b->never;
@@ -148,9 +155,41 @@ uint32_t grammar_object_rule(GrammarSchema *b, const GrammarAll *all) {
     if (says_nothing(all)) return grammar_json_any_object(b->g);
     if (collect(b, all, &m) && make_rules(b, all, &m) && check_counts(b, all, &m, others_allowed(all), &not_empty))
         rule = emit(b, all, &m, not_empty);
-    mem_free(m.names);
-    mem_free(m.required);
-    mem_free(m.rules);
-    strmap_free(&m.index);
+    free_members(&m);
     return rule;
+}
+
+/* <parameter=NAME> and a line feed, then `then`. */
+static uint32_t open_argument(GrammarSchema *b, const GrammarAll *all, Str name, uint32_t then) {
+    Buf text = {0};
+    if (name.len == 0 || memchr(name.ptr, '>', name.len) || memchr(name.ptr, '\n', name.len))
+        return grammar_schema_refuse(b, all->parts[0], "properties", "\"%s\" cannot be written as the name of a parameter", name.ptr);
+    buf_puts(&text, "<parameter=");
+    buf_put(&text, name.ptr, name.len);
+    buf_puts(&text, ">\n");
+    if (text.failed) b->g->failed = true;
+    uint32_t n = b->g->failed ? 0 : grammar_program_bytes(b->g, text.ptr, text.len, then);
+    buf_free(&text);
+    return n;
+}
+
+uint32_t grammar_object_arguments(GrammarSchema *b, const GrammarAll *all, uint32_t then) {
+    static const char close[] = "\n</parameter>\n";
+    Grammar *g = b->g;
+    Members m = {0};
+    bool not_empty = false;
+    b->raw = true;
+    bool ok = collect(b, all, &m) && make_rules(b, all, &m) && check_counts(b, all, &m, others_allowed(all), &not_empty);
+    b->raw = false;
+    if (ok && not_empty && m.n > 0 && !memchr(m.required, true, m.n))
+        ok = grammar_schema_refuse(b, all->parts[0], "minProperties", "\"minProperties\" is not supported in this form of calls") != 0;
+    for (uint32_t i = m.n; ok && i-- > 0 && !b->bad;) {
+        uint32_t begin = grammar_program_node(g, GRAMMAR_FORK);
+        uint32_t call = grammar_program_call(g, m.rules[i], grammar_program_bytes(g, close, strlen(close), then));
+        grammar_program_fork(g, begin, open_argument(b, all, m.names[i], call));
+        if (!m.required[i]) grammar_program_fork(g, begin, then);
+        then = begin;
+    }
+    free_members(&m);
+    return then;
 }

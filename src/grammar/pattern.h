@@ -58,5 +58,7 @@ GrammarDfa *grammar_dfa_and(GrammarDfa *a, GrammarDfa *b, bool but_not, Err *err
 bool grammar_dfa_takes(const GrammarDfa *d, Str text);
 /* Nodes that read such a text as the inside of a JSON string, in its plainest spelling, and its closing quote, then go to `to`. */
 uint32_t grammar_dfa_emit(const GrammarDfa *d, Grammar *g, uint32_t to);
+/* Nodes that read such a text as it is, of min to max characters, and then go to `to`. */
+uint32_t grammar_dfa_emit_raw(const GrammarDfa *d, Grammar *g, uint32_t min, uint32_t max, uint32_t to);
 
 #endif

@@ -64,15 +64,19 @@ static uint32_t new_loop(Grammar *g, GrammarLoop loop) {
     return g->n_loops++;
 }
 
+uint32_t grammar_program_turn(Grammar *g, uint32_t then, uint32_t *less) {
+    uint32_t turn = grammar_program_node(g, GRAMMAR_FORK), least = then ? grammar_program_node(g, GRAMMAR_LEAST) : 0;
+    *less = grammar_program_node(g, GRAMMAR_LESS);
+    if (!g->failed && then) g->nodes[least].b = then;
+    if (then) grammar_program_fork(g, turn, least);
+    grammar_program_fork(g, turn, *less);
+    return turn;
+}
+
 GrammarRounds grammar_program_inside(Grammar *g, GrammarLoop loop, uint32_t then) {
     GrammarRounds r = {.outer = g->loop, .loop = new_loop(g, loop)};
     g->loop = r.loop;
-    r.turn = grammar_program_node(g, GRAMMAR_FORK);
-    r.less = grammar_program_node(g, GRAMMAR_LESS);
-    uint32_t least = grammar_program_node(g, GRAMMAR_LEAST);
-    if (!g->failed) g->nodes[least].b = then;
-    grammar_program_fork(g, r.turn, least);
-    grammar_program_fork(g, r.turn, r.less);
+    r.turn = grammar_program_turn(g, then, &r.less);
     return r;
 }
 

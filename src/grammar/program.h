@@ -82,6 +82,8 @@ typedef struct GrammarRounds {
     uint32_t turn, less, outer, loop;
 } GrammarRounds;
 GrammarRounds grammar_program_inside(Grammar *g, GrammarLoop loop, uint32_t then);
+/* One more turn of the loop that g->loop is: rounds may end there, too. Returns it; *less as above; then 0: it cannot end there. */
+uint32_t grammar_program_turn(Grammar *g, uint32_t then, uint32_t *less);
 uint32_t grammar_program_outside(Grammar *g, const GrammarRounds *r);
 /* The loop at whose counter a path at this node is, NULL: none. */
 static inline const GrammarLoop *grammar_program_loop_at(const Grammar *g, uint32_t node) {

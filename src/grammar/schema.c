@@ -116,14 +116,18 @@ static bool anything(const GrammarAll *all) {
 
 static void emit_body(GrammarSchema *b, const GrammarAll *all, uint32_t from) {
     if (all->never || emit_choice(b, all, from)) return;
-    if (anything(all)) {
+    if (anything(all) && !b->raw) {
         grammar_program_fork(b->g, from, grammar_json_value(b->g));
         return;
     }
     unsigned types = grammar_scalar_types(b, all);
     if (b->bad) return;
-    if (grammar_scalar_is_constant(all)) {
-        grammar_scalar_emit_constants(b, all, types, from);
+    if (b->raw) {
+        grammar_calls_value(b, all, types, from);
+        return;
+    }
+    if (grammar_constants_given(all)) {
+        grammar_constants_emit(b, all, types, from);
         return;
     }
     grammar_scalar_emit(b, all, types, from);
@@ -134,7 +138,7 @@ static void emit_body(GrammarSchema *b, const GrammarAll *all, uint32_t from) {
 uint32_t grammar_schema_rule(GrammarSchema *b, const GrammarAll *all) {
     uint32_t words[3 * GRAMMAR_MAX_ALL + 1], n = 0, rule;
     if (b->bad || b->g->failed) return b->never;
-    words[n++] = all->never;
+    words[n++] = (all->never ? 1U : 0U) | (b->raw ? 2U : 0U);
     for (uint32_t i = 0; i < all->n && !all->never; i++) {
         uint64_t address = (uint64_t)(uintptr_t)all->parts[i];
         words[n++] = (uint32_t)address;
@@ -160,7 +164,12 @@ uint32_t grammar_schema_rule(GrammarSchema *b, const GrammarAll *all) {
     return rule;
 }
 
-static ErrCode check_overlaps(GrammarSchema *b) {
+void grammar_schema_begin(GrammarSchema *b, Grammar *g, const json_t *root, Err *err) {
+    *b = (GrammarSchema){.g = g, .root = root, .err = err};
+    b->never = grammar_program_node(g, GRAMMAR_READ);
+}
+
+ErrCode grammar_schema_check(GrammarSchema *b) {
     for (uint32_t i = 0; i < b->n_overlaps && !b->bad; i++) {
         const GrammarOverlap *o = &b->overlaps[i];
         if (b->g->nodes[o->rule].dist != GRAMMAR_NEVER)
@@ -171,20 +180,22 @@ static ErrCode check_overlaps(GrammarSchema *b) {
     return b->bad ? ERR_UNSUPPORTED : ERR_OK;
 }
 
+void grammar_schema_end(GrammarSchema *b) {
+    arena_free(&b->arena);
+    strmap_free(&b->rules);
+    mem_free(b->overlaps);
+}
+
 Grammar *grammar_json_schema(const json_t *schema, Err *err) {
-    GrammarSchema b = {.g = MEM_NEW(Grammar, 1), .root = schema, .err = err};
-    GrammarAll *all = b.g ? grammar_schema_empty(&b) : NULL;
-    bool ok = false;
-    if (!b.g) err_no_memory(err, sizeof *b.g, "a grammar");
-    if (all) {
-        b.never = grammar_program_node(b.g, GRAMMAR_READ);
-        uint32_t start = grammar_schema_add(&b, all, schema) ? grammar_schema_rule(&b, all) : 0;
-        ok = !b.bad && grammar_program_finish(b.g, start, err) == ERR_OK && check_overlaps(&b) == ERR_OK;
-    }
-    arena_free(&b.arena);
-    strmap_free(&b.rules);
-    mem_free(b.overlaps);
-    if (ok) return b.g;
-    grammar_free(b.g);
+    GrammarSchema b;
+    Grammar *g = MEM_NEW(Grammar, 1);
+    if (!g) return err_no_memory(err, sizeof *g, "a grammar"), NULL;
+    grammar_schema_begin(&b, g, schema, err);
+    GrammarAll *all = grammar_schema_empty(&b);
+    uint32_t start = all && grammar_schema_add(&b, all, schema) ? grammar_schema_rule(&b, all) : 0;
+    bool ok = !b.bad && grammar_program_finish(g, start, err) == ERR_OK && grammar_schema_check(&b) == ERR_OK;
+    grammar_schema_end(&b);
+    if (ok) return g;
+    grammar_free(g);
     return NULL;
 }

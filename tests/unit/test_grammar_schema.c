@@ -46,7 +46,8 @@ static const Case cases[] = {
     /* enum, const */
     {"{'enum':['red','green','re\\'d',1,2.5,null,true,'r']}", {"'red'", "'green'", "1", "2.5", "null", "true", "'r'"},
      {"'blue'", "2", "false", "'re'", "'redd'"}},
-    {"{'const':{'a':[1,2]}}", {"{'a': [1, 2]}"}, {"{'a': [1, 3]}", "{}"}},
+    {"{'const':{'a':[1,2]}}", {"{'a': [1, 2]}", "{'a':[1,2]}", "{\n 'a': [\n  1,\n  2\n ]\n}"}, {"{'a': [1, 3]}", "{}", "{'a':[1]}"}},
+    {"{'enum':[[],{},[{'x':'y','z':null}],7]}", {"[]", "{}", "[{'x':'y','z':null}]", "7"}, {"[{'x':'y'}]", "[{}]", "8"}},
     {"{'type':'string','enum':['a',1,'b']}", {"'a'", "'b'"}, {"1"}},
     {"{'enum':[1,2,3,4,5],'minimum':2,'exclusiveMaximum':5}", {"2", "4"}, {"1", "5"}},
     {"{'enum':['aa','b','cc'],'minLength':2}", {"'aa'", "'cc'"}, {"'b'"}},
@@ -110,6 +111,7 @@ static const Case cases[] = {
      {"{'xa':4}", "{'xa':'a'}", "{'xb':'a'}"}},
     {"{'type':'object','propertyNames':{'pattern':'^[a-z]$'},'additionalProperties':{'type':'null'}}", {"{}", "{'a':null,'b':null}"},
      {"{'A':null}", "{'ab':null}", "{'':null}"}},
+    {"{'type':'object','propertyNames':{'enum':['a','bc'],'minLength':2}}", {"{}", "{'bc':1}"}, {"{'a':1}", "{'b':1}", "{'bcd':1}"}},
     {"{'type':'object','properties':{'a':false,'b':true}}", {"{}", "{'b':1}"}, {"{'a':1}"}},
     {"{'properties':{'a':{'type':'integer'}}}", {"1", "[]", "{'a':1}"}, {"{'a':'x'}"}},
     /* arrays */
