@@ -121,9 +121,9 @@ static StatesNode *base_file(const StatesNode *node) {
 static char *name_file(const States *s, const StatesNode *node, char name[STATES_NAME]) {
     size_t n;
     const int32_t *ids = sluice_snapshot_ids(node->snap, &n);
-    char number[8] = "";
+    char number[16] = "";
     for (int i = 1; i < 1000; i++) {
-        snprintf(name, STATES_NAME, "%c-%016" PRIx64 "%s.state", node->kind == STATES_SYSTEM ? 's' : 't',
+        snprintf(name, STATES_NAME, "%c-%016" PRIx64 "%.5s.state", node->kind == STATES_SYSTEM ? 's' : 't',
                  (uint64_t)XXH3_64bits(ids, n * sizeof *ids), number);
         char *path = states_disk_path(s, name);
         if (!path || !os_exists(path)) return path;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SESSION_NAME = 64, SESSION_TEXT = 256 << 20, SESSION_PATH = 4096 };
+enum { SESSION_NAME = 64, SESSION_TEXT = 256 << 20, SESSION_PATH = 4096, SESSION_FOLDER = 3800 };
 
 static bool name_ok(const char *name) {
     size_t n = strlen(name);
@@ -19,8 +19,9 @@ static bool name_ok(const char *name) {
 static ErrCode path_of(const char *folder, const char *name, const char *end, char path[SESSION_PATH], Err *err) {
     if (!name_ok(name))
         return err_set(err, ERR_USAGE, "a session cannot be called \"%.80s\": up to 64 letters, digits, '-', '_' and '.', not first", name);
-    int n = snprintf(path, SESSION_PATH, "%s/sessions/%s%s", folder, name, end);
-    return n > 0 && n < SESSION_PATH ? ERR_OK : err_set(err, ERR_USAGE, "%.200s...: the path is too long", folder);
+    if (strlen(folder) > SESSION_FOLDER) return err_set(err, ERR_USAGE, "%.200s...: the path is too long", folder);
+    snprintf(path, SESSION_PATH, "%.3800s/sessions/%.64s%s", folder, name, end);
+    return ERR_OK;
 }
 
 static ErrCode from_api(const sluice_error *from, Err *err) {
@@ -82,7 +83,7 @@ ErrCode states_session_load(const char *folder, const char *name, Buf *json, con
     const char *state = state_of(o, name);
     if (!code && session) {
         sluice_session_reset(session);
-        snprintf(path, sizeof path, "%s/sessions/%s", folder, state ? state : "");
+        snprintf(path, sizeof path, "%.3800s/sessions/%.104s", folder, state ? state : "");
         if (state) *tokens = restore(path, model, session, why);
         else err_set(why, ERR_STATE, "session %s was saved without its state", name);
     }
@@ -123,14 +124,14 @@ static bool sweep(void *user, const OsEntry *entry) {
     size_t n = strlen(w->name);
     char path[SESSION_PATH];
     if (strncmp(entry->name, w->name, n) != 0 || entry->name[n] != '~' || (w->keep && strcmp(entry->name, w->keep) == 0)) return true;
-    snprintf(path, sizeof path, "%s/sessions/%s", w->folder, entry->name);
+    snprintf(path, sizeof path, "%.3800s/sessions/%.255s", w->folder, entry->name);
     os_remove(path);
     return true;
 }
 
 static void sweep_states(const char *folder, const char *name, const char *keep) {
     char path[SESSION_PATH];
-    snprintf(path, sizeof path, "%s/sessions", folder);
+    snprintf(path, sizeof path, "%.3800s/sessions", folder);
     (void)os_list(path, sweep, &(Sweep){folder, name, keep}, NULL);
 }
 
@@ -140,12 +141,12 @@ ErrCode states_session_save(const char *folder, const char *name, const char *js
     ErrCode code = path_of(folder, name, ".json", path, err);
     if (code) return code;
     char sessions[SESSION_PATH];
-    snprintf(sessions, sizeof sessions, "%.4000s/sessions", folder);
+    snprintf(sessions, sizeof sessions, "%.3800s/sessions", folder);
     code = os_make_folder(sessions, err);
     if (!code && session && sluice_position(session) > 0) {
         char file[SESSION_PATH];
         snprintf(state, sizeof state, "%s~%llx.state", name, (unsigned long long)os_now_ns());
-        snprintf(file, sizeof file, "%.4000s/%s", sessions, state);
+        snprintf(file, sizeof file, "%.3810s/%s", sessions, state);
         Err why = {0};
         if (save_state(file, model, session, &why)) { /* what was said matters more */
             log_warn("session %s is saved without its state, so its tokens will be computed again: %s", name, why.text);
@@ -203,7 +204,7 @@ ErrCode states_session_list(const char *folder, StatesSession **list, size_t *n,
     Listing l = {0};
     *list = NULL;
     *n = 0;
-    snprintf(path, sizeof path, "%.4000s/sessions", folder);
+    snprintf(path, sizeof path, "%.3800s/sessions", folder);
     if (!os_is_dir(path)) return ERR_OK;
     ErrCode code = os_list(path, on_entry, &l, err);
     if (!code && l.no_memory) code = err_no_memory(err, l.n * sizeof *l.list, "the list of sessions");
