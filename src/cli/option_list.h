@@ -66,8 +66,9 @@ OPTION(DISK, 0, "disk", KIND_RATE, GROUP_COMMAND, CMD_PLAN | CMD_SIMULATE, CMD_A
     "plan for a disk of this speed, as 7GB/s", NO_FIELD)
 OPTION(DRAM, 0, "dram", KIND_RATE, GROUP_COMMAND, CMD_PLAN, CMD_ALL, false, "RATE", 0, 0,
     "plan for memory of this speed, as 60GB/s", NO_FIELD)
-OPTION(STATE_RAM, 0, "state-ram", KIND_SIZE, GROUP_COMMAND, CMD_PLAN, CMD_ALL, false, "SIZE", 1, 0,
-    "memory for the states of earlier conversations, which a new one that begins alike goes on from (default: what every expert leaves)",
+OPTION(STATE_RAM, 0, "state-ram", KIND_SIZE, GROUP_COMMAND, CMD_SERVE | CMD_PLAN, CMD_ALL, false, "SIZE", 1, 0,
+    "memory for the states of earlier conversations, which a new one that begins alike goes on from (default: what every expert leaves; "
+    "serve: a sixteenth of --ram)",
     OPTIONS_FIELD(snapshot_bytes))
 OPTION(CORES, 0, "cores", KIND_INT, GROUP_COMMAND, CMD_PLAN, CMD_ALL, false, "N", 1, 1024,
     "plan for so many cores, each as fast as one of this machine", NO_FIELD)
@@ -90,6 +91,8 @@ OPTION(PARALLEL, 0, "parallel", KIND_INT, GROUP_COMMAND, CMD_SERVE, CMD_ALL, fal
     "conversations whose states are kept, and which are answered together (default 1)", NO_FIELD)
 OPTION(QUEUE, 0, "queue", KIND_INT, GROUP_COMMAND, CMD_SERVE, CMD_ALL, false, "N", 1, 4096,
     "requests that may wait for their turn (default 64); those beyond are told to try again later", NO_FIELD)
+OPTION(STATE_DIR, 0, "state-dir", KIND_TEXT, GROUP_COMMAND, CMD_SERVE, CMD_ALL, false, "FOLDER", 0, 0,
+    "keep the states of conversations here too, so that they are there after a restart (default: in memory alone)", NO_FIELD)
 OPTION(CORS, 0, "cors", KIND_TEXT, GROUP_COMMAND, CMD_SERVE, CMD_ALL, false, "ORIGIN", 0, 0,
     "let pages of this origin call the server, as https://app.example; * is every page (default: none but its own)", NO_FIELD)
 

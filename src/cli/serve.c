@@ -38,6 +38,7 @@ ErrCode serve_command(const Options *o, Err *err) {
                           .key_file = opt_text(o, OPT_API_KEY_FILE, NULL),
                           .parallel = opt_int(o, OPT_PARALLEL, 1),
                           .queue = opt_int(o, OPT_QUEUE, 64),
+                          .state_folder = opt_text(o, OPT_STATE_DIR, NULL),
                           .cors = opt_text(o, OPT_CORS, NULL),
                           .sampling = over_defaults,
                           .user = (void *)o};

@@ -6,6 +6,7 @@
 #ifndef SERVE_ASK_H
 #define SERVE_ASK_H
 
+#include "answer/answer.h"
 #include "base/base.h"
 
 #include <jansson.h>
@@ -56,6 +57,7 @@ typedef struct ServeAsk {
     /* Either a conversation, in the form the chat template takes: {"messages": [...], "tools": [...] | null, "kwargs": {...}}. Arguments
      * of tool calls are objects (text_chat_parse_arguments). The server renders and tokenises it and fills prompts. */
     json_t *chat;             /* owned; NULL: a completion */
+    TextCallsSpec parts;      /* how its answer is written: the server finds it when it renders */
     ServeToolChoice tool_choice;
     const char *tool_name;    /* of SERVE_TOOLS_NAMED */
     bool one_tool;            /* parallel_tool_calls: false */
@@ -97,11 +99,8 @@ typedef enum ServeEventKind {
 
 typedef enum ServeFinish { SERVE_STOP, SERVE_STOP_STRING, SERVE_LENGTH, SERVE_TOOL_CALLS } ServeFinish;
 
-/* A token and how likely it was: natural logarithm. */
-typedef struct ServeLikely {
-    double logprob; /* NaN: the first of a prompt, which nothing predicts */
-    int32_t id;
-} ServeLikely;
+/* A token and the natural logarithm of its probability; NaN: the first of a prompt, which nothing predicts. */
+typedef AnswerLikely ServeLikely;
 
 typedef struct ServeUsage {
     int prompt, cached, answer, reasoning; /* tokens; cached: of the prompt, reasoning: of the answer */

@@ -65,10 +65,12 @@ void serve_board_gap(ServeBoard *b, uint64_t ns) {
 /* The worker alone writes samples, so it may look without the lock. */
 bool serve_board_due(const ServeBoard *b, uint64_t now_ns) { return now_ns - b->samples[b->turn].ns >= SAMPLE_NS; }
 
-void serve_board_sample(ServeBoard *b, uint64_t now_ns, const sluice_stats *stats, const ServeView *views, int n_views) {
+void serve_board_sample(ServeBoard *b, uint64_t now_ns, const sluice_stats *stats, const ServeView *views, int n_views,
+                        const StatesStats *kept) {
     pthread_mutex_lock(&b->lock);
     b->turn = (b->turn + 1) % SERVE_SAMPLES;
     b->samples[b->turn] = (ServeSample){now_ns, *stats};
+    b->kept = *kept;
     b->n_views = n_views < SERVE_MOST_SLOTS ? n_views : SERVE_MOST_SLOTS;
     memcpy(b->views, views, (size_t)b->n_views * sizeof *views);
     pthread_mutex_unlock(&b->lock);

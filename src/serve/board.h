@@ -4,6 +4,8 @@
 
 #include "base/base.h"
 
+#include "states/states.h"
+
 #include <pthread.h>
 #include <sluice.h>
 
@@ -43,6 +45,7 @@ typedef struct ServeBoard {
     int turn;
     ServeView views[SERVE_MOST_SLOTS];
     int n_views;
+    StatesStats kept;
     int layers, experts;
     float *used, *read;              /* [layers][experts] how often lately, and how often from disk; both fade */
 } ServeBoard;
@@ -55,7 +58,8 @@ void serve_board_first(ServeBoard *b, uint64_t ns);
 void serve_board_gap(ServeBoard *b, uint64_t ns);
 /* Whether the numbers of the engine are old enough to be asked for again; then it is told them. */
 bool serve_board_due(const ServeBoard *b, uint64_t now_ns);
-void serve_board_sample(ServeBoard *b, uint64_t now_ns, const sluice_stats *stats, const ServeView *views, int n_views);
+void serve_board_sample(ServeBoard *b, uint64_t now_ns, const sluice_stats *stats, const ServeView *views, int n_views,
+                        const StatesStats *kept);
 void serve_board_fetch(ServeBoard *b, int layer, int n, const int32_t *experts, const uint8_t *hit);
 void serve_board_fade(ServeBoard *b);
 

@@ -116,6 +116,7 @@ static ServeVisit *visit_begin(Serve *s, struct MHD_Connection *c, const char *u
     if (!v) return NULL;
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     v->serve = s;
+    atomic_fetch_add(&s->visits, 1);
     v->connection = c;
     v->wire = info ? info->socket_context : NULL;
     v->began_ns = os_now_ns();
@@ -182,6 +183,7 @@ static void on_completed(void *user, struct MHD_Connection *c, void **state, enu
     log_line(v, how);
     serve_board_status(&v->serve->board, v->status);
     if (how == MHD_REQUEST_TERMINATED_COMPLETED_OK) serve_wire_until(v, REQUEST_NS); /* for the next one */
+    atomic_fetch_sub(&v->serve->visits, 1);
     serve_reply_close(v);
     mem_free(v);
     *state = NULL;

@@ -5,6 +5,7 @@
 #include "serve/board.h"
 #include "serve/job.h"
 #include "serve/serve.h"
+#include "states/states.h"
 
 #include <pthread.h>
 
@@ -32,10 +33,9 @@ ServeJob *serve_queue_close(ServeQueue *q); /* nothing is taken any more; what w
 /* ---- slots.c: conversations whose states are kept ---------------------------------------------------------------- */
 
 typedef struct ServeSlot {
+    struct Serve *serve;
     sluice_session *session;
     ServeSequence *sequence;  /* NULL: free */
-    int32_t *ids;             /* [n] that were fed */
-    size_t n;
     uint64_t used_ns;
 } ServeSlot;
 
@@ -49,8 +49,8 @@ typedef struct ServeWorker {
     ServeJob *jobs;           /* that were taken from the queue and have not ended, oldest first */
     size_t slice;             /* tokens of a prompt between two decode steps */
     int turn;                 /* which slot's prompt is read next */
-    ServeSequence *feeding;   /* the one whose prompt is being fed alone; NULL: none, or others are fed with it */
-    ServeSequence *echoing;   /* the one whose prompt's likelihoods are looked at */
+    ServeSequence *alone;     /* the one that is being fed; NULL: none, or others are fed with it */
+    States *states;           /* NULL: none are kept */
 } ServeWorker;
 
 typedef struct Serve {
@@ -63,7 +63,9 @@ typedef struct Serve {
     ServeWorker worker;
     ServeBoard board;
     pthread_mutex_t text;     /* one text is tokenised at a time, as the memory plan has it */
+    AnswerPrompts *prompts;   /* asked under that lock */
     _Atomic int running;      /* jobs that the worker has taken */
+    _Atomic int visits;       /* requests that have begun and are not answered to the end */
     _Atomic uint64_t job_ns;  /* how long a job takes, lately */
     struct ServeWires *wires; /* connections (http.c) */
     char **keys;              /* [n_keys] */
@@ -73,14 +75,34 @@ typedef struct Serve {
 static inline ServePhase serve_phase(const Serve *s) { return (ServePhase)atomic_load(&s->phase); }
 
 bool serve_worker_start(Serve *s, Err *err);
-void serve_worker_stop(Serve *s); /* joins; the model is closed by the thread that opened it */
+void serve_worker_stop(Serve *s);  /* joins */
+void serve_worker_close(Serve *s); /* when the HTTP threads have ended too: they write answers with the model's words */
 
-ErrCode serve_slots_open(ServeWorker *w, int n, int ctx, Err *err);
+/* ---- jobs.c ------------------------------------------------------------------------------------------------------ */
+
+void serve_jobs_collect(Serve *s, bool wait); /* those of the queue join, those that are over leave */
+void serve_jobs_let_go(Serve *s);             /* whose clients went away or do not read, and at the end all */
+void serve_jobs_admit(Serve *s);              /* free conversations are given to those who wait */
+void serve_jobs_end(Serve *s, ServeJob *job, const ServeRefusal *no); /* nothing more is computed for this one */
+void serve_jobs_turn_away(Serve *s);          /* whoever came too late */
+bool serve_job_stalled(ServeJob *job);
+void serve_sequence_end(Serve *serve, ServeSequence *s); /* its answer is complete */
+
+ErrCode serve_slots_open(Serve *s, int n, Err *err);
 void serve_slots_close(ServeWorker *w);
-/* The free slot that has most of this prompt already; NULL: none is free. *common: tokens that need not be fed again. */
+/* The free slot that has, or can be given, most of this prompt; NULL: none is free. *common: tokens that need not be fed again. */
 ServeSlot *serve_slot_for(ServeWorker *w, const ServePrompt *prompt, bool from_start, size_t *common);
-void serve_slot_note(ServeSlot *slot, const int32_t *ids, size_t n); /* what was fed */
-void serve_slot_clear(ServeSlot *slot);
+
+void serve_slot_watch(ServeSlot *slot, bool logits); /* sets its probe; logits: of every token, for an echo */
+
+/* ---- keep.c ------------------------------------------------------------------------------------------------------ */
+
+ErrCode serve_keep_open(Serve *s, Err *err);
+void serve_keep_marks(ServeSequence *s);                         /* where in its prompt a state is worth most */
+size_t serve_keep_until(const ServeSequence *s, size_t n);       /* how many of the next n tokens to feed at once for that */
+void serve_keep_prompt(ServeWorker *w, ServeSequence *s);        /* some of its prompt is through */
+void serve_keep_turn(ServeWorker *w, const ServeSequence *s);    /* its answer has ended */
+bool serve_keep_idle(ServeWorker *w);                            /* some is written; true: there is more */
 
 /* ---- step.c ------------------------------------------------------------------------------------------------------ */
 
@@ -95,6 +117,8 @@ void serve_step(ServeWorker *w, ServePart *parts, size_t n);
 
 /* ---- text.c ------------------------------------------------------------------------------------------------------ */
 
+/* Memory for remembering turns that were generated: as many tokens as a few contexts. */
+uint64_t serve_turns_bytes(const Serve *s);
 /* Renders and tokenises what an ask has as messages or texts, and refuses what is longer than the context. */
 bool serve_text_prompts(Serve *s, ServeAsk *ask, ServeRefusal *no);
 bool serve_text_tokenize(Serve *s, const char *text, size_t len, unsigned flags, ServePrompt *out, ServeRefusal *no);

@@ -26,8 +26,7 @@ ServeJob *serve_job_new(ServeAsk *ask, const ServeModel *model) {
 void serve_job_release(ServeJob *job) {
     if (!job || atomic_fetch_sub(&job->holders, 1) > 1) return;
     for (size_t i = 0; i < job->n; i++) {
-        buf_free(&job->sequences[i].held);
-        buf_free(&job->sequences[i].text);
+        answer_free(job->sequences[i].answer);
         mem_free(job->sequences[i].rows);
     }
     mem_free(job->sequences);

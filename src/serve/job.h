@@ -2,8 +2,8 @@
 #ifndef SERVE_JOB_H
 #define SERVE_JOB_H
 
+#include "answer/answer.h"
 #include "serve/events.h"
-#include "text/text.h"
 
 #include <stdatomic.h>
 
@@ -16,14 +16,15 @@ typedef struct ServeSequence {
     int choice;
     struct ServeSlot *slot;   /* NULL: waits, or has ended */
     size_t fed;               /* tokens of the prompt that are through */
-    int cached;               /* of them, those that were there before */
+    size_t kept;              /* of them, those behind which a state was kept */
+    size_t marks[2];          /* where other prompts may part from this one: behind the system's part, before the answer; 0: nowhere */
+    int cached;               /* tokens that were there before */
     int32_t next;             /* sampled, not yet fed; -1: none */
-    int answered;             /* tokens sampled, without the one that says stop */
-    /* from ids to text (voice.c) */
-    TextStream stream;
-    Buf held;                 /* text that might be the beginning of a stop string */
-    Buf text;                 /* scratch */
-    ServeLikely *rows;        /* [cap_rows][1 + n_top] */
+    Answer *answer;
+    int answered, reasoning;  /* tokens sampled, without the one that says stop; of them reasoning */
+    int calls;                /* of tools, that have ended */
+    char call_id[64];         /* that the model gave to the one that begins; "": none */
+    ServeLikely *rows;        /* of an echoed prompt: [cap_rows][1 + n_top] */
     size_t n_rows, cap_rows;
     uint64_t last_ns;         /* when its last token came */
 } ServeSequence;
@@ -51,13 +52,11 @@ void serve_job_release(ServeJob *job);
 void serve_job_end(ServeJob *job, const ServeRefusal *refusal);
 
 /* voice.c: what a client hears of a sequence. */
-void serve_voice_prompt(ServeSequence *s);                 /* echo */
-/* A sampled token. True: the answer ends with it, and SERVE_FINISH was told. */
-bool serve_voice_token(ServeSequence *s, int32_t id, const float *logits, bool last);
-void serve_voice_end(ServeSequence *s, ServeFinish finish, Str stop);
-bool serve_voice_row(ServeSequence *s, int32_t id, const float *logits); /* logits NULL: nothing predicts this token */
-
-/* likely.c: natural logarithm of softmax(logits)[id], and the n_top likeliest, best first, ties to the lowest id. */
-void serve_likely(const float *logits, int vocab, int32_t id, int n_top, ServeLikely *row);
+bool serve_voice_begin(ServeSequence *s, Err *err);
+bool serve_voice_row(ServeSequence *s, int32_t id, const float *logits); /* of an echoed prompt; NULL: nothing predicts this token */
+void serve_voice_prompt(ServeSequence *s);                 /* the echo */
+/* Samples a token, and tells what is to be told. True: the answer ends with it, and SERVE_FINISH was told. */
+bool serve_voice_next(ServeSequence *s, sluice_session *session);
+void serve_voice_end(ServeSequence *s);                    /* SERVE_FINISH of an answer that was not to have a token */
 
 #endif

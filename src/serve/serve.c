@@ -5,7 +5,7 @@
 
 #include <time.h>
 
-static const uint64_t TICK_NS = 50000000, GRACE_NS = 1000000000;
+static const uint64_t TICK_NS = 50000000, GRACE_NS = 1000000000, LAST_WORDS_NS = 500000000;
 
 static ErrCode open_all(Serve *s, struct MHD_Daemon **daemon, Err *err) {
     s->model.created = (int64_t)time(NULL);
@@ -39,6 +39,7 @@ static void wind_down(Serve *s) {
     while (atomic_load(&s->running) > 0 && os_now_ns() < until) os_sleep_ns(TICK_NS / 5);
     atomic_store(&s->phase, SERVE_CUT);
     serve_worker_stop(s);
+    for (until = os_now_ns() + LAST_WORDS_NS; atomic_load(&s->visits) > 0 && os_now_ns() < until;) os_sleep_ns(TICK_NS / 5);
 }
 
 ErrCode serve_run(const ServeConfig *config, Err *err) {
@@ -55,6 +56,7 @@ ErrCode serve_run(const ServeConfig *config, Err *err) {
         code = ERR_STATE;
     }
     serve_http_close(&s, daemon);
+    serve_worker_close(&s);
     serve_guard_close(&s);
     serve_board_free(&s.board);
     return code;

@@ -23,6 +23,7 @@ typedef struct ServeConfig {
     const char *key_file;      /* one key per line; NULL: no keys */
     int parallel;              /* conversations whose states are kept, and that decode together */
     int queue;                 /* requests that may wait */
+    const char *state_folder;  /* where states are kept over restarts; NULL: in memory alone */
     const char *cors;          /* the origin whose pages may call us, "*": all; NULL: none */
     void (*sampling)(void *user, sluice_sampling *sampling); /* what the user said over the model's own settings; may be NULL */
     void *user;

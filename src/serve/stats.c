@@ -54,6 +54,12 @@ void serve_metrics(ServeVisit *v) {
         buf_printf(&out, "sluice_responses_total{status=\"%d\"} %llu\n", b->statuses[i].status, (unsigned long long)b->statuses[i].n);
     put_histogram(&out, "first_token_seconds", "From the request to its first token.", &b->first);
     put_histogram(&out, "next_token_seconds", "Between two tokens of one answer.", &b->gap);
+    put_metric(&out, "states_hits_total", "counter", "Prompts that went on from a state that was kept.", (double)b->kept.hits);
+    put_metric(&out, "states_misses_total", "counter", "Prompts that found none.", (double)b->kept.misses);
+    put_metric(&out, "states_tokens_saved_total", "counter", "Tokens that need not be computed for that.", (double)b->kept.tokens_saved);
+    put_metric(&out, "states_bytes", "gauge", "Memory that states take.", (double)b->kept.memory_bytes);
+    put_metric(&out, "states_disk_bytes", "gauge", "What they take on disk.", (double)b->kept.disk_bytes);
+    put_metric(&out, "states_evictions_total", "counter", "States that left memory.", (double)b->kept.evicted);
     put_engine(&out, &b->samples[b->turn].stats);
     pthread_mutex_unlock(&b->lock);
     serve_reply_text(v, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
@@ -89,6 +95,12 @@ static json_t *memory_json(const ServeBoard *b, const sluice_info *info) {
     return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "rss_bytes", (json_int_t)s->rss_bytes, "rss_peak_bytes", (json_int_t)s->rss_peak_bytes,
                      "ram_bytes", (json_int_t)info->plan.ram_bytes, "cache_bytes", (json_int_t)info->plan.cache_bytes, "cache_slots",
                      (json_int_t)s->cache_slots, "experts_total", (json_int_t)info->plan.experts_total);
+}
+
+static json_t *kept_json(const StatesStats *k) {
+    return json_pack("{s:i,s:i,s:I,s:I,s:I,s:I,s:I}", "in_memory", (int)k->in_memory, "on_disk", (int)k->on_disk, "memory_bytes",
+                     (json_int_t)k->memory_bytes, "disk_bytes", (json_int_t)k->disk_bytes, "hits", (json_int_t)k->hits, "misses",
+                     (json_int_t)k->misses, "tokens_saved", (json_int_t)k->tokens_saved);
 }
 
 static json_t *views_json(const ServeBoard *b) {
@@ -135,6 +147,7 @@ static json_t *stats_json(Serve *s) {
     json_object_set_new(all, "totals", totals_json(b));
     if (loaded) json_object_set_new(all, "memory", memory_json(b, &s->model.info));
     json_object_set_new(all, "conversations", views_json(b));
+    json_object_set_new(all, "states", kept_json(&b->kept));
     if (loaded) json_object_set_new(all, "heat", heat_json(b));
     pthread_mutex_unlock(&b->lock);
     const sluice_info *i = &s->model.info;

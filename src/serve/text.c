@@ -1,11 +1,13 @@
 /* From messages and texts to ids. */
 #include "serve/inside.h"
 
-#include <string.h>
-
 /* What the engine says of a text, as a refusal: too much memory is too large a request. */
 static bool refuse_text(const sluice_error *failure, const char *field, ServeRefusal *no) {
     return serve_refuse(no, failure->code == SLUICE_MEMORY ? 413 : 400, field, "%s", failure->message);
+}
+
+uint64_t serve_turns_bytes(const Serve *s) {
+    return 16 * sizeof(int32_t) * (uint64_t)s->model.info.ctx * (uint64_t)(s->config->parallel + 4);
 }
 
 bool serve_text_tokenize(Serve *s, const char *text, size_t len, unsigned flags, ServePrompt *out, ServeRefusal *no) {
@@ -23,29 +25,20 @@ static bool fits(const Serve *s, const ServePrompt *p, const char *field, ServeR
                         s->model.info.ctx);
 }
 
-static int put(const char *bytes, size_t len, void *user) {
-    buf_put(user, bytes, len);
-    return ((Buf *)user)->failed ? -1 : 0;
-}
-
 static bool render(Serve *s, ServeAsk *ask, ServeRefusal *no) {
     ask->prompts = MEM_NEW(ServePrompt, 1);
     if (!ask->prompts) return serve_refuse(no, 500, NULL, "out of memory while rendering the messages");
     ask->n_prompts = 1;
-    Buf request = {0};
-    if (json_dump_callback(ask->chat, put, &request, JSON_COMPACT)) {
-        buf_free(&request);
-        return serve_refuse(no, 400, "messages", "the messages hold a number of more than 64 bits, or are too large");
-    }
-    sluice_error failure = {0};
+    AnswerPrompt made = {0};
+    Err err = {0};
     pthread_mutex_lock(&s->text);
-    char *text = sluice_render(s->model.model, request.ptr, &failure);
+    ErrCode code = answer_prompt(s->prompts, ask->chat, &made, &err);
     pthread_mutex_unlock(&s->text);
-    buf_free(&request);
-    if (!text) return refuse_text(&failure, "messages", no);
-    bool ok = serve_text_tokenize(s, text, strlen(text), 0, &ask->prompts[0], no);
-    sluice_free(text);
-    return ok && fits(s, &ask->prompts[0], "messages", no);
+    if (code) return serve_refuse(no, code == ERR_MEMORY ? 413 : 400, "messages", "%s", err.text);
+    ask->prompts[0] = (ServePrompt){made.ids.ids, made.ids.n};
+    ask->parts = made.parts;
+    if (made.ids.n == 0) return serve_refuse(no, 400, "messages", "the messages are rendered to nothing");
+    return fits(s, &ask->prompts[0], "messages", no);
 }
 
 bool serve_text_prompts(Serve *s, ServeAsk *ask, ServeRefusal *no) {

@@ -1,24 +1,23 @@
-/* From sampled ids to what a client hears: whole characters, nothing of a stop string, the likelihoods. */
+/* What a client hears of a sequence: the events of its answer, in the words of ask.h, and how likely its tokens were. */
 #include "serve/job.h"
 
+#include <inttypes.h>
 #include <math.h>
-#include <string.h>
+#include <stdio.h>
 
-static Str rest(const Buf *b) { return str_make(b->ptr ? b->ptr : "", b->len); }
-
-static void tell(ServeSequence *s, ServeEvent e) {
+static void tell(ServeSequence *s, ServeEvent e, const ServeLikely *rows, size_t n_rows) {
     int top = s->job->ask.logprobs;
     e.choice = s->choice;
-    e.rows = s->rows;
-    e.n_rows = s->n_rows;
+    e.rows = rows;
+    e.n_rows = n_rows;
     e.n_top = top > 0 ? top : 0;
     serve_events_put(&s->job->events, &e);
-    s->n_rows = 0;
 }
+
+/* ---- the prompt, where it is echoed -------------------------------------------------------------------------------- */
 
 bool serve_voice_row(ServeSequence *s, int32_t id, const float *logits) {
     int top = s->job->ask.logprobs;
-    if (top < 0) return true;
     size_t stride = 1 + (size_t)top;
     if (s->n_rows == s->cap_rows) {
         size_t cap = s->cap_rows ? 2 * s->cap_rows : 16;
@@ -29,7 +28,7 @@ bool serve_voice_row(ServeSequence *s, int32_t id, const float *logits) {
     }
     ServeLikely *row = s->rows + s->n_rows++ * stride;
     if (logits) {
-        serve_likely(logits, s->job->model->info.vocab, id, top, row);
+        answer_likely(logits, s->job->model->info.vocab, id, top, row);
         return true;
     }
     row[0] = (ServeLikely){NAN, id};
@@ -39,77 +38,93 @@ bool serve_voice_row(ServeSequence *s, int32_t id, const float *logits) {
 
 void serve_voice_prompt(ServeSequence *s) {
     TextStream stream = {{0}, 0};
-    Buf piece = {0};
-    buf_clear(&s->text);
+    Buf piece = {0}, text = {0};
     for (size_t i = 0; i < s->prompt->n; i++) {
         buf_clear(&piece);
         serve_token_bytes(s->job->model, s->prompt->ids[i], &piece);
-        text_stream_put(&stream, piece.ptr ? piece.ptr : "", piece.len, &s->text);
+        text_stream_put(&stream, piece.ptr ? piece.ptr : "", piece.len, &text);
     }
-    text_stream_end(&stream, &s->text);
+    text_stream_end(&stream, &text);
+    if (text.failed || piece.failed) serve_events_lose(&s->job->events);
+    tell(s, (ServeEvent){.kind = SERVE_TEXT, .text = str_make(text.ptr ? text.ptr : "", text.len)}, s->rows, s->n_rows);
+    s->n_rows = 0;
     buf_free(&piece);
-    tell(s, (ServeEvent){.kind = SERVE_TEXT, .text = rest(&s->text)});
+    buf_free(&text);
 }
 
-/* Where the first stop string begins in the held text; its length if there is none. */
-static size_t find_stop(const ServeSequence *s, Str *which) {
+/* ---- the answer ---------------------------------------------------------------------------------------------------- */
+
+bool serve_voice_begin(ServeSequence *s, Err *err) {
     const ServeAsk *ask = &s->job->ask;
-    for (size_t at = 0; at < s->held.len; at++)
-        for (size_t i = 0; i < ask->n_stops; i++) {
-            Str stop = ask->stops[i];
-            if (stop.len <= s->held.len - at && memcmp(s->held.ptr + at, stop.ptr, stop.len) == 0) {
-                *which = stop;
-                return at;
-            }
-        }
-    return s->held.len;
+    AnswerSpec spec = {.model = s->job->model->model,
+                       .parts = ask->chat ? &ask->parts : NULL,
+                       .stops = ask->stops,
+                       .n_stops = ask->n_stops,
+                       .max_tokens = ask->max_tokens,
+                       .likely = ask->logprobs};
+    s->answer = answer_new(&spec, err);
+    return s->answer != NULL;
 }
 
-/* From where on the held text might become a stop string. */
-static size_t safe_length(const ServeSequence *s) {
-    const ServeAsk *ask = &s->job->ask;
-    for (size_t at = 0; at < s->held.len; at++)
-        for (size_t i = 0; i < ask->n_stops; i++) {
-            size_t n = s->held.len - at;
-            if (n < ask->stops[i].len && memcmp(s->held.ptr + at, ask->stops[i].ptr, n) == 0) return at;
-        }
-    return s->held.len;
+static const char *call_id(ServeSequence *s, char out[40]) {
+    uint64_t mix = splitmix(s->job->ask.seed + SPLITMIX_STEP * (s->job->arrived_ns + (uint64_t)s->choice * 4096 + (uint64_t)s->calls));
+    snprintf(out, 40, "call_%016" PRIx64 "%08" PRIx32, mix, (uint32_t)splitmix(mix));
+    return out;
 }
 
-static void say(ServeSequence *s, size_t n) {
-    if (n == 0) return;
-    tell(s, (ServeEvent){.kind = SERVE_TEXT, .text = str_make(s->held.ptr, n)});
-    memmove(s->held.ptr, s->held.ptr + n, s->held.len - n);
-    s->held.len -= n;
-}
-
-void serve_voice_end(ServeSequence *s, ServeFinish finish, Str stop) {
-    ServeUsage usage = {.prompt = (int)s->prompt->n, .cached = s->cached, .answer = s->answered};
-    if (finish != SERVE_STOP_STRING) {
-        text_stream_end(&s->stream, &s->held);
-        say(s, s->held.len);
-    }
-    tell(s, (ServeEvent){.kind = SERVE_FINISH, .finish = finish, .stop = stop, .usage = usage});
-}
-
-bool serve_voice_token(ServeSequence *s, int32_t id, const float *logits, bool last) {
-    if (!serve_voice_row(s, id, logits)) serve_events_lose(&s->job->events);
-    if (sluice_is_stop(s->job->model->model, id)) {
-        serve_voice_end(s, SERVE_STOP, str_make("", 0));
+/* One event of the answer. False: it is the end of the only call that was asked for. */
+static bool tell_part(ServeSequence *s, TextEventKind kind, Str text, const ServeLikely *rows, size_t n_rows) {
+    static const ServeEventKind kinds[] = {[TEXT_REASONING] = SERVE_REASONING, [TEXT_CONTENT] = SERVE_TEXT,
+                                           [TEXT_CALL_NAME] = SERVE_TOOL_BEGIN, [TEXT_CALL_ARGUMENTS] = SERVE_TOOL_ARGS,
+                                           [TEXT_CALL_END] = SERVE_TOOL_END};
+    char id[40];
+    if (kind == TEXT_CALL_ID) {
+        snprintf(s->call_id, sizeof s->call_id, "%.*s", (int)text.len, text.ptr);
         return true;
     }
-    s->answered++;
-    buf_clear(&s->text);
-    serve_token_bytes(s->job->model, id, &s->text);
-    text_stream_put(&s->stream, s->text.ptr ? s->text.ptr : "", s->text.len, &s->held);
-    Str stop = {"", 0};
-    size_t at = find_stop(s, &stop);
-    if (stop.len) {
-        say(s, at);
-        serve_voice_end(s, SERVE_STOP_STRING, stop);
-        return true;
+    ServeEvent e = {.kind = kinds[kind], .tool = s->calls, .text = text};
+    if (kind == TEXT_CALL_NAME) {
+        e.tool_id = str_c(s->call_id[0] ? s->call_id : call_id(s, id));
+        e.tool_name = text;
+        e.text = str_make("", 0);
     }
-    say(s, safe_length(s));
-    if (last) serve_voice_end(s, SERVE_LENGTH, str_make("", 0));
-    return last;
+    tell(s, e, rows, n_rows);
+    if (kind != TEXT_CALL_END) return true;
+    s->call_id[0] = 0;
+    s->calls++;
+    return !s->job->ask.one_tool;
 }
+
+static void tell_finish(ServeSequence *s, const ServeLikely *rows, size_t n_rows) {
+    static const ServeFinish kinds[] = {[ANSWER_RUNNING] = SERVE_LENGTH, [ANSWER_STOP] = SERVE_STOP,
+                                        [ANSWER_TOOL_CALLS] = SERVE_TOOL_CALLS, [ANSWER_STOP_STRING] = SERVE_STOP_STRING,
+                                        [ANSWER_LENGTH] = SERVE_LENGTH};
+    ServeUsage usage = {
+        .prompt = (int)s->prompt->n, .cached = s->cached, .answer = s->answered, .reasoning = (int)answer_reasoning_tokens(s->answer)};
+    s->reasoning = usage.reasoning;
+    ServeFinish finish = kinds[answer_finish(s->answer)];
+    tell(s, (ServeEvent){.kind = SERVE_FINISH, .finish = finish, .stop = answer_stop(s->answer), .usage = usage}, rows, n_rows);
+}
+
+bool serve_voice_next(ServeSequence *s, sluice_session *session) {
+    Answer *a = s->answer;
+    size_t n_rows, n_ids;
+    s->next = answer_next(a, session, &s->job->ask.sampling);
+    (void)answer_ids(a, &n_ids);
+    s->answered = (int)n_ids;
+    const TextEvents *events = answer_events(a);
+    const ServeLikely *rows = answer_rows(a, &n_rows);
+    if (events->n == 0 && answer_finish(a) == ANSWER_RUNNING) return false;
+    bool more = true;
+    for (size_t i = 0; i < events->n && more; i++) {
+        more = tell_part(s, events->items[i].kind, text_events_text(events, i), rows, n_rows);
+        n_rows = 0;
+    }
+    if (!more && answer_finish(a) == ANSWER_RUNNING) answer_end(a, ANSWER_TOOL_CALLS);
+    if (answer_failed(a)) serve_events_lose(&s->job->events);
+    if (answer_finish(a) != ANSWER_RUNNING) tell_finish(s, rows, n_rows);
+    answer_told(a);
+    return answer_finish(a) != ANSWER_RUNNING;
+}
+
+void serve_voice_end(ServeSequence *s) { tell_finish(s, NULL, 0); }

@@ -296,8 +296,8 @@ static void requests_beside_each_other_are_answered_as_alone(void **state) {
 
 static void what_a_conversation_holds_is_not_read_again(void **state) {
     (void)state;
-    const char *more = "{\"prompt\": [479, 490, 258, 420, 434, 273, 258, 382], \"max_tokens\": 5, \"temperature\": 0}";
-    Http h = http_post(server, "/v1/completions", "{\"prompt\": [479, 490, 258, 420, 434, 273], \"max_tokens\": 1, \"temperature\": 0}");
+    const char *more = "{\"prompt\": [641, 687, 264, 323, 434, 273, 258, 382], \"max_tokens\": 5, \"temperature\": 0}";
+    Http h = http_post(server, "/v1/completions", "{\"prompt\": [641, 687, 264, 323, 434, 273], \"max_tokens\": 1, \"temperature\": 0}");
     assert_int_equal(int_at(h.json, "usage.prompt_tokens_details.cached_tokens"), 0);
     http_free(&h);
     h = http_post(server, "/v1/completions", more);
