@@ -8,18 +8,20 @@
 #include <string.h>
 
 enum {
-    MAX_PLACES = 16384, /* with a number; numbers begin with 1 */
+    MAX_PLACES = 16384, /* known ones; their numbers begin with 1 */
     N_BUCKETS = 32768,
-    N_MASKS = 64,
-    PLACE_WORDS = 3 * (GRAMMAR_MAX_ITEMS + GRAMMAR_MAX_LINKS) + 256, /* of the largest place: items, links, next places */
-    POOL_WORDS = (GRAMMAR_MAX_TOKEN + 200) * PLACE_WORDS,            /* the places along one token always fit */
-    DEAD = MAX_PLACES + 1
+    N_MASKS = 128,
+    PLACE_WORDS = 1 + 3 * (GRAMMAR_MAX_ITEMS + GRAMMAR_MAX_LINKS) + 256, /* of the largest place */
+    POOL_WORDS = (GRAMMAR_MAX_TOKEN + 200) * PLACE_WORDS,                /* the places along one token always fit */
+    DEAD = 1
 };
 
 _Static_assert(sizeof(GrammarItem) == 12 && sizeof(GrammarLink) == 12, "three words each, without gaps: places are compared as bytes");
 
+/* In the pool a place is its items, its links, its number, and a row: the rows of the places after each class of byte, 0 where that
+ * is not known yet, DEAD where there is none. A row is given by the word at which it begins, so that a walk goes from row to row. */
 typedef struct Known {
-    uint32_t at;        /* first word in the pool: items, links, then the next places, 0: not known yet */
+    uint32_t at, row;   /* words in the pool */
     uint32_t hash, bucket_next;
     uint16_t n_items, n_links;
     int32_t mask;       /* slot, -1: none */
@@ -37,9 +39,16 @@ struct GrammarMasks {
     uint32_t owner[N_MASKS]; /* place, 0: none */
     uint32_t n_known, used, next_mask;
     GrammarPlace root, from, to;
-    uint32_t path[GRAMMAR_MAX_TOKEN + 1]; /* [depth] place after so many bytes */
+    uint32_t path[GRAMMAR_MAX_TOKEN + 1]; /* [depth] row of the place after so many bytes */
     uint8_t bytes[GRAMMAR_MAX_TOKEN + 1]; /* [depth] the byte that led there */
 };
+
+static void forget(GrammarMasks *m) {
+    memset(m->buckets, 0, N_BUCKETS * sizeof *m->buckets);
+    memset(m->owner, 0, sizeof m->owner);
+    m->n_known = m->next_mask = 0;
+    m->used = 2; /* rows are not 0 or DEAD */
+}
 
 uint64_t grammar_masks_bytes(const GrammarVocab *v) {
     return sizeof(GrammarMasks) + grammar_machine_bytes() + (uint64_t)POOL_WORDS * 4 + (MAX_PLACES + 1) * sizeof(Known) +
@@ -63,6 +72,7 @@ GrammarMasks *grammar_masks_new(const Grammar *g, const GrammarVocab *v, const i
         err_no_memory(err, grammar_masks_bytes(v), "the masks of a grammar");
         return NULL;
     }
+    forget(m);
     for (size_t i = 0; i < n_stop; i++)
         if (stop[i] >= 0 && (uint32_t)stop[i] < v->n_tokens) m->stop[stop[i] / 32] |= UINT32_C(1) << stop[i] % 32;
     return m;
@@ -79,21 +89,15 @@ void grammar_masks_free(GrammarMasks *m) {
     mem_free(m);
 }
 
-/* ---- places with numbers ---- */
-
-static void forget(GrammarMasks *m) {
-    memset(m->buckets, 0, N_BUCKETS * sizeof *m->buckets);
-    memset(m->owner, 0, sizeof m->owner);
-    m->n_known = m->used = m->next_mask = 0;
-}
+/* ---- places ---- */
 
 static uint32_t hash_words(const uint32_t *words, uint32_t n, uint64_t seed) {
     for (uint32_t i = 0; i < n; i++) seed = splitmix(seed + words[i]);
     return (uint32_t)(seed >> 32);
 }
 
-/* The number of a place, 0: no room. */
-static uint32_t number_of(GrammarMasks *m, const GrammarPlace *p) {
+/* The row of a place, 0: no room. */
+static uint32_t row_of(GrammarMasks *m, const GrammarPlace *p) {
     const uint32_t *items = (const uint32_t *)(const void *)p->items, *links = (const uint32_t *)(const void *)p->links;
     uint32_t hash = hash_words(links, 3 * p->n_links, hash_words(items, 3 * p->n_items, p->n_items));
     for (uint32_t k = m->buckets[hash % N_BUCKETS]; k; k = m->known[k].bucket_next) {
@@ -101,44 +105,45 @@ static uint32_t number_of(GrammarMasks *m, const GrammarPlace *p) {
         if (known->hash == hash && known->n_items == p->n_items && known->n_links == p->n_links &&
             memcmp(m->pool + known->at, items, p->n_items * sizeof *p->items) == 0 &&
             memcmp(m->pool + known->at + 3 * p->n_items, links, p->n_links * sizeof *p->links) == 0)
-            return k;
+            return known->row;
     }
-    uint32_t words = 3 * (p->n_items + p->n_links) + m->g->n_classes;
-    if (m->n_known == MAX_PLACES || m->used + words > POOL_WORDS) return 0;
-    uint32_t k = ++m->n_known, *at = m->pool + m->used;
-    m->known[k] = (Known){m->used, hash, m->buckets[hash % N_BUCKETS], (uint16_t)p->n_items, (uint16_t)p->n_links, -1};
+    uint32_t before = 3 * (p->n_items + p->n_links) + 1;
+    if (m->n_known == MAX_PLACES || m->used + before + m->g->n_classes > POOL_WORDS) return 0;
+    uint32_t k = ++m->n_known, row = m->used + before;
+    m->known[k] = (Known){m->used, row, hash, m->buckets[hash % N_BUCKETS], (uint16_t)p->n_items, (uint16_t)p->n_links, -1};
     m->buckets[hash % N_BUCKETS] = k;
-    memcpy(at, items, p->n_items * sizeof *p->items);
-    memcpy(at + 3 * p->n_items, links, p->n_links * sizeof *p->links);
-    memset(at + 3 * (p->n_items + p->n_links), 0, m->g->n_classes * sizeof *at);
-    m->used += words;
-    return k;
+    memcpy(m->pool + m->used, items, p->n_items * sizeof *p->items);
+    memcpy(m->pool + m->used + 3 * p->n_items, links, p->n_links * sizeof *p->links);
+    m->pool[row - 1] = k;
+    memset(m->pool + row, 0, m->g->n_classes * sizeof *m->pool);
+    m->used = row + m->g->n_classes;
+    return row;
 }
 
-static void place_of(const GrammarMasks *m, uint32_t k, GrammarPlace *p) {
-    const Known *known = &m->known[k];
+static void place_of(const GrammarMasks *m, uint32_t row, GrammarPlace *p) {
+    const Known *known = &m->known[m->pool[row - 1]];
     p->n_items = known->n_items;
     p->n_links = known->n_links;
     memcpy(p->items, m->pool + known->at, p->n_items * sizeof *p->items);
     memcpy(p->links, m->pool + known->at + 3 * p->n_items, p->n_links * sizeof *p->links);
 }
 
-/* The place after one more byte; 0: no room for it. */
-static uint32_t next_place(GrammarMasks *m, uint32_t k, uint8_t byte) {
-    const Known *known = &m->known[k];
-    uint32_t *next = m->pool + known->at + 3 * (uint32_t)(known->n_items + known->n_links) + m->g->class_of[byte];
-    if (*next) return *next;
-    place_of(m, k, &m->from);
-    uint32_t to = grammar_machine_step(m->machine, &m->from, byte, &m->to) ? number_of(m, &m->to) : DEAD;
-    *next = to;
+/* The row after one more byte, which is not known yet; 0: no room for it. */
+static uint32_t new_row(GrammarMasks *m, uint32_t row, uint8_t byte) {
+    place_of(m, row, &m->from);
+    uint32_t to = grammar_machine_step(m->machine, &m->from, byte, &m->to) ? row_of(m, &m->to) : DEAD;
+    m->pool[row + m->g->class_of[byte]] = to;
     return to;
 }
 
 /* All is forgotten but the path to the place at `depth`, which is walked again. */
 static void begin_again(GrammarMasks *m, uint32_t depth) {
     forget(m);
-    m->path[0] = number_of(m, &m->root);
-    for (uint32_t d = 1; d <= depth; d++) m->path[d] = next_place(m, m->path[d - 1], m->bytes[d]);
+    m->path[0] = row_of(m, &m->root);
+    for (uint32_t d = 1; d <= depth; d++) {
+        uint32_t known = m->pool[m->path[d - 1] + m->g->class_of[m->bytes[d]]];
+        m->path[d] = known ? known : new_row(m, m->path[d - 1], m->bytes[d]);
+    }
 }
 
 /* ---- masks ---- */
@@ -150,10 +155,11 @@ static void allow(const GrammarTrie *t, const GrammarTrieNode *n, uint32_t *mask
 static void walk(GrammarMasks *m, const GrammarTrie *t, uint32_t *mask) {
     for (uint32_t i = 0; i < t->n_nodes;) {
         const GrammarTrieNode *n = &t->nodes[i];
-        uint32_t to = next_place(m, m->path[n->depth - 1U], n->byte);
+        uint32_t to = m->pool[m->path[n->depth - 1U] + m->g->class_of[n->byte]];
+        if (!to) to = new_row(m, m->path[n->depth - 1U], n->byte);
         if (!to) {
             begin_again(m, n->depth - 1U);
-            to = next_place(m, m->path[n->depth - 1U], n->byte);
+            to = new_row(m, m->path[n->depth - 1U], n->byte);
         }
         if (to == DEAD) {
             i = n->skip;
@@ -181,20 +187,50 @@ static void set_root(GrammarMasks *m, const GrammarPlace *at) {
     for (uint32_t i = 0; i < at->n_links; i++) m->root.links[i].count = in_the_middle(m, at->links[i].node, at->links[i].count);
 }
 
-/* The kind of text that goes on for at least one token on some path, whatever the token. */
-static GrammarText text_at(const GrammarMasks *m, const GrammarPlace *at) {
-    for (uint32_t i = 0; i < at->n_items; i++) {
-        const GrammarNode *n = &m->g->nodes[at->items[i].node];
-        const GrammarLoop *loop = grammar_program_loop_at(m->g, at->items[i].node);
-        if (n->text && (!loop || loop->max == GRAMMAR_NEVER || loop->max - at->items[i].count > m->v->longest))
-            return (GrammarText)n->text;
+/* How many more characters the text at this item may have, GRAMMAR_NEVER: at least as many as any token. */
+static uint32_t room_at(const GrammarMasks *m, const GrammarItem *item) {
+    const GrammarLoop *loop = grammar_program_loop_at(m->g, item->node);
+    if (!loop || loop->max == GRAMMAR_NEVER || loop->max - item->count >= m->v->longest) return GRAMMAR_NEVER;
+    return loop->max - item->count + 1; /* the one that is before it is counted already */
+}
+
+/* Can no plain text of that kind begin at this node? */
+static bool no_text_at(const GrammarMasks *m, uint32_t node, GrammarText text) {
+    for (uint32_t e = m->g->nodes[node].first; e; e = m->g->edges[e].next) {
+        uint8_t lo = m->g->edges[e].lo, hi = m->g->edges[e].hi;
+        if (text == GRAMMAR_TEXT_RAW ? lo != '\n' || hi != '\n' : hi >= 0x20 && !(lo == hi && (lo == '"' || lo == '\\'))) return false;
     }
-    return GRAMMAR_TEXT_NONE;
+    return true;
+}
+
+/* The kind of text of which every token that is not too long goes on, and how many characters are not too long. */
+static GrammarText text_at(const GrammarMasks *m, const GrammarPlace *at, uint32_t *room) {
+    const GrammarItem *best = NULL;
+    for (uint32_t i = 0; i < at->n_items; i++) {
+        if (!m->g->nodes[at->items[i].node].text) continue;
+        if (!best || room_at(m, &at->items[i]) > room_at(m, best)) best = &at->items[i];
+    }
+    if (!best) return GRAMMAR_TEXT_NONE;
+    GrammarText text = (GrammarText)m->g->nodes[best->node].text;
+    *room = room_at(m, best);
+    for (uint32_t i = 0; i < at->n_items && *room != GRAMMAR_NEVER; i++)
+        if (&at->items[i] != best && !no_text_at(m, at->items[i].node, text)) return GRAMMAR_TEXT_NONE; /* it may take the longer ones */
+    return text;
+}
+
+static void plain_tokens(const GrammarMasks *m, GrammarText text, uint32_t room, uint32_t *mask) {
+    const GrammarPlain *plain = &m->v->plain[text];
+    memcpy(mask, plain->mask, m->v->n_words * sizeof *mask);
+    for (uint32_t i = 0; i < plain->n && plain->by_length[i].n_chars > room; i++) {
+        uint32_t id = plain->by_length[i].id;
+        mask[id / 32] &= ~(UINT32_C(1) << id % 32);
+    }
 }
 
 static void make_mask(GrammarMasks *m, uint32_t *mask) {
-    GrammarText text = text_at(m, &m->root);
-    if (text) memcpy(mask, m->v->plain[text], m->v->n_words * sizeof *mask);
+    uint32_t room;
+    GrammarText text = text_at(m, &m->root, &room);
+    if (text) plain_tokens(m, text, room, mask);
     else memset(mask, 0, m->v->n_words * sizeof *mask);
     walk(m, text ? &m->v->rest[text] : &m->v->all, mask);
     if (grammar_machine_may_end(&m->root))
@@ -211,15 +247,16 @@ static uint32_t *take_slot(GrammarMasks *m, uint32_t owner) {
 }
 
 bool grammar_mask(GrammarMasks *m, const GrammarState *s, uint32_t *mask) {
+    size_t bytes = m->v->n_words * sizeof *mask;
     set_root(m, &s->now);
-    m->path[0] = number_of(m, &m->root);
+    m->path[0] = row_of(m, &m->root);
     if (!m->path[0]) begin_again(m, 0);
-    int32_t slot = m->known[m->path[0]].mask;
+    int32_t slot = m->known[m->pool[m->path[0] - 1]].mask;
     if (slot >= 0) {
-        memcpy(mask, m->masks + (size_t)slot * m->v->n_words, m->v->n_words * sizeof *mask);
+        memcpy(mask, m->masks + (size_t)slot * m->v->n_words, bytes);
     } else {
         make_mask(m, mask);
-        memcpy(take_slot(m, m->path[0]), mask, m->v->n_words * sizeof *mask);
+        memcpy(take_slot(m, m->pool[m->path[0] - 1]), mask, bytes);
     }
     for (uint32_t w = 0; w < m->v->n_words; w++)
         if (mask[w]) return true;

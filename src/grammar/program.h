@@ -174,11 +174,22 @@ typedef struct GrammarTrie {
     uint32_t n_nodes, n_tokens;
 } GrammarTrie;
 
+typedef struct GrammarLength {
+    uint32_t id, n_chars; /* the last one perhaps not whole */
+} GrammarLength;
+
+/* The tokens that are plain text of one kind. */
+typedef struct GrammarPlain {
+    uint32_t *mask;           /* [n_words] */
+    GrammarLength *by_length; /* [n], the longest first */
+    uint32_t n;
+} GrammarPlain;
+
 struct GrammarVocab {
     uint32_t n_tokens, n_words, longest;
     GrammarTrie all;
-    GrammarTrie rest[GRAMMAR_N_TEXTS];   /* the tokens that are not all plain text of that kind */
-    uint32_t *plain[GRAMMAR_N_TEXTS];    /* [n_words] those that are */
+    GrammarPlain plain[GRAMMAR_N_TEXTS];
+    GrammarTrie rest[GRAMMAR_N_TEXTS]; /* the tokens that are not plain */
     uint64_t bytes;
 };
 

@@ -67,14 +67,33 @@ static bool is_plain(GrammarText kind, const Token *t) {
     return false;
 }
 
+static int by_length(const void *a, const void *b) {
+    const GrammarLength *x = a, *y = b;
+    if (x->n_chars != y->n_chars) return x->n_chars > y->n_chars ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static uint32_t count_chars(const Token *t) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < t->len; i++) n += (t->bytes[i] & 0xC0) != 0x80;
+    return n;
+}
+
 static bool split_plain(GrammarVocab *v, GrammarText kind, const Token *tokens, Token *others, uint32_t n) {
+    GrammarPlain *p = &v->plain[kind];
     uint32_t n_others = 0;
-    v->plain[kind] = MEM_NEW(uint32_t, v->n_words);
-    if (!v->plain[kind]) return false;
+    p->mask = MEM_NEW(uint32_t, v->n_words);
+    p->by_length = MEM_NEW(GrammarLength, n);
+    if (!p->mask || !p->by_length) return false;
     for (uint32_t i = 0; i < n; i++) {
-        if (is_plain(kind, &tokens[i])) v->plain[kind][tokens[i].id / 32] |= UINT32_C(1) << tokens[i].id % 32;
-        else others[n_others++] = tokens[i];
+        if (!is_plain(kind, &tokens[i])) {
+            others[n_others++] = tokens[i];
+            continue;
+        }
+        p->mask[tokens[i].id / 32] |= UINT32_C(1) << tokens[i].id % 32;
+        p->by_length[p->n++] = (GrammarLength){tokens[i].id, count_chars(&tokens[i])};
     }
+    qsort(p->by_length, p->n, sizeof *p->by_length, by_length);
     return trie_make(&v->rest[kind], others, n_others);
 }
 
@@ -107,7 +126,8 @@ GrammarVocab *grammar_vocab_new(const Str *tokens, uint32_t n_tokens, Err *err) 
         return NULL;
     }
     v->bytes = sizeof *v + trie_bytes(&v->all);
-    for (int k = GRAMMAR_TEXT_JSON; k < GRAMMAR_N_TEXTS; k++) v->bytes += trie_bytes(&v->rest[k]) + (uint64_t)v->n_words * 4;
+    for (int k = GRAMMAR_TEXT_JSON; k < GRAMMAR_N_TEXTS; k++)
+        v->bytes += trie_bytes(&v->rest[k]) + (uint64_t)v->n_words * 4 + (uint64_t)n * sizeof(GrammarLength);
     return v;
 }
 
@@ -118,7 +138,8 @@ void grammar_vocab_free(GrammarVocab *v) {
     for (int k = 0; k < GRAMMAR_N_TEXTS; k++) {
         mem_free(v->rest[k].nodes);
         mem_free(v->rest[k].tokens);
-        mem_free(v->plain[k]);
+        mem_free(v->plain[k].mask);
+        mem_free(v->plain[k].by_length);
     }
     mem_free(v);
 }
@@ -128,5 +149,6 @@ uint64_t grammar_vocab_bytes(const GrammarVocab *v) { return v->bytes; }
 uint64_t grammar_vocab_bytes_at_most(uint32_t n_tokens, uint64_t token_bytes) {
     uint64_t tries = GRAMMAR_N_TEXTS; /* all of them, and the rest for each kind of text */
     uint64_t words = (uint64_t)n_tokens / 32 + 1;
-    return sizeof(GrammarVocab) + tries * ((token_bytes + 1) * sizeof(GrammarTrieNode) + (uint64_t)n_tokens * 4) + tries * words * 4;
+    uint64_t trie = (token_bytes + 1) * sizeof(GrammarTrieNode) + (uint64_t)n_tokens * 4;
+    return sizeof(GrammarVocab) + tries * (trie + words * 4 + (uint64_t)n_tokens * sizeof(GrammarLength));
 }
