@@ -270,11 +270,11 @@ sluice_snapshot *sluice_snapshot_load(const sluice_model *model, const char *pat
 typedef struct sluice_saving sluice_saving;
 sluice_saving *sluice_saving_new(const sluice_model *model, const sluice_snapshot *snapshot, const char *path, const char *base,
                                  sluice_error *err);
-int sluice_saving_some(sluice_saving *saving, uint64_t bytes, bool *done, sluice_error *err);
-uint64_t sluice_saving_bytes(const sluice_saving *saving); /* of the whole file */
+int sluice_saving_some(sluice_saving *writing, uint64_t bytes, bool *done, sluice_error *err);
+uint64_t sluice_saving_bytes(const sluice_saving *writing); /* of the whole file */
 /* The name of the file that it stands on: the base, or what that stands on, or "" where nothing of it is of use. */
-const char *sluice_saving_base(const sluice_saving *saving);
-void sluice_saving_free(sluice_saving *saving);
+const char *sluice_saving_base(const sluice_saving *writing);
+void sluice_saving_free(sluice_saving *writing);
 
 /* What such a file says of itself; it is read to the end of its token ids, no further. */
 typedef struct sluice_snapshot_file {
@@ -284,7 +284,7 @@ typedef struct sluice_snapshot_file {
     size_t n;
     int32_t *ids;     /* [n], freed with sluice_free */
 } sluice_snapshot_file;
-int sluice_snapshot_peek(const sluice_model *model, const char *path, sluice_snapshot_file *file, sluice_error *err);
+int sluice_snapshot_peek(const sluice_model *model, const char *path, sluice_snapshot_file *out, sluice_error *err);
 
 /* ---- sampling ------------------------------------------------------------------------------------------------------ */
 

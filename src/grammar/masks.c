@@ -104,7 +104,7 @@ static uint32_t row_of(GrammarMasks *m, const GrammarPlace *p) {
         const Known *known = &m->known[k];
         if (known->hash == hash && known->n_items == p->n_items && known->n_links == p->n_links &&
             memcmp(m->pool + known->at, items, p->n_items * sizeof *p->items) == 0 &&
-            memcmp(m->pool + known->at + 3 * p->n_items, links, p->n_links * sizeof *p->links) == 0)
+            memcmp(m->pool + known->at + (size_t)3 * p->n_items, links, p->n_links * sizeof *p->links) == 0)
             return known->row;
     }
     uint32_t before = 3 * (p->n_items + p->n_links) + 1;
@@ -113,7 +113,7 @@ static uint32_t row_of(GrammarMasks *m, const GrammarPlace *p) {
     m->known[k] = (Known){m->used, row, hash, m->buckets[hash % N_BUCKETS], (uint16_t)p->n_items, (uint16_t)p->n_links, -1};
     m->buckets[hash % N_BUCKETS] = k;
     memcpy(m->pool + m->used, items, p->n_items * sizeof *p->items);
-    memcpy(m->pool + m->used + 3 * p->n_items, links, p->n_links * sizeof *p->links);
+    memcpy(m->pool + m->used + (size_t)3 * p->n_items, links, p->n_links * sizeof *p->links);
     m->pool[row - 1] = k;
     memset(m->pool + row, 0, m->g->n_classes * sizeof *m->pool);
     m->used = row + m->g->n_classes;
@@ -125,7 +125,7 @@ static void place_of(const GrammarMasks *m, uint32_t row, GrammarPlace *p) {
     p->n_items = known->n_items;
     p->n_links = known->n_links;
     memcpy(p->items, m->pool + known->at, p->n_items * sizeof *p->items);
-    memcpy(p->links, m->pool + known->at + 3 * p->n_items, p->n_links * sizeof *p->links);
+    memcpy(p->links, m->pool + known->at + (size_t)3 * p->n_items, p->n_links * sizeof *p->links);
 }
 
 /* The row after one more byte, which is not known yet; 0: no room for it. */

@@ -53,7 +53,7 @@ static bool trie_make(GrammarTrie *t, const Token *tokens, uint32_t n) {
 
 /* Is it text that the loop of that kind reads from one character into another (perhaps not all of its last one)? */
 static bool is_plain(GrammarText kind, const Token *t) {
-    char whole[GRAMMAR_MAX_TOKEN + 4];
+    char whole[GRAMMAR_MAX_TOKEN + 4] = {0};
     for (uint32_t i = 0; i < t->len; i++) {
         uint8_t c = t->bytes[i];
         if (kind == GRAMMAR_TEXT_JSON ? c < 0x20 || c == '"' || c == '\\' : c == '\n') return false;

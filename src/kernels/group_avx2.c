@@ -1,6 +1,8 @@
 /* AVX2 rung: weights unpacked into groups in memory, and decoded to f32; the same integers as group.c. */
 #include "kernels/points_avx2.h"
 
+#include <assert.h>
+
 ALWAYS_INLINE void store_block(Group *g, size_t b, __m256i w) { _mm256_store_si256((__m256i *)(g->w + 32 * b), w); }
 
 /* type is a constant where these are inlined. */
@@ -43,7 +45,7 @@ void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Gr
 #define X(NAME, ...) case QUANT_##NAME: unpack(QUANT_##NAME, src, g); break;
         GROUP_LIST(X)
 #undef X
-    default: break;
+    default: assert(false && "a type that is not in the list");
     }
 }
 

@@ -99,7 +99,7 @@ bool serve_field_seed(ServeReading *r, const char *name, json_t *value) {
 }
 
 static bool add_stop(ServeReading *r, const char *name, const json_t *value) {
-    Str stop;
+    Str stop = {0};
     if (!serve_want_text(r, name, value, &stop)) return false;
     if (stop.len == 0) return serve_refuse(r->no, 400, name, "'%s' has an empty string, which would stop every answer at once", name);
     r->ask->stops[r->ask->n_stops++] = stop;

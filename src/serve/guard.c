@@ -51,7 +51,7 @@ void serve_guard_close(Serve *s) {
 static bool same_key(const char *key, const char *given) {
     unsigned char a[MOST_KEY_BYTES + 1] = {0}, b[MOST_KEY_BYTES + 1] = {0};
     size_t len = strnlen(given, MOST_KEY_BYTES + 1);
-    memcpy(a, key, strlen(key));
+    memcpy(a, key, strnlen(key, MOST_KEY_BYTES));
     memcpy(b, given, len);
     volatile unsigned char differ = 0;
     for (size_t i = 0; i < sizeof a; i++) differ = (unsigned char)(differ | (a[i] ^ b[i]));

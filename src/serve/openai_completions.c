@@ -101,7 +101,7 @@ static json_t *token_word(const ServeModel *model, int32_t id) {
         buf_put(&word, bytes.ptr ? bytes.ptr : "", bytes.len);
     } else {
         buf_puts(&word, "bytes:");
-        for (size_t i = 0; i < bytes.len; i++) buf_printf(&word, "\\x%02x", (unsigned char)bytes.ptr[i]);
+        for (size_t i = 0; bytes.ptr && i < bytes.len; i++) buf_printf(&word, "\\x%02x", (unsigned char)bytes.ptr[i]);
     }
     json_t *value = serve_json_text(word.ptr, word.len);
     buf_free(&bytes);

@@ -8,10 +8,10 @@ extern const ServeShape SERVE_OPENAI_CHAT, SERVE_OPENAI_COMPLETIONS, SERVE_OPENA
 extern const ServeShape SERVE_ANTHROPIC, SERVE_ANTHROPIC_COUNT;
 
 /* What OpenAI's endpoints share. */
-json_t *serve_openai_error(const ServeRefusal *refusal);
+json_t *serve_openai_error(const ServeRefusal *no);
 json_t *serve_openai_usage(const ServeUsage *usage);
 const char *serve_openai_finish(ServeFinish finish);
 /* The error of /v1/messages. */
-json_t *serve_anthropic_error(const ServeRefusal *refusal);
+json_t *serve_anthropic_error(const ServeRefusal *no);
 
 #endif

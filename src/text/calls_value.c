@@ -172,10 +172,10 @@ static bool spells(Str t, int types, bool *failed) {
 }
 
 void text_calls_value_put(const json_t *tool, Str key, Str value, Buf *out) {
-    const json_t *schema = json_object_get(tool, "parameters"), *own = NULL;
-    const json_t *properties = json_object_get(schema, "properties");
+    const json_t *parameters = json_object_get(tool, "parameters"), *own = NULL;
+    const json_t *properties = json_object_get(parameters, "properties");
     if (json_is_object(properties)) own = json_object_getn(properties, key.ptr, key.len);
-    int types = types_of(schema, own, 0);
+    int types = types_of(parameters, own, 0);
     if (own && !types) types = T_STRING | T_OBJECT | T_ARRAY; /* anything: brackets that match are hardly meant as text */
     Str t = trimmed(value);
     const char *fixed = constant(t, types);

@@ -112,7 +112,7 @@ typedef enum TextForm {
     TEXT_FORM_DEEPSEEK_V3, /* DeepSeek-V3 and R1: the object is fenced as a block of code */
     TEXT_FORMS
 } TextForm;
-TextForm text_calls_form(Str chat_template);   /* found from what the template itself writes */
+TextForm text_calls_form(Str template);        /* found from what the template itself writes */
 bool text_calls_is_tag(TextForm form, Str token); /* the token stands in what is written around calls */
 bool text_calls_thinks(Str chat_template);     /* its answers may have a <think> block */
 bool text_calls_inside_think(Str prompt);      /* the rendered prompt ends inside one, so the answer begins there */

@@ -167,7 +167,9 @@ static void a_long_context_has_one_answer(void **state) {
     int n_long = under_thread_sanitizer() ? 600 : LONG; /* some blocks, if not some rounds */
     make_ids(ids, LONG + LAST, MAKE_VOCAB);
     float *truth = NULL;
-    for (int i = 0; i < (under_sanitizer() ? 2 : 3); i++) {
+    /* bad memory shows in one run of minutes, bad order between threads in two short ones */
+    int first = under_sanitizer() && !under_thread_sanitizer(), end = under_sanitizer() ? 2 : 3;
+    for (int i = first; i < end; i++) {
         sluice_options o = options_for(*state, false);
         o.ctx = LONG + LAST;
         o.kv = "f16";
