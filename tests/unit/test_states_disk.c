@@ -293,6 +293,25 @@ static void the_disk_limit_holds(void **state) {
     close_rig(&r);
 }
 
+/* What others stand on is worth least by itself, and yet must not go before them. */
+static void a_conversation_loses_its_newest_turn_first(void **state) {
+    (void)state;
+    Rig r = new_rig();
+    put(&r, text, 300, STATES_TURN);
+    idle(&r);
+    put(&r, text, 600, STATES_TURN);
+    idle(&r);
+    assert_int_equal(stats_of(&r).on_disk, 2);
+    r.disk_bytes = stats_of(&r).disk_bytes + 1000;
+    restart(&r);
+    put(&r, text + 5, 300, STATES_TURN); /* another conversation, for which there is no room */
+    idle(&r);
+    restart(&r);
+    assert_int_equal(states_find(r.s, text + 5, 400), 300);
+    expect_right(&r, text, 640, 300);
+    close_rig(&r);
+}
+
 static void a_full_disk_leaves_the_memory(void **state) {
     (void)state;
     Rig r = new_rig();
@@ -532,6 +551,7 @@ int main(void) {
         cmocka_unit_test(damage_is_noticed_and_computed_again),
         cmocka_unit_test(files_that_vanish_are_computed_again),
         cmocka_unit_test(the_disk_limit_holds),
+        cmocka_unit_test(a_conversation_loses_its_newest_turn_first),
         cmocka_unit_test(a_full_disk_leaves_the_memory),
         cmocka_unit_test(another_process_only_reads),
         cmocka_unit_test(what_is_for_other_settings_stays_until_there_is_no_room),
