@@ -24,21 +24,24 @@
 #define DAYS "([0-9]{1,6}D|[0-9]{1,6}M([0-9]{1,6}D)?|[0-9]{1,6}Y([0-9]{1,6}M([0-9]{1,6}D)?)?)"
 #define HOURS "T([0-9]{1,6}S|[0-9]{1,6}M([0-9]{1,6}S)?|[0-9]{1,6}H([0-9]{1,6}M([0-9]{1,6}S)?)?)"
 
+/* A label whose third and fourth characters are hyphens is a code for other characters (xn--), whose rules are not regular. */
+#define CODED "(^|[.@])[^.@]{2}--"
+
 typedef struct Format {
-    const char *name, *pattern;
+    const char *name, *pattern, *without;
 } Format;
 
 static const Format formats[] = {
-    {"date", DATE},
-    {"time", TIME},
-    {"date-time", DATE "T" TIME},
-    {"duration", "P([0-9]{1,6}W|" DAYS "(" HOURS ")?|" HOURS ")"},
-    {"uuid", "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"},
-    {"email", ATOM "(\\." ATOM "){0,1}@" LABEL "(\\." LABEL "){0,2}"},
-    {"hostname", LABEL "(\\." LABEL "){0,2}"},
-    {"ipv4", IPV4},
-    {"ipv6", IPV6},
-    {"uri", URI},
+    {"date", DATE, NULL},
+    {"time", TIME, NULL},
+    {"date-time", DATE "T" TIME, NULL},
+    {"duration", "P([0-9]{1,6}W|" DAYS "(" HOURS ")?|" HOURS ")", NULL},
+    {"uuid", "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", NULL},
+    {"email", ATOM "(\\." ATOM "){0,1}@" LABEL "(\\." LABEL "){0,2}", CODED},
+    {"hostname", LABEL "(\\." LABEL "){0,2}", CODED},
+    {"ipv4", IPV4, NULL},
+    {"ipv6", IPV6, NULL},
+    {"uri", URI, NULL},
 };
 
 GrammarDfa *grammar_dfa_format(const char *name, bool *known, Err *err) {
@@ -50,7 +53,9 @@ GrammarDfa *grammar_dfa_format(const char *name, bool *known, Err *err) {
         memcpy(whole + 2, formats[i].pattern, n);
         memcpy(whole + 2 + n, ")$", 2);
         *known = true;
-        return grammar_dfa_pattern(whole, n + 4, err);
+        GrammarDfa *d = grammar_dfa_pattern(whole, n + 4, err);
+        if (!d || !formats[i].without) return d;
+        return grammar_dfa_and(d, grammar_dfa_pattern(formats[i].without, strlen(formats[i].without), err), true, err);
     }
     *known = false;
     return NULL;
