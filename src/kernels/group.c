@@ -98,6 +98,7 @@ static void unpack_small(QuantType type, const uint8_t *src, size_t n_blocks, Gr
 
 /* ---- superblocks ---------------------------------------------------------------------------------------------------- */
 
+/* One scale and one minimum for the whole superblock; what blocks have of their own are integers. */
 static void set_scales(Group *g, float scale, float min) {
     for (size_t b = 0; b < GROUP_BLOCKS; b++) {
         g->scale[b] = scale;
@@ -128,7 +129,9 @@ static void unpack_q3_k(const uint8_t *src, Group *g) {
     }
 }
 
-/* Q4_K and Q5_K: eight pairs of six-bit scale and minimum in 12 bytes. */
+/* Q4_K and Q5_K: a scale and a minimum of six bits for each of eight blocks, in 12 bytes. Of blocks 0..3 they are the lower six bits of
+ * s[0..3] and s[4..7]. Those of blocks 4..7 are in pieces: the lower four bits of both are the nibbles of s[8..11], the upper two are
+ * what the first eight bytes have left. */
 static void unpack_scales_and_mins(const uint8_t *s, Group *g) {
     for (size_t b = 0; b < GROUP_BLOCKS; b++) {
         int scale = b < 4 ? s[b] & 63 : (s[b + 4] & 15) | s[b - 4] >> 6 << 4;
@@ -138,6 +141,8 @@ static void unpack_scales_and_mins(const uint8_t *s, Group *g) {
     }
 }
 
+/* 144 bytes: two f16, which all blocks share, the 12 bytes above, and qs[4][32], of which each byte has an element of two blocks, that
+ * of the even one in its low nibble. An element is scale * sub * w - min * min_sub. */
 static void unpack_q4_k(const uint8_t *src, Group *g) {
     const uint8_t *qs = src + 16;
     set_scales(g, load_f16(src), -load_f16(src + 2));
@@ -145,6 +150,7 @@ static void unpack_q4_k(const uint8_t *src, Group *g) {
     for (size_t e = 0; e < GROUP_ELEMS; e++) g->w[e] = qs[e / 64 * 32 + e % 32] >> (e / 32 % 2 * 4) & 15;
 }
 
+/* The same with a fifth bit: that of element i of block b is bit b of qh[i]. */
 static void unpack_q5_k(const uint8_t *src, Group *g) {
     const uint8_t *qh = src + 16, *qs = src + 48;
     set_scales(g, load_f16(src), -load_f16(src + 2));

@@ -3,7 +3,7 @@
  *
  * What belongs to a point besides its eight low bits (more bits of its number, signs, scales) stands elsewhere in the superblock, in
  * each type in another way. It is put together for all points at once, in vectors; only the grid itself is looked up point by
- * point, with plain loads of whole points: gathers take up to twice as long (docs/kernels.md). */
+ * point, with plain loads of whole points: gathers take up to twice as long (docs/experiments.md). */
 #ifndef KERNELS_POINTS_AVX2_H
 #define KERNELS_POINTS_AVX2_H
 
