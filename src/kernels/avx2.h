@@ -75,31 +75,11 @@ ALWAYS_INLINE __m256 avx2_sigmoid(__m256 x) {
 
 ALWAYS_INLINE __m256 avx2_silu(__m256 x) { return _mm256_mul_ps(x, avx2_sigmoid(x)); }
 
-/* vector_avx2.c */
-float kernels_avx2_dot(const float *a, const float *b, size_t n);
-void kernels_avx2_axpy(float *y, const float *x, float s, size_t n);
-void kernels_avx2_scale(float *y, const float *a, float s, size_t n);
-void kernels_avx2_add(float *y, const float *x, size_t n);
-void kernels_avx2_rms_norm(float *y, const float *x, const float *w, float eps, size_t n);
-void kernels_avx2_l2_norm(float *y, const float *x, float eps, float s, size_t n);
-void kernels_avx2_silu_mul(float *y, const float *gate, const float *up, size_t n);
-void kernels_avx2_sigmoid_mul(float *y, const float *g, size_t n);
-float kernels_avx2_exp_sum(float *x, float shift, size_t n);
-float kernels_avx2_max(const float *x, size_t n);
-void kernels_avx2_rope(float *head, const float *cos, const float *sin, size_t rot);
-void kernels_avx2_quantize(const float *x, KernelsActGroup *groups, size_t first, size_t n);
+/* In vector_, dot_, mix_, attention_ and matmul_avx2.c. */
+RUNG_FUNCTIONS(RUNG_DECLARE, avx2)
 
 /* dot_avx2.c: out[t] = the dot product of n elements of w (f32, f16 or bf16) with x[t], t < n_x */
 void kernels_avx2_dots(QuantType type, const void *w, const float *const *x, size_t n_x, size_t n, float *out);
-
-/* mix_avx2.c */
-void kernels_avx2_conv_silu(float *y, const float *x, float *state, const float *w, size_t n, size_t width);
-void kernels_avx2_delta_rule(float *S, const KernelsDelta *a);
-
-/* attention_avx2.c */
-void kernels_avx2_attention(QuantType type, const void *keys, const void *values, size_t dim, const KernelsQuery *queries, size_t n,
-                            float *scratch);
-void kernels_avx2_attention_join(float *total, const float *part, size_t dim);
 
 /* group_avx2.c: as kernels_group_unpack; and as quant_decode, for all block types */
 void kernels_avx2_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g);
@@ -109,6 +89,18 @@ void kernels_avx2_decode(QuantType type, const uint8_t *src, float *dst, size_t 
 enum { KERNELS_AVX2_TILE = 32 };
 void kernels_avx2_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                                float *y, size_t y_stride);
+
+/* What a loop over rows is asked for. */
+typedef struct RowsJob {
+    QuantType type;
+    const uint8_t *w;
+    size_t n_rows, n, row_bytes, group_bytes;
+    const KernelsActs *acts;
+    size_t n_tokens;
+    float *y;
+    size_t y_stride;
+    float *scratch;
+} RowsJob;
 
 /* rows_avx2.c: the same for up to KERNELS_AVX2_FEW tokens. scratch: n floats */
 enum { KERNELS_AVX2_FEW = 4 };
@@ -122,9 +114,5 @@ ALWAYS_INLINE bool avx2_has_nibble_rows(QuantType type) {
 }
 size_t kernels_avx2_nibble_rows(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActGroup *x, float *y,
                                 float *scratch);
-
-/* matmul_avx2.c */
-void kernels_avx2_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
-                         size_t y_stride, float *scratch);
 
 #endif

@@ -78,42 +78,21 @@ ALWAYS_INLINE __m512 avx512_sigmoid(__m512 x) {
 
 ALWAYS_INLINE __m512 avx512_silu(__m512 x) { return _mm512_mul_ps(x, avx512_sigmoid(x)); }
 
-/* vector_avx512.c */
-void kernels_avx512_axpy(float *y, const float *x, float s, size_t n);
-void kernels_avx512_scale(float *y, const float *a, float s, size_t n);
-void kernels_avx512_add(float *y, const float *x, size_t n);
-void kernels_avx512_rms_norm(float *y, const float *x, const float *w, float eps, size_t n);
-void kernels_avx512_l2_norm(float *y, const float *x, float eps, float s, size_t n);
-void kernels_avx512_silu_mul(float *y, const float *gate, const float *up, size_t n);
-void kernels_avx512_sigmoid_mul(float *y, const float *g, size_t n);
-float kernels_avx512_exp_sum(float *x, float shift, size_t n);
-float kernels_avx512_max(const float *x, size_t n);
-void kernels_avx512_rope(float *head, const float *cos, const float *sin, size_t rot);
+/* In vector_, dot_, mix_, attention_ and matmul_avx512.c. */
+#define kernels_avx512_quantize kernels_avx2_quantize /* what it lacks */
+RUNG_FUNCTIONS(RUNG_DECLARE, avx512)
 
-/* mix_avx512.c */
-void kernels_avx512_conv_silu(float *y, const float *x, float *state, const float *w, size_t n, size_t width);
-void kernels_avx512_delta_rule(float *S, const KernelsDelta *a);
-
-/* attention_avx512.c */
-void kernels_avx512_attention(QuantType type, const void *keys, const void *values, size_t dim, const KernelsQuery *queries, size_t n,
-                              float *scratch);
-void kernels_avx512_attention_join(float *total, const float *part, size_t dim);
-
-/* dot_avx512.c */
-float kernels_avx512_dot(const float *a, const float *b, size_t n);
-/* out[t * out_stride + r] = the dot product of n elements of row r of w (f32, f16 or bf16; rows w_stride bytes apart) with x[t],
- * r < n_rows, t < n_x */
+/* dot_avx512.c: out[t * out_stride + r] = the dot product of n elements of row r of w (f32, f16 or bf16; rows w_stride bytes apart) with
+ * x[t], r < n_rows, t < n_x */
 void kernels_avx512_dots(QuantType type, const void *w, size_t w_stride, size_t n_rows, const float *const *x, size_t n_x, size_t n,
                          float *out, size_t out_stride);
 
 /* Matrices with quantised activations: rows_avx512.c for up to KERNELS_AVX512_FEW tokens, tile_avx512.c for up to
- * KERNELS_AVX512_TILE; matmul_avx512.c: all */
+ * KERNELS_AVX512_TILE */
 enum { KERNELS_AVX512_FEW = 4, KERNELS_AVX512_TILE = 32 };
 void kernels_avx512_integer_rows(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                                  float *y, size_t y_stride);
 void kernels_avx512_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                                  float *y, size_t y_stride);
-void kernels_avx512_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
-                           size_t y_stride, float *scratch);
 
 #endif

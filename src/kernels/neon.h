@@ -79,31 +79,11 @@ ALWAYS_INLINE int32x4_t neon_min_sums(int16x8_t min_sub, int16x8_t sums) {
     return vpaddq_s32(vmull_s16(vget_low_s16(min_sub), vget_low_s16(sums)), vmull_high_s16(min_sub, sums));
 }
 
-/* vector_neon.c */
-void kernels_neon_axpy(float *y, const float *x, float s, size_t n);
-void kernels_neon_scale(float *y, const float *a, float s, size_t n);
-void kernels_neon_add(float *y, const float *x, size_t n);
-void kernels_neon_rms_norm(float *y, const float *x, const float *w, float eps, size_t n);
-void kernels_neon_l2_norm(float *y, const float *x, float eps, float s, size_t n);
-void kernels_neon_silu_mul(float *y, const float *gate, const float *up, size_t n);
-void kernels_neon_sigmoid_mul(float *y, const float *g, size_t n);
-float kernels_neon_exp_sum(float *x, float shift, size_t n);
-float kernels_neon_max(const float *x, size_t n);
-void kernels_neon_rope(float *head, const float *cos, const float *sin, size_t rot);
-void kernels_neon_quantize(const float *x, KernelsActGroup *groups, size_t first, size_t n);
+/* In vector_, dot_, mix_, attention_ and matmul_neon.c. */
+RUNG_FUNCTIONS(RUNG_DECLARE, neon)
 
 /* dot_neon.c: out[t] = the dot product of n elements of w (f32, f16 or bf16) with x[t], t < n_x */
-float kernels_neon_dot(const float *a, const float *b, size_t n);
 void kernels_neon_dots(QuantType type, const void *w, const float *const *x, size_t n_x, size_t n, float *out);
-
-/* mix_neon.c */
-void kernels_neon_conv_silu(float *y, const float *x, float *state, const float *w, size_t n, size_t width);
-void kernels_neon_delta_rule(float *S, const KernelsDelta *a);
-
-/* attention_neon.c */
-void kernels_neon_attention(QuantType type, const void *keys, const void *values, size_t dim, const KernelsQuery *queries, size_t n,
-                            float *scratch);
-void kernels_neon_attention_join(float *total, const float *part, size_t dim);
 
 /* group_neon.c: as kernels_group_unpack; and as quant_decode, for the types with an integer kernel */
 void kernels_neon_unpack(QuantType type, const uint8_t *src, size_t n_blocks, Group *g);
@@ -117,10 +97,7 @@ void kernels_neon_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, 
 void kernels_i8mm_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                                float *y, size_t y_stride);
 
-/* matmul_neon.c: with either tile */
-void kernels_neon_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
-                         size_t y_stride, float *scratch);
-void kernels_i8mm_matmul(QuantType type, const void *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens, float *y,
-                         size_t y_stride, float *scratch);
+/* matmul_neon.c: with that tile */
+RUNG_DECLARE(i8mm, matmul)
 
 #endif

@@ -137,19 +137,8 @@ ALWAYS_INLINE void add_two_rows(QuantType type, const uint8_t *src, size_t row_b
     UNROLL for (size_t r = 0; r < 2; r++) lanes[r] = add_group(form, &s[r], four[r][0], four[r][1], x, lanes[r]);
 }
 
-typedef struct Job {
-    QuantType type;
-    const uint8_t *w;
-    size_t n_rows, n, row_bytes, group_bytes;
-    const KernelsActs *acts;
-    size_t n_tokens;
-    float *y;
-    size_t y_stride;
-    float *scratch;
-} Job;
-
 /* Two rows for one token. type: the job's, as a constant. */
-ALWAYS_INLINE void two_rows(QuantType type, const Job *job, size_t r) {
+ALWAYS_INLINE void two_rows(QuantType type, const RowsJob *job, size_t r) {
     __m256 lanes[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     const uint8_t *src = job->w + r * job->row_bytes, *ahead = src + PREFETCH;
     for (size_t i = 0; i * GROUP_ELEMS < job->n; i++, src += job->group_bytes, ahead += 2 * job->group_bytes) {
@@ -161,7 +150,7 @@ ALWAYS_INLINE void two_rows(QuantType type, const Job *job, size_t r) {
 }
 
 /* One row. type: the job's, as a constant. */
-ALWAYS_INLINE void one_row(QuantType type, const Job *job, size_t r, size_t n_tokens) {
+ALWAYS_INLINE void one_row(QuantType type, const RowsJob *job, size_t r, size_t n_tokens) {
     __m256 lanes[KERNELS_AVX2_FEW];
     const uint8_t *src = job->w + r * job->row_bytes;
     for (size_t t = 0; t < n_tokens; t++) lanes[t] = _mm256_setzero_ps();
@@ -175,7 +164,7 @@ ALWAYS_INLINE void one_row(QuantType type, const Job *job, size_t r, size_t n_to
     for (size_t t = 0; t < n_tokens; t++) job->y[t * job->y_stride + r] = avx2_fold8(lanes[t]);
 }
 
-ALWAYS_INLINE void rows(QuantType type, const Job *job) {
+ALWAYS_INLINE void rows(QuantType type, const RowsJob *job) {
     size_t r = 0;
     if (job->n_tokens > 1) {
         for (; r < job->n_rows; r++) one_row(type, job, r, job->n_tokens);
@@ -190,7 +179,8 @@ ALWAYS_INLINE void rows(QuantType type, const Job *job) {
 
 void kernels_avx2_integer_rows(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                                float *y, size_t y_stride, float *scratch) {
-    const Job job = {type, w, n_rows, n, (size_t)quant_row_bytes(type, n), kernels_group_bytes(type), acts, n_tokens, y, y_stride, scratch};
+    const RowsJob job = {type, w, n_rows, n, (size_t)quant_row_bytes(type, n), kernels_group_bytes(type), acts, n_tokens, y, y_stride,
+                         scratch};
     switch (type) {
 #define X(NAME, ...) case QUANT_##NAME: rows(QUANT_##NAME, &job); break;
         GROUP_LIST(X)

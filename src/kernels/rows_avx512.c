@@ -4,25 +4,15 @@
 
 enum { PREFETCH = 4096 }; /* bytes ahead: see rows_avx2.c, where it was measured */
 
-typedef struct Job {
-    QuantType type;
-    const uint8_t *w;
-    size_t n_rows, n, row_bytes, group_bytes;
-    const KernelsActs *acts;
-    size_t n_tokens;
-    float *y;
-    size_t y_stride;
-} Job;
-
 /* Group number i of two rows for all tokens. type: the job's, as a constant. */
-ALWAYS_INLINE void add_group(QuantType type, const Job *job, const uint8_t *first, const uint8_t *second, size_t i, __m512 *lanes) {
+ALWAYS_INLINE void add_group(QuantType type, const RowsJob *job, const uint8_t *first, const uint8_t *second, size_t i, __m512 *lanes) {
     Pair p;
     avx512_unpack(type, first, second, &p);
     for (size_t t = 0; t < job->n_tokens; t++) lanes[t] = avx512_add_pair(avx512_form(type), &p, &job->acts[t].groups[i], lanes[t]);
 }
 
 /* The same for any type, the end of rows included: n_blocks there are. */
-static void add_any_group(const Job *job, const uint8_t *first, const uint8_t *second, size_t i, size_t n_blocks, __m512 *lanes) {
+static void add_any_group(const RowsJob *job, const uint8_t *first, const uint8_t *second, size_t i, size_t n_blocks, __m512 *lanes) {
     uint8_t whole[2][GROUP_BYTES_MAX];
     if (n_blocks < GROUP_BLOCKS) {
         first = kernels_group_filled_up(job->type, first, n_blocks, whole[0]);
@@ -38,7 +28,7 @@ static void add_any_group(const Job *job, const uint8_t *first, const uint8_t *s
 static const QuantType ANY = QUANT_TYPE_COUNT;
 
 /* Rows r and r + 1; a last one without partner is its own, and the second result is not stored. */
-ALWAYS_INLINE void two_rows(QuantType type, const Job *job, size_t r) {
+ALWAYS_INLINE void two_rows(QuantType type, const RowsJob *job, size_t r) {
     __m512 lanes[KERNELS_AVX512_FEW];
     const size_t step = r + 1 < job->n_rows ? job->row_bytes : 0, whole = job->n / GROUP_ELEMS;
     const uint8_t *src = job->w + r * job->row_bytes, *ahead = src + PREFETCH;
@@ -57,13 +47,14 @@ ALWAYS_INLINE void two_rows(QuantType type, const Job *job, size_t r) {
     }
 }
 
-ALWAYS_INLINE void all_rows(QuantType type, const Job *job) {
+ALWAYS_INLINE void all_rows(QuantType type, const RowsJob *job) {
     for (size_t r = 0; r < job->n_rows; r += 2) two_rows(type, job, r);
 }
 
 void kernels_avx512_integer_rows(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                                  float *y, size_t y_stride) {
-    const Job job = {type, w, n_rows, n, (size_t)quant_row_bytes(type, n), kernels_group_bytes(type), acts, n_tokens, y, y_stride};
+    const RowsJob job = {type, w, n_rows, n, (size_t)quant_row_bytes(type, n), kernels_group_bytes(type), acts, n_tokens, y, y_stride,
+                         NULL};
     switch (type) {
     case QUANT_Q4_0: all_rows(QUANT_Q4_0, &job); break;
     case QUANT_Q4_1: all_rows(QUANT_Q4_1, &job); break;
