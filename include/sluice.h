@@ -79,6 +79,8 @@ typedef struct sluice_error {
 
 typedef struct sluice_model sluice_model;
 
+#define SLUICE_SNAPSHOTS_AUTO UINT64_MAX
+
 /* All zero, which sluice_options_init makes of it, and a model are enough. */
 typedef struct sluice_options {
     /* what to open */
@@ -94,7 +96,8 @@ typedef struct sluice_options {
     int sessions;             /* sessions that may be open at once; 0: one. Planned for, so that the budget holds */
     int cache_slots;          /* experts kept in memory; 0: as many as the budget allows */
     uint64_t text_bytes;      /* memory kept for tokenising one text, see sluice_text_memory; 0: enough for ordinary prompts */
-    uint64_t snapshot_bytes;  /* memory kept for snapshots; 0: they have what the plan leaves over (free_bytes) */
+    uint64_t snapshot_bytes;  /* memory kept for snapshots; 0: they have what the plan leaves over (free_bytes). SLUICE_SNAPSHOTS_AUTO: a
+                               * sixteenth of the budget, at most four sessions' worth, and none where that would not fit */
     bool mlock;               /* lock the dense weights in memory */
 
     /* speed; none of these changes a bit. NULL is "auto" */

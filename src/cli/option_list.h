@@ -68,7 +68,7 @@ OPTION(DRAM, 0, "dram", KIND_RATE, GROUP_COMMAND, CMD_PLAN, CMD_ALL, false, "RAT
     "plan for memory of this speed, as 60GB/s", NO_FIELD)
 OPTION(STATE_RAM, 0, "state-ram", KIND_SIZE, GROUP_COMMAND, CMD_SERVE | CMD_PLAN, CMD_ALL, false, "SIZE", 1, 0,
     "memory for the states of earlier conversations, which a new one that begins alike goes on from (default: what every expert leaves; "
-    "serve: a sixteenth of --ram)",
+    "serve: a sixteenth of --ram, at most four whole contexts)",
     OPTIONS_FIELD(snapshot_bytes))
 OPTION(CORES, 0, "cores", KIND_INT, GROUP_COMMAND, CMD_PLAN, CMD_ALL, false, "N", 1, 1024,
     "plan for so many cores, each as fast as one of this machine", NO_FIELD)

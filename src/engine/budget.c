@@ -79,15 +79,33 @@ static void add_chunk(const sluice_model *m, const ForwardConfig *forward, Engin
 
 /* Every chunk reads nearly every expert once more, so a long one is worth memory that the cache loses: a chunk that was not asked for
  * shrinks only until its buffers are at most a sixteenth of the budget, and while nothing else fits. */
-ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
-    EnginePlanInput in = fixed_numbers(m, forward);
-    ErrCode code = ERR_OK;
+static ErrCode plan_chunk(sluice_model *m, ForwardConfig *forward, EnginePlanInput *in, Err *err) {
     for (;; forward->chunk = shorter(forward->chunk)) {
-        add_chunk(m, forward, &in);
+        add_chunk(m, forward, in);
         bool fixed = m->options.chunk || forward->chunk <= LEAST_CHUNK;
-        if (!fixed && in.buffers_bytes > in.ram_bytes / 16) continue;
-        code = engine_plan(&in, &m->plan, err);
-        if (!code || fixed) break;
+        if (!fixed && in->buffers_bytes > in->ram_bytes / 16) continue;
+        ErrCode code = engine_plan(in, &m->plan, err);
+        if (!code || fixed) return code;
+    }
+}
+
+/* Where the choice is ours: a sixteenth of the budget too, if that is not more than four whole sessions. */
+static uint64_t snapshots_wanted(const sluice_model *m, const ForwardConfig *forward, const EnginePlanInput *in) {
+    ForwardSizes sizes = forward_sizes(forward, in->threads);
+    uint64_t sessions = 4 * (sizes.state + sizes.kv + m->ctx * sizeof(int32_t) + m->model->shape.vocab * sizeof(float));
+    return sessions < in->ram_bytes / 16 ? sessions : in->ram_bytes / 16;
+}
+
+ErrCode engine_make_plan(sluice_model *m, ForwardConfig *forward, Err *err) {
+    const uint32_t longest = forward->chunk;
+    const bool choose = m->options.snapshot_bytes == SLUICE_SNAPSHOTS_AUTO;
+    EnginePlanInput in = fixed_numbers(m, forward);
+    if (choose) in.snapshot_bytes = snapshots_wanted(m, forward, &in);
+    ErrCode code = plan_chunk(m, forward, &in, err);
+    if (code && choose) {
+        in.snapshot_bytes = 0;
+        forward->chunk = longest;
+        code = plan_chunk(m, forward, &in, err);
     }
     if (!code && err) memset(err, 0, sizeof *err); /* a larger chunk may have been refused before */
     m->chunk = forward->chunk;

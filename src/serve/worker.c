@@ -146,15 +146,12 @@ static bool on_progress(void *user, const char *stage, uint64_t done, uint64_t t
 
 /* Memory for states is worth having, but not worth refusing to start. */
 static sluice_model *open_with_states(sluice_options *options, sluice_error *failure) {
-    if (options->snapshot_bytes) return sluice_open(options, failure);
-    OsMemory memory;
-    os_memory(&memory);
-    options->snapshot_bytes = (options->ram_bytes ? options->ram_bytes : memory.budget) / 16;
+    if (!options->snapshot_bytes) options->snapshot_bytes = SLUICE_SNAPSHOTS_AUTO;
     sluice_model *model = sluice_open(options, failure);
-    if (model || failure->code != SLUICE_MEMORY) return model;
-    options->snapshot_bytes = 0;
-    model = sluice_open(options, failure);
-    if (model) log_note("no memory is set aside for the states of earlier conversations; --state-ram or a larger --ram would");
+    sluice_info info;
+    if (model) sluice_get_info(model, &info);
+    if (model && !info.plan.snapshot_bytes)
+        log_note("no memory is set aside for the states of earlier conversations; --state-ram or a larger --ram would");
     return model;
 }
 

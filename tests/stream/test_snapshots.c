@@ -415,6 +415,34 @@ static void the_plan_keeps_room_for_snapshots(void **state) {
     sluice_close(m);
 }
 
+static uint64_t planned(const sluice_options *o) {
+    sluice_info info;
+    sluice_model *m = open_or_fail(o);
+    sluice_get_info(m, &info);
+    sluice_close(m);
+    return info.plan.snapshot_bytes;
+}
+
+/* Left to the engine it is what a few conversations take, less where memory is little, and nothing where it would be too much. */
+static void the_plan_may_choose_the_room(void **state) {
+    sluice_options o = options(*state);
+    sluice_error err = {0};
+    o.snapshot_bytes = SLUICE_SNAPSHOTS_AUTO;
+    uint64_t plenty = planned(&o);
+    assert_true(plenty > 0 && plenty < o.ram_bytes / 16);
+    o.ctx = 300;
+    assert_true(planned(&o) < plenty);
+    o.ram_bytes = UINT64_C(1) << 30;
+    o.ctx = 200000;
+    assert_true(planned(&o) == o.ram_bytes / 16);
+    o.snapshot_bytes = 0;
+    o.ram_bytes = 1;
+    assert_null(sluice_open(&o, &err));
+    o.ram_bytes = strtoull(strstr(err.message, "--ram ") + 6, NULL, 10) << 20;
+    o.snapshot_bytes = SLUICE_SNAPSHOTS_AUTO;
+    assert_int_equal(planned(&o), 0);
+}
+
 /* ---- writing that ends early ---- */
 
 static int files_in_folder(void) {
@@ -519,6 +547,7 @@ const struct CMUnitTest snapshots[] = {
         cmocka_unit_test_prestate(only_the_same_beginning_is_shared, attention),
         cmocka_unit_test_prestate(a_file_on_another_holds_what_is_new, mixed),
         cmocka_unit_test_prestate(the_plan_keeps_room_for_snapshots, story),
+        cmocka_unit_test_prestate(the_plan_may_choose_the_room, story),
         cmocka_unit_test_prestate(what_is_not_whole_leaves_nothing, attention),
         cmocka_unit_test(draft_layers_come_and_go),
     };
