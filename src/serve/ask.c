@@ -1,5 +1,5 @@
 /* Asks and refusals: made, filled and let go. */
-#include "serve/ask.h"
+#include "serve/rule.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,6 +23,7 @@ void serve_ask_free(ServeAsk *ask) {
     for (size_t i = 0; ask->prompts && i < ask->n_prompts; i++) mem_free(ask->prompts[i].ids);
     mem_free(ask->prompts);
     mem_free(ask->texts);
+    serve_rule_release(ask->rule);
     json_decref(ask->chat);
     json_decref(ask->body);
     *ask = (ServeAsk){.logprobs = -1};

@@ -48,6 +48,8 @@ typedef enum ServeFormat { SERVE_FORMAT_TEXT, SERVE_FORMAT_JSON, SERVE_FORMAT_SC
 
 enum { SERVE_MOST_STOPS = 16, SERVE_MOST_CHOICES = 128, SERVE_MOST_LOGPROBS = 20 };
 
+typedef struct ServeRule ServeRule;
+
 /* Starts as serve_ask_init leaves it; a shape changes what the client said. */
 typedef struct ServeAsk {
     json_t *body;             /* the request, held: strings below are borrowed from it */
@@ -63,6 +65,7 @@ typedef struct ServeAsk {
     bool one_tool;            /* parallel_tool_calls: false */
     ServeFormat format;
     const json_t *schema;     /* of SERVE_FORMAT_SCHEMA */
+    ServeRule *rule;          /* what format and tool_choice demand: the server builds it; NULL: nothing */
 
     /* or prompts to continue: ids, or texts that the server tokenises */
     ServePrompt *prompts;     /* [n_prompts] */

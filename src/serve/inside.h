@@ -4,6 +4,7 @@
 
 #include "serve/board.h"
 #include "serve/job.h"
+#include "serve/rule.h"
 #include "serve/serve.h"
 #include "states/states.h"
 
@@ -63,7 +64,8 @@ typedef struct Serve {
     ServeWorker worker;
     ServeBoard board;
     pthread_mutex_t text;     /* one text is tokenised at a time, as the memory plan has it */
-    AnswerPrompts *prompts;   /* asked under that lock */
+    AnswerPrompts *prompts;   /* asked under that lock, as are */
+    ServeRules rules;
     _Atomic int running;      /* jobs that the worker has taken */
     _Atomic int visits;       /* requests that have begun and are not answered to the end */
     _Atomic uint64_t job_ns;  /* how long a job takes, lately */

@@ -38,7 +38,11 @@ static bool render(Serve *s, ServeAsk *ask, ServeRefusal *no) {
     ask->prompts[0] = (ServePrompt){made.ids.ids, made.ids.n};
     ask->parts = made.parts;
     if (made.ids.n == 0) return serve_refuse(no, 400, "messages", "the messages are rendered to nothing");
-    return fits(s, &ask->prompts[0], "messages", no);
+    if (!fits(s, &ask->prompts[0], "messages", no)) return false;
+    pthread_mutex_lock(&s->text);
+    bool ok = serve_rules_find(&s->rules, &s->model, ask, no);
+    pthread_mutex_unlock(&s->text);
+    return ok;
 }
 
 bool serve_text_prompts(Serve *s, ServeAsk *ask, ServeRefusal *no) {

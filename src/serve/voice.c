@@ -1,5 +1,5 @@
 /* What a client hears of a sequence: the events of its answer, in the words of ask.h, and how likely its tokens were. */
-#include "serve/job.h"
+#include "serve/inside.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -62,6 +62,11 @@ bool serve_voice_begin(ServeSequence *s, Err *err) {
                        .n_stops = ask->n_stops,
                        .max_tokens = ask->max_tokens,
                        .likely = ask->logprobs};
+    if (ask->rule) {
+        spec.grammar = ask->rule->grammar;
+        spec.masks = serve_rule_masks(ask->rule, s->job->model, s->slot->serve->rules.vocab, err);
+        if (!spec.masks) return false;
+    }
     s->answer = answer_new(&spec, err);
     return s->answer != NULL;
 }

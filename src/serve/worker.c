@@ -236,5 +236,6 @@ void serve_worker_close(Serve *s) {
     states_free(s->worker.states);
     serve_slots_close(&s->worker);
     answer_prompts_free(s->prompts);
+    serve_rules_free(&s->rules);
     sluice_close(s->worker.model);
 }
