@@ -10,7 +10,7 @@ ForwardLists forward_attention_lists(const ForwardConfig *c) {
 }
 
 static ForwardToken token(const Model *m, QuantType kv_type) {
-    return (ForwardToken){.position = 2 * m->shape.n_kv_heads * quant_row_bytes(kv_type, m->shape.head_dim)};
+    return (ForwardToken){.position = (uint64_t)2 * m->shape.n_kv_heads * quant_row_bytes(kv_type, m->shape.head_dim)};
 }
 
 /* The longest row of its matrices, or what attend.c needs. */

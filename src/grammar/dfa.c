@@ -4,6 +4,7 @@
  * texts that are different are different in the document, too, which names of members rely on. */
 #include "grammar/pattern.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -190,6 +191,7 @@ GrammarDfa *grammar_dfa_and(GrammarDfa *a, GrammarDfa *b, bool but_not, Err *err
     }
     memset(p.number, -1, all * sizeof *p.number);
     uint32_t n_classes = merge_borders(a, b, border);
+    assert(n_classes > 0); /* the first begins at the lowest byte */
     if (p.max > GRAMMAR_MAX_DFA_CELLS / n_classes) p.max = GRAMMAR_MAX_DFA_CELLS / n_classes;
     d = make(p.max, n_classes, err);
     if (!d) goto out;

@@ -2,6 +2,7 @@
  * a scheme; email: without quotes and comments), bounded so that they end. */
 #include "grammar/pattern.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define LABEL "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -48,12 +49,9 @@ GrammarDfa *grammar_dfa_format(const char *name, bool *known, Err *err) {
     for (size_t i = 0; i < COUNT_OF(formats); i++) {
         if (strcmp(name, formats[i].name) != 0) continue;
         char whole[2048];
-        size_t n = strlen(formats[i].pattern);
-        memcpy(whole, "^(", 2);
-        memcpy(whole + 2, formats[i].pattern, n);
-        memcpy(whole + 2 + n, ")$", 2);
+        int n = snprintf(whole, sizeof whole, "^(%s)$", formats[i].pattern);
         *known = true;
-        GrammarDfa *d = grammar_dfa_pattern(whole, n + 4, err);
+        GrammarDfa *d = grammar_dfa_pattern(whole, (size_t)n, err);
         if (!d || !formats[i].without) return d;
         return grammar_dfa_and(d, grammar_dfa_pattern(formats[i].without, strlen(formats[i].without), err), true, err);
     }

@@ -191,7 +191,7 @@ static GrammarDfa *determine(const Nfa *a, Err *err) {
     s.in = MEM_NEW(uint32_t, a->n);
     s.members = MEM_NEW(uint32_t, (size_t)a->n + 1);
     bool ok = s.dfa && s.reached && s.in && s.members && find_borders(a, s.dfa);
-    if (!ok) err_no_memory(err, a->n * 9, "a pattern");
+    if (!ok) err_no_memory(err, (uint64_t)a->n * 9, "a pattern");
     if (ok) {
         nothing_reached(&s);
         reach(&s, a->start);
