@@ -33,9 +33,9 @@ typedef struct Format {
 } Format;
 
 static const Format formats[] = {
-    {"date", DATE, NULL},
+    {"date", DATE, "^0000"}, /* a year that many readers do not know */
     {"time", TIME, NULL},
-    {"date-time", DATE "T" TIME, NULL},
+    {"date-time", DATE "T" TIME, "^0000"},
     {"duration", "P([0-9]{1,6}W|" DAYS "(" HOURS ")?|" HOURS ")", NULL},
     {"uuid", "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", NULL},
     {"email", ATOM "(\\." ATOM "){0,1}@" LABEL "(\\." LABEL "){0,2}", CODED},
