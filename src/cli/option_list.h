@@ -93,6 +93,8 @@ OPTION(QUEUE, 0, "queue", KIND_INT, GROUP_COMMAND, CMD_SERVE, CMD_ALL, false, "N
     "requests that may wait for their turn (default 64); those beyond are told to try again later", NO_FIELD)
 OPTION(STATE_DIR, 0, "state-dir", KIND_TEXT, GROUP_COMMAND, CMD_SERVE, CMD_ALL, false, "FOLDER", 0, 0,
     "keep the states of conversations here too, so that they are there after a restart (default: in memory alone)", NO_FIELD)
+OPTION(TRACE_REQUESTS, 0, "trace-requests", KIND_TEXT, GROUP_COMMAND, CMD_SERVE, CMD_ALL, false, "FOLDER", 0, 0,
+    "write a file for each request that is computed: the request, prompts as ids and text, events, sampled ids (default: none)", NO_FIELD)
 OPTION(CORS, 0, "cors", KIND_TEXT, GROUP_COMMAND, CMD_SERVE, CMD_ALL, false, "ORIGIN", 0, 0,
     "let pages of this origin call the server, as https://app.example; * is every page (default: none but its own)", NO_FIELD)
 

@@ -39,6 +39,7 @@ ErrCode serve_command(const Options *o, Err *err) {
                           .parallel = opt_int(o, OPT_PARALLEL, 1),
                           .queue = opt_int(o, OPT_QUEUE, 64),
                           .state_folder = opt_text(o, OPT_STATE_DIR, NULL),
+                          .trace_dir = opt_text(o, OPT_TRACE_REQUESTS, NULL),
                           .cors = opt_text(o, OPT_CORS, NULL),
                           .sampling = over_defaults,
                           .user = (void *)o};

@@ -33,6 +33,7 @@ typedef struct ServeVisit {
     /* what is computed for it */
     ServeJob *job;
     ServeReply reply;
+    Buf trace;                /* for --trace-requests */
     Buf out;                  /* bytes of events that are not sent yet */
     size_t sent;
     bool over;                /* no event will come any more */
@@ -73,6 +74,11 @@ void serve_reply_close(ServeVisit *v);
 /* ---- plain.c: what is answered without computing ----------------------------------------------------------------- */
 ServeHandler serve_health, serve_models, serve_model, serve_tokenize, serve_detokenize, serve_preflight;
 json_t *serve_body_json(ServeVisit *v);                          /* NULL: v->no */
+
+/* ---- trace.c ----------------------------------------------------------------------------------------------------- */
+void serve_trace_begin(ServeVisit *v);
+void serve_trace_event(ServeVisit *v, const ServeEvent *e);
+void serve_trace_end(ServeVisit *v);
 
 /* ---- stats.c ---- */
 ServeHandler serve_metrics, serve_stats;

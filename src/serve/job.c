@@ -28,6 +28,7 @@ void serve_job_release(ServeJob *job) {
     for (size_t i = 0; i < job->n; i++) {
         answer_free(job->sequences[i].answer);
         mem_free(job->sequences[i].rows);
+        mem_free(job->sequences[i].sampled);
     }
     mem_free(job->sequences);
     serve_events_free(&job->events);

@@ -24,6 +24,8 @@ typedef struct ServeSequence {
     int answered, reasoning;  /* tokens sampled, without the one that says stop; of them reasoning */
     int calls;                /* of tools, that have ended */
     char call_id[64];         /* that the model gave to the one that begins; "": none */
+    int32_t *sampled;         /* [n_sampled] for --trace-requests, when it has ended */
+    size_t n_sampled;
     ServeLikely *rows;        /* of an echoed prompt: [cap_rows][1 + n_top] */
     size_t n_rows, cap_rows;
     uint64_t last_ns;         /* when its last token came */

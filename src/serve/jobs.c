@@ -2,6 +2,8 @@
 #include "serve/inside.h"
 #include "os/os.h"
 
+#include <string.h>
+
 static const uint64_t STALLED_NS = 60000000000;
 
 /* ---- ends -------------------------------------------------------------------------------------------------------- */
@@ -39,6 +41,13 @@ static void end_job(Serve *s, ServeJob *job, const ServeRefusal *no) {
 }
 
 
+static void keep_sampled(ServeSequence *s) {
+    const int32_t *ids = answer_ids(s->answer, &s->n_sampled);
+    s->sampled = MEM_NEW(int32_t, s->n_sampled + 1);
+    if (!s->sampled) s->n_sampled = 0;
+    else if (s->n_sampled) memcpy(s->sampled, ids, s->n_sampled * sizeof *ids);
+}
+
 void serve_sequence_end(Serve *serve, ServeSequence *s) {
     ServeJob *job = s->job;
     serve_keep_turn(&serve->worker, s);
@@ -47,6 +56,7 @@ void serve_sequence_end(Serve *serve, ServeSequence *s) {
     job->usage.reasoning += s->reasoning;
     job->usage.prompt += (int)s->prompt->n;
     job->usage.cached += s->cached;
+    if (serve->config->trace_dir) keep_sampled(s);
     answer_free(s->answer);
     s->answer = NULL;
     if (++job->ended == job->n) end_job(serve, job, NULL);

@@ -73,6 +73,7 @@ static void reply_whole(ServeVisit *v) {
     v->no.status = 0;
     if (!serve_answer_init(&answer, &v->job->ask)) refuse_lost(v);
     while (!v->no.status && next_event(v, &e)) {
+        serve_trace_event(v, &e);
         if (e.kind == SERVE_FAILED) v->no = *e.refusal;
         else if (!serve_answer_add(&answer, &e)) refuse_lost(v);
         if (e.kind == SERVE_DONE) break;
@@ -91,6 +92,7 @@ static void more_of_stream(ServeVisit *v) {
     while (v->out.len == 0 && !v->over) {
         bool any = serve_events_take(&v->job->events, LOOK_NS, &e);
         for (; any; any = !v->over && v->out.len < BLOCK && serve_events_take(&v->job->events, 0, &e)) {
+            serve_trace_event(v, &e);
             shape->stream(&v->reply, &e, &v->out);
             v->over = e.kind == SERVE_DONE || e.kind == SERVE_FAILED;
         }
@@ -139,6 +141,7 @@ static bool begin_job(ServeVisit *v, ServeAsk *ask) {
     if (!job) return serve_refuse(&v->no, 500, NULL, "out of memory while the request was begun");
     v->job = job;
     v->reply.ask = &job->ask;
+    serve_trace_begin(v); /* before the worker may end it */
     if (serve_queue_put(&s->queue, job)) return true;
     serve_job_release(job); /* the worker has never seen it */
     if (serve_phase(s) >= SERVE_STOPPING) return serve_refuse(&v->no, 503, NULL, "the server is shutting down");
@@ -177,6 +180,7 @@ void serve_count(ServeVisit *v) {
 }
 
 void serve_reply_close(ServeVisit *v) {
+    serve_trace_end(v);
     if (v->job) {
         atomic_store(&v->job->gone, true);
         serve_job_release(v->job);

@@ -24,6 +24,7 @@ typedef struct ServeConfig {
     int parallel;              /* conversations whose states are kept, and that decode together */
     int queue;                 /* requests that may wait */
     const char *state_folder;  /* where states are kept over restarts; NULL: in memory alone */
+    const char *trace_dir;     /* a file is written here for each request that is computed; NULL: nowhere */
     const char *cors;          /* the origin whose pages may call us, "*": all; NULL: none */
     void (*sampling)(void *user, sluice_sampling *sampling); /* what the user said over the model's own settings; may be NULL */
     void *user;

@@ -110,12 +110,26 @@ static void each_request_has_a_line_in_the_log(void **state) {
     free(log);
 }
 
+static void a_traced_request_leaves_a_file_with_its_prompt_and_events(void **state) {
+    (void)state;
+    Server *s = server_start("--ctx 256 --threads 1 --trace-requests $T/traces");
+    Http h = http_post(s, "/v1/completions", "{\"prompt\": \"Once upon a time\", \"max_tokens\": 3, \"temperature\": 0}");
+    http_free(&h);
+    assert_int_equal(server_stop(s, SIGTERM), 0);
+    const Result *r = shell_expect(0, "cat $T/traces/*.jsonl");
+    assert_non_null(strstr(r->out, "\"line\":\"request\",\"path\":\"/v1/completions\""));
+    assert_non_null(strstr(r->out, "\"text\":\"Once upon a time\""));
+    assert_non_null(strstr(r->out, "\"kind\":\"done\""));
+    assert_non_null(strstr(r->out, "\"line\":\"sampled\""));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(metrics_count_what_was_answered),
         cmocka_unit_test(stats_are_one_object_with_the_heat_of_every_expert),
         cmocka_unit_test(who_asks_for_events_gets_them_one_after_the_other),
         cmocka_unit_test(each_request_has_a_line_in_the_log),
+        cmocka_unit_test(a_traced_request_leaves_a_file_with_its_prompt_and_events),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
