@@ -16,8 +16,6 @@ static const struct {
     {"shexp", TENSORS_SHARED},         {"shared_expert", TENSORS_SHARED},
     {"_exps", TENSORS_EXPERTS},        {"mlp.experts.", TENSORS_EXPERTS},
     {"ffn_gate_inp", TENSORS_ROUTER},  {"mlp.gate.", TENSORS_ROUTER},
-    {".ssm_", TENSORS_LINEAR},         {".attn_qkv.", TENSORS_LINEAR},   {".attn_gate.", TENSORS_LINEAR}, {"linear_attn", TENSORS_LINEAR},
-    {".attn_", TENSORS_FULL},          {"self_attn", TENSORS_FULL},
 };
 
 static bool contains(Str s, const char *word) {
@@ -31,13 +29,16 @@ TensorGroupId tensor_group(Str name) {
     if (str_eq_c(name, "output.weight")) return TENSORS_HEAD;
     for (size_t i = 0; i < COUNT_OF(rules); i++)
         if (contains(name, rules[i].word)) return rules[i].group;
+    for (int i = MODEL_MIXER_COUNT; i-- > 0;) /* full attention last: its word is part of others */
+        if (model_mixer_owns((ModelMixer)i, name)) return (TensorGroupId)(TENSORS_MIXERS + i);
     return TENSORS_OTHER;
 }
 
 const char *tensor_group_name(TensorGroupId id) {
     static const char *const names[TENSORS_GROUPS] = {
-        "embedding", "head", "norms", "full attention", "linear attention", "router", "shared expert", "routed experts",
-        "draft (MTP)", "vision", "other",
+        [TENSORS_EMBEDDING] = "embedding", [TENSORS_HEAD] = "head", [TENSORS_NORM] = "norms", [TENSORS_ROUTER] = "router",
+        [TENSORS_SHARED] = "shared expert", [TENSORS_EXPERTS] = "routed experts", [TENSORS_DRAFT] = "draft (MTP)",
+        [TENSORS_VISION] = "vision", [TENSORS_OTHER] = "other",
     };
-    return names[id];
+    return names[id] ? names[id] : model_mixer_group((ModelMixer)(id - TENSORS_MIXERS));
 }

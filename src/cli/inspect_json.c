@@ -9,22 +9,30 @@
 
 static json_t *number(uint64_t n) { return json_integer((json_int_t)n); }
 
+/* "layers_linear", and the mixer's own numbers. */
+static void set_mixer(json_t *o, const Model *m, ModelMixer mixer) {
+    char layers[64];
+    const char *name;
+    uint32_t value;
+    snprintf(layers, sizeof layers, "layers_%s", model_mixer_name(mixer));
+    json_object_set_new(o, layers, number(model_mixer_layers(m, mixer)));
+    for (size_t i = 0; (name = model_mixer_number(mixer, &m->shape, i, &value)) != NULL; i++) json_object_set_new(o, name, number(value));
+}
+
 static json_t *shape_json(const Model *m) {
     const ModelShape *s = &m->shape;
     json_t *o = json_object();
-    uint32_t linear = 0;
-    for (uint32_t l = 0; l < s->n_layers; l++) linear += m->layers[l].mixer == MODEL_MIXER_LINEAR;
     const struct {
         const char *name;
         uint64_t value;
     } rows[] = {
-        {"layers", s->n_layers}, {"layers_linear", linear}, {"hidden", s->hidden}, {"vocab", s->vocab}, {"ctx_train", s->ctx_train},
-        {"heads", s->n_heads}, {"kv_heads", s->n_kv_heads}, {"head_dim", s->head_dim}, {"rotary_dim", s->rotary_dim},
-        {"linear_k_heads", s->lin_k_heads}, {"linear_v_heads", s->lin_v_heads}, {"linear_k_dim", s->lin_k_dim},
-        {"linear_v_dim", s->lin_v_dim}, {"conv_width", s->conv_width}, {"experts", s->n_experts}, {"experts_per_token", s->top_k},
-        {"expert_inner", s->expert_inner}, {"shared_inner", s->shared_inner},
+        {"layers", s->n_layers}, {"hidden", s->hidden}, {"vocab", s->vocab}, {"ctx_train", s->ctx_train}, {"heads", s->n_heads},
+        {"kv_heads", s->n_kv_heads}, {"head_dim", s->head_dim}, {"rotary_dim", s->rotary_dim}, {"experts", s->n_experts},
+        {"experts_per_token", s->top_k}, {"expert_inner", s->expert_inner}, {"shared_inner", s->shared_inner},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) json_object_set_new(o, rows[i].name, number(rows[i].value));
+    for (int i = 0; i < MODEL_MIXER_COUNT; i++)
+        if (i != MODEL_MIXER_FULL) set_mixer(o, m, (ModelMixer)i);
     json_object_set_new(o, "rope_theta", json_real(s->rope_theta));
     json_object_set_new(o, "norm_topk", json_boolean(s->norm_topk));
     json_object_set_new(o, "attn_gate", json_boolean(s->attn_gate));

@@ -5,20 +5,29 @@
 #include <math.h>
 #include <string.h>
 
+/* How many layers have which: " (24 linear, 8 full attention)" */
+static void print_mixers(const Model *m) {
+    out_puts(" (");
+    for (int i = MODEL_MIXER_COUNT; i-- > 0;)
+        if (i != MODEL_MIXER_FULL && model_mixer_layers(m, (ModelMixer)i))
+            out_printf("%u %s, ", model_mixer_layers(m, (ModelMixer)i), model_mixer_name((ModelMixer)i));
+    out_printf("%u %s)", model_mixer_layers(m, MODEL_MIXER_FULL), model_mixer_group(MODEL_MIXER_FULL));
+}
+
 static void print_shape(const Inspection *in) {
     const Model *m = in->model;
     const ModelShape *s = &m->shape;
-    uint32_t linear = 0;
-    for (uint32_t l = 0; l < s->n_layers; l++) linear += m->layers[l].mixer == MODEL_MIXER_LINEAR;
     out_printf("shape      %u layers", s->n_layers);
-    if (linear) out_printf(" (%u linear, %u full attention)", linear, s->n_layers - linear);
+    if (model_mixer_layers(m, MODEL_MIXER_FULL) < s->n_layers) print_mixers(m);
     out_printf(", hidden %u, vocabulary %u%s, made for %u positions\n", s->hidden, s->vocab,
                in->groups[TENSORS_HEAD].n ? "" : " (head tied to the embedding)", s->ctx_train);
-    out_printf("attention  %u heads, %u key/value heads of %u, rotary on %u dimensions, theta %.0f%s\n", s->n_heads, s->n_kv_heads,
-               s->head_dim, s->rotary_dim, s->rope_theta, s->attn_gate ? ", output gate" : "");
-    if (linear)
-        out_printf("linear     gated delta net: %u key heads of %u, %u value heads of %u (%s), convolution %u\n", s->lin_k_heads,
-                   s->lin_k_dim, s->lin_v_heads, s->lin_v_dim, s->heads_tiled ? "tiled" : "grouped", s->conv_width);
+    for (int i = 0; i < MODEL_MIXER_COUNT; i++) {
+        Buf line = {0};
+        if (i != MODEL_MIXER_FULL && !model_mixer_layers(m, (ModelMixer)i)) continue;
+        model_mixer_describe((ModelMixer)i, s, &line);
+        out_printf("%-10s %s\n", model_mixer_name((ModelMixer)i), line.ptr ? line.ptr : "");
+        buf_free(&line);
+    }
     out_printf("experts    %u per layer, %u used per token, inner size %u%s\n", s->n_experts, s->top_k, s->expert_inner,
                s->norm_topk ? ", weights normalised" : "");
     if (s->shared_inner) out_printf("           and a shared expert of %u\n", s->shared_inner);

@@ -10,9 +10,10 @@
 /* Was it measured on this machine, with these threads, and with the formats of this model? */
 static bool compute_fits(const Planner *p, const LabProfile *profile, const char *rung, int threads) {
     const ModelLayer *l = &engine_sketch_model(p->sketch)->layers[0];
-    const ModelMat *dense = l->mixer == MODEL_MIXER_LINEAR ? &l->lin_qkv : &l->q;
+    const ModelMat *dense[MODEL_DENSE_MATS];
+    model_layer_mats(l, dense);
     return lab_profile_fits(profile, rung, threads) && strstr(profile->expert_types, quant_traits(l->expert[0].type)->name) &&
-           strstr(profile->dense_types, quant_traits(dense->type)->name);
+           strstr(profile->dense_types, quant_traits(dense[0]->type)->name);
 }
 
 /* Was the disk measured on which the model lies? A shape lies nowhere yet. */

@@ -79,17 +79,17 @@ static const char *layer_name(const Binder *b, const char *suffix, char out[NAME
     return out;
 }
 
-static const FormatTensor *find(Binder *b, const char *suffix) {
+const FormatTensor *model_bind_layer_find(Binder *b, const char *suffix) {
     char name[NAME_BYTES];
     return suffix ? model_bind_find(b, layer_name(b, suffix, name)) : NULL;
 }
 
-static ErrCode mat(Binder *b, ModelMat *to, const char *suffix, const char *what, uint64_t rows, uint64_t cols) {
+ErrCode model_bind_layer_mat(Binder *b, ModelMat *to, const char *suffix, const char *what, uint64_t rows, uint64_t cols) {
     char name[NAME_BYTES];
     return model_bind_mat(b, to, layer_name(b, suffix, name), what, rows, cols);
 }
 
-static ErrCode vec(Binder *b, const float **to, const char *suffix, const char *what, uint64_t n0, uint64_t n1, LoadKind kind) {
+ErrCode model_bind_layer_vec(Binder *b, const float **to, const char *suffix, const char *what, uint64_t n0, uint64_t n1, LoadKind kind) {
     char name[NAME_BYTES];
     return model_bind_vec(b, to, layer_name(b, suffix, name), what, n0, n1, kind);
 }
@@ -100,131 +100,30 @@ LoadKind model_bind_norm_kind(const Binder *b) {
 
 /* ---- fused matrices ----------------------------------------------------------------------------------------------------------- */
 
-/* Part of the rows of a fused tensor on their way to rows of a matrix of our own. */
-typedef struct RowCopy {
-    Binder *b;
-    const FormatTensor *from;
-    uint64_t cols, row_bytes;
-    uint64_t next; /* row of `from` that comes next */
-} RowCopy;
-
-/* The next n rows go to row `row` of the matrix that begins at byte `at` of the pages. */
-static ErrCode take_rows(RowCopy *c, uint64_t n, uint64_t at, uint64_t row) {
+ErrCode model_bind_rows(RowCopy *c, uint64_t n, uint64_t at, uint64_t row) {
     uint64_t first = c->next;
     c->next += n;
     return model_dense_step(c->b->m, c->from, first * c->cols, n * c->cols, at + row * c->row_bytes, LOAD_ROWS, c->b->err);
 }
 
-static RowCopy row_copy(Binder *b, const FormatTensor *from, uint64_t cols) {
+RowCopy model_bind_row_copy(Binder *b, const FormatTensor *from, uint64_t cols) {
     return (RowCopy){.b = b, .from = from, .cols = cols, .row_bytes = quant_row_bytes(from->type, cols)};
-}
-
-/* Qwen3-Next: per k-head its q rows, its k rows, then v and z rows of the r v-heads that belong to it. */
-static ErrCode bind_qkvz(Binder *b, ModelLayer *l, const FormatTensor *t) {
-    const ModelShape *s = &b->m->shape;
-    const uint64_t groups = s->lin_k_heads, dk = s->lin_k_dim, dv = (uint64_t)s->lin_v_heads / groups * s->lin_v_dim;
-    const uint64_t all_k = groups * dk, all_v = groups * dv;
-    uint64_t qkv, z;
-    TRY(model_bind_expect(b, t, "input projection of the delta net", (uint64_t[]){2 * all_k + 2 * all_v, s->hidden}, 2));
-    TRY(model_dense_mat(b->m, &l->lin_qkv, t->type, 2 * all_k + all_v, s->hidden, &qkv, b->err));
-    TRY(model_dense_mat(b->m, &l->lin_z, t->type, all_v, s->hidden, &z, b->err));
-    RowCopy c = row_copy(b, t, s->hidden);
-    for (uint64_t g = 0; g < groups; g++) {
-        TRY(take_rows(&c, dk, qkv, g * dk));
-        TRY(take_rows(&c, dk, qkv, all_k + g * dk));
-        TRY(take_rows(&c, dv, qkv, 2 * all_k + g * dv));
-        TRY(take_rows(&c, dv, z, g * dv));
-    }
-    return ERR_OK;
-}
-
-/* Qwen3-Next: per k-head the b rows of its r v-heads, then their a rows. */
-static ErrCode bind_ba(Binder *b, ModelLayer *l, const FormatTensor *t) {
-    const ModelShape *s = &b->m->shape;
-    const uint64_t r = s->lin_v_heads / s->lin_k_heads;
-    uint64_t beta, decay;
-    TRY(model_bind_expect(b, t, "beta and decay projection of the delta net", (uint64_t[]){2 * (uint64_t)s->lin_v_heads, s->hidden}, 2));
-    TRY(model_dense_mat(b->m, &l->lin_b, t->type, s->lin_v_heads, s->hidden, &beta, b->err));
-    TRY(model_dense_mat(b->m, &l->lin_a, t->type, s->lin_v_heads, s->hidden, &decay, b->err));
-    RowCopy c = row_copy(b, t, s->hidden);
-    for (uint64_t g = 0; g < s->lin_k_heads; g++) {
-        TRY(take_rows(&c, r, beta, g * r));
-        TRY(take_rows(&c, r, decay, g * r));
-    }
-    return ERR_OK;
-}
-
-/* Some GGUF files hold q, k and v of a full layer as one matrix, one below the other. */
-static ErrCode bind_qkv(Binder *b, ModelLayer *l, const FormatTensor *t, uint64_t q_rows, uint64_t kv_rows) {
-    const ModelShape *s = &b->m->shape;
-    uint64_t q, k, v;
-    TRY(model_bind_expect(b, t, "query, key and value projection", (uint64_t[]){q_rows + 2 * kv_rows, s->hidden}, 2));
-    TRY(model_dense_mat(b->m, &l->q, t->type, q_rows, s->hidden, &q, b->err));
-    TRY(model_dense_mat(b->m, &l->k, t->type, kv_rows, s->hidden, &k, b->err));
-    TRY(model_dense_mat(b->m, &l->v, t->type, kv_rows, s->hidden, &v, b->err));
-    RowCopy c = row_copy(b, t, s->hidden);
-    TRY(take_rows(&c, q_rows, q, 0));
-    TRY(take_rows(&c, kv_rows, k, 0));
-    return take_rows(&c, kv_rows, v, 0);
 }
 
 /* ---- layers -------------------------------------------------------------------------------------------------------------------- */
 
-static ErrCode bind_linear(Binder *b, ModelLayer *l) {
-    const ModelShape *s = &b->m->shape;
-    const BindNames *n = &b->names;
-    const uint64_t heads = s->lin_v_heads, all_k = (uint64_t)s->lin_k_heads * s->lin_k_dim, all_v = heads * s->lin_v_dim;
-    const FormatTensor *qkvz = b->arch->interleaved ? find(b, n->lin_qkvz) : NULL;
-    const FormatTensor *ba = b->arch->interleaved ? find(b, n->lin_ba) : NULL;
-    if (qkvz) {
-        TRY(bind_qkvz(b, l, qkvz));
-    } else {
-        TRY(mat(b, &l->lin_qkv, n->lin_qkv, "query, key and value projection of the delta net", 2 * all_k + all_v, s->hidden));
-        TRY(mat(b, &l->lin_z, n->lin_z, "output gate of the delta net", all_v, s->hidden));
-    }
-    if (ba) {
-        TRY(bind_ba(b, l, ba));
-    } else {
-        TRY(mat(b, &l->lin_b, n->lin_b, "beta projection of the delta net", heads, s->hidden));
-        TRY(mat(b, &l->lin_a, n->lin_a, "decay projection of the delta net", heads, s->hidden));
-    }
-    TRY(vec(b, &l->conv, n->conv, "convolution of the delta net", 2 * all_k + all_v, s->conv_width, LOAD_F32));
-    TRY(vec(b, &l->ssm_a, n->ssm_a, "decay of the delta net", heads, 0, n->a_is_log ? LOAD_F32_NEG_EXP : LOAD_F32_DECAY));
-    TRY(vec(b, &l->dt_bias, n->dt_bias, "decay bias of the delta net", heads, 0, LOAD_F32));
-    TRY(vec(b, &l->lin_norm, n->lin_norm, "gated norm of the delta net", s->lin_v_dim, 0, LOAD_F32));
-    return mat(b, &l->lin_out, n->lin_out, "output projection of the delta net", s->hidden, all_v);
-}
-
-static ErrCode bind_full(Binder *b, ModelLayer *l) {
-    const ModelShape *s = &b->m->shape;
-    const BindNames *n = &b->names;
-    const uint64_t heads_dim = (uint64_t)s->n_heads * s->head_dim, kv_dim = (uint64_t)s->n_kv_heads * s->head_dim;
-    const uint64_t q_rows = heads_dim * (s->attn_gate ? 2 : 1);
-    const FormatTensor *fused = find(b, n->qkv);
-    if (fused) {
-        TRY(bind_qkv(b, l, fused, q_rows, kv_dim));
-    } else {
-        TRY(mat(b, &l->q, n->q, s->attn_gate ? "query and gate projection" : "query projection", q_rows, s->hidden));
-        TRY(mat(b, &l->k, n->k, "key projection", kv_dim, s->hidden));
-        TRY(mat(b, &l->v, n->v, "value projection", kv_dim, s->hidden));
-    }
-    TRY(mat(b, &l->o, n->o, "output projection of attention", s->hidden, heads_dim));
-    TRY(vec(b, &l->q_norm, n->q_norm, "query norm", s->head_dim, 0, model_bind_norm_kind(b)));
-    return vec(b, &l->k_norm, n->k_norm, "key norm", s->head_dim, 0, model_bind_norm_kind(b));
-}
-
 ErrCode model_bind_layer(Binder *b, ModelLayer *l) {
     const ModelShape *s = &b->m->shape;
     const BindNames *n = &b->names;
-    TRY(vec(b, &l->norm_in, n->norm_in, "norm before the mixer", s->hidden, 0, model_bind_norm_kind(b)));
-    TRY(l->mixer == MODEL_MIXER_LINEAR ? bind_linear(b, l) : bind_full(b, l));
-    TRY(vec(b, &l->norm_post, n->norm_post, "norm before the experts", s->hidden, 0, model_bind_norm_kind(b)));
-    TRY(mat(b, &l->router, n->router, "router", s->n_experts, s->hidden));
+    TRY(model_bind_layer_vec(b, &l->norm_in, n->norm_in, "norm before the mixer", s->hidden, 0, model_bind_norm_kind(b)));
+    TRY(model_mixers[l->mixer]->bind(b, l));
+    TRY(model_bind_layer_vec(b, &l->norm_post, n->norm_post, "norm before the experts", s->hidden, 0, model_bind_norm_kind(b)));
+    TRY(model_bind_layer_mat(b, &l->router, n->router, "router", s->n_experts, s->hidden));
     if (!s->shared_inner) return ERR_OK;
-    TRY(mat(b, &l->shared_gate, n->shared_gate, "gate of the shared expert", s->shared_inner, s->hidden));
-    TRY(mat(b, &l->shared_up, n->shared_up, "up projection of the shared expert", s->shared_inner, s->hidden));
-    TRY(mat(b, &l->shared_down, n->shared_down, "down projection of the shared expert", s->hidden, s->shared_inner));
-    return mat(b, &l->shared_router, n->shared_router, "sigmoid gate of the shared expert", 1, s->hidden);
+    TRY(model_bind_layer_mat(b, &l->shared_gate, n->shared_gate, "gate of the shared expert", s->shared_inner, s->hidden));
+    TRY(model_bind_layer_mat(b, &l->shared_up, n->shared_up, "up projection of the shared expert", s->shared_inner, s->hidden));
+    TRY(model_bind_layer_mat(b, &l->shared_down, n->shared_down, "down projection of the shared expert", s->hidden, s->shared_inner));
+    return model_bind_layer_mat(b, &l->shared_router, n->shared_router, "sigmoid gate of the shared expert", 1, s->hidden);
 }
 
 /* ---- the whole model -------------------------------------------------------------------------------------------------------------- */

@@ -1,9 +1,6 @@
 /* Tensor names of Hugging Face folders: the official ones, under the prefix that the folder uses. */
 #include "model/parts.h"
 
-#include <stdio.h>
-#include <string.h>
-
 /* Multimodal folders, text-only ones, and what some converters write. */
 static const struct {
     const char *embedding, *norm, *layers, *head;
@@ -20,21 +17,6 @@ static size_t find_prefix(const FormatModel *format) {
     return i;
 }
 
-/* MLX turns the convolution round; its folders also hold the norms with 1 added, so reading on would be wrong in silence. */
-static ErrCode refuse_mlx(const Binder *b) {
-    char name[256];
-    for (uint32_t i = 0; i < b->m->shape.n_layers; i++) {
-        if (b->m->layers[i].mixer != MODEL_MIXER_LINEAR) continue;
-        snprintf(name, sizeof name, "%s%u.%s", b->names.layers, i, b->names.conv);
-        const FormatTensor *t = format_tensor(b->format, name);
-        if (t && t->n_dims == 3 && t->dims[2] == 1 && t->dims[1] != 1)
-            return err_set(b->err, ERR_UNSUPPORTED, "the tensor %s is laid out as in MLX folders; this folder layout is not supported "
-                           "yet: use the original folder or a GGUF file of the model", name);
-        break;
-    }
-    return ERR_OK;
-}
-
 ErrCode model_bind_hf_names(Binder *b) {
     size_t p = find_prefix(b->format);
     if (p == COUNT_OF(prefixes)) return model_bind_missing(b, prefixes[1].embedding, "token embeddings, under any known prefix");
@@ -42,24 +24,6 @@ ErrCode model_bind_hf_names(Binder *b) {
         .layers = prefixes[p].layers,
         .norm_in = "input_layernorm.weight",
         .norm_post = "post_attention_layernorm.weight",
-        .lin_qkv = "linear_attn.in_proj_qkv.weight",
-        .lin_z = "linear_attn.in_proj_z.weight",
-        .lin_qkvz = "linear_attn.in_proj_qkvz.weight",
-        .lin_b = "linear_attn.in_proj_b.weight",
-        .lin_a = "linear_attn.in_proj_a.weight",
-        .lin_ba = "linear_attn.in_proj_ba.weight",
-        .conv = "linear_attn.conv1d.weight",
-        .ssm_a = "linear_attn.A_log",
-        .a_is_log = true,
-        .dt_bias = "linear_attn.dt_bias",
-        .lin_norm = "linear_attn.norm.weight",
-        .lin_out = "linear_attn.out_proj.weight",
-        .q = "self_attn.q_proj.weight",
-        .k = "self_attn.k_proj.weight",
-        .v = "self_attn.v_proj.weight",
-        .o = "self_attn.o_proj.weight",
-        .q_norm = "self_attn.q_norm.weight",
-        .k_norm = "self_attn.k_norm.weight",
         .router = "mlp.gate.weight",
         .shared_gate = "mlp.shared_expert.gate_proj.weight",
         .shared_up = "mlp.shared_expert.up_proj.weight",
@@ -70,7 +34,7 @@ ErrCode model_bind_hf_names(Binder *b) {
         .experts = "mlp.experts.",
         .expert_each = {"gate_proj.weight", "up_proj.weight", "down_proj.weight"},
     };
-    return refuse_mlx(b);
+    return ERR_OK;
 }
 
 static bool says_tied(const json_t *object) { return json_is_true(model_hf_member(object, "tie_word_embeddings")); }

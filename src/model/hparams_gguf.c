@@ -66,7 +66,7 @@ static ErrCode refuse_rope_scaling(const Hparams *h, Err *err) {
 
 /* A head count: one number, or one per block with 0 where the layer has no full attention. All others must agree, since every
  * full layer has the same shape. zero_at: the first block with 0, for the check against the layer types. */
-static ErrCode head_count(const Hparams *h, HparamKey key, uint32_t n_layers, uint32_t *out, bool *zero, Err *err) {
+static ErrCode head_count(const Hparams *h, const HparamKey *key, uint32_t n_layers, uint32_t *out, bool *zero, Err *err) {
     char name[HPARAM_NAME];
     const FormatKey *k = format_key(h->format, model_hparam_name(h, key, name));
     if (!k || !k->is_array) return model_hparam_u32(h, key, out, err);
@@ -87,10 +87,11 @@ static ErrCode head_count(const Hparams *h, HparamKey key, uint32_t n_layers, ui
     return *out ? ERR_OK : err_set(err, ERR_FORMAT, "%s is 0 in every layer", name);
 }
 
-/* Which layers are gated delta nets: the explicit list, else the interval, else the tensors that are there. */
+/* Which layers have the other mixer: the explicit list, else the interval, else the tensors that are there. */
 static ErrCode layer_types(const Hparams *h, Model *m, Err *err) {
     char name[HPARAM_NAME];
-    if (!h->arch->linear) return ERR_OK;
+    const ModelMixer other = h->arch->other;
+    if (other == MODEL_MIXER_FULL) return ERR_OK;
     const FormatKey *list = arch_key(h, "attention.recurrent_layers", name);
     if (list) {
         if (!list->is_array || list->count < m->shape.n_layers)
@@ -98,21 +99,21 @@ static ErrCode layer_types(const Hparams *h, Model *m, Err *err) {
         for (uint32_t i = 0; i < m->shape.n_layers; i++) {
             uint64_t v;
             if (!format_key_u64(list, i, &v) || v > 1) return err_set(err, ERR_FORMAT, "%s: entry %u is no truth value", name, i);
-            m->layers[i].mixer = v == 1 ? MODEL_MIXER_LINEAR : MODEL_MIXER_FULL;
+            if (v == 1) m->layers[i].mixer = other;
         }
         return ERR_OK;
     }
     uint32_t interval;
-    TRY(model_hparam_u32_or(h, KEY_INTERVAL, 0, &interval, err));
+    TRY(model_hparam_u32_or(h, KEY(INTERVAL), 0, &interval, err));
     for (uint32_t i = 0; i < m->shape.n_layers; i++)
-        if (interval ? (i + 1) % interval != 0 : layer_tensor(h, i, "ssm_conv1d.weight") != NULL)
-            m->layers[i].mixer = MODEL_MIXER_LINEAR;
+        if (interval ? (i + 1) % interval != 0 : layer_tensor(h, i, model_mixers[other]->gguf_sign) != NULL)
+            m->layers[i].mixer = other;
     return ERR_OK;
 }
 
 static ErrCode blocks(const Hparams *h, Model *m, Err *err) {
     char name[HPARAM_NAME];
-    TRY(model_hparam_u32(h, KEY_LAYERS, &m->inner->n_blocks, err));
+    TRY(model_hparam_u32(h, KEY(LAYERS), &m->inner->n_blocks, err));
     uint64_t drafts = 0;
     const FormatKey *k = arch_key(h, "nextn_predict_layers", name);
     if (k && (k->is_array || !format_key_u64(k, 0, &drafts))) return err_set(err, ERR_FORMAT, "%s must be a count", name);
@@ -134,45 +135,29 @@ static ErrCode attention(const Hparams *h, Model *m, Err *err) {
     double theta, eps;
     bool *zero = MEM_NEW(bool, s->n_layers);
     if (!zero) return err_no_memory(err, s->n_layers, "the table of layers");
-    ErrCode code = head_count(h, KEY_HEADS, s->n_layers, &s->n_heads, zero, err);
-    if (code == ERR_OK) code = head_count(h, KEY_KV_HEADS, s->n_layers, &s->n_kv_heads, zero, err);
+    ErrCode code = head_count(h, KEY(HEADS), s->n_layers, &s->n_heads, zero, err);
+    if (code == ERR_OK) code = head_count(h, KEY(KV_HEADS), s->n_layers, &s->n_kv_heads, zero, err);
     if (code == ERR_OK) code = layer_types(h, m, err);
     for (uint32_t i = 0; code == ERR_OK && i < s->n_layers; i++)
         if (zero[i] && m->layers[i].mixer == MODEL_MIXER_FULL)
             code = err_set(err, ERR_FORMAT, "%s says that layer %u has no attention heads, but it is a full attention layer",
-                           model_hparam_name(h, KEY_KV_HEADS, name), i);
+                           model_hparam_name(h, KEY(KV_HEADS), name), i);
     mem_free(zero);
     TRY(code);
-    TRY(model_hparam_u32_or(h, KEY_HEAD_DIM, s->hidden / s->n_heads, &s->head_dim, err));
-    TRY(model_hparam_u32_or(h, KEY_VALUE_DIM, s->head_dim, &value_dim, err));
+    TRY(model_hparam_u32_or(h, KEY(HEAD_DIM), s->hidden / s->n_heads, &s->head_dim, err));
+    TRY(model_hparam_u32_or(h, KEY(VALUE_DIM), s->head_dim, &value_dim, err));
     if (value_dim != s->head_dim)
         return err_set(err, ERR_UNSUPPORTED, "%s is %u and the key length %u: different sizes are not supported",
-                       model_hparam_name(h, KEY_VALUE_DIM, name), value_dim, s->head_dim);
+                       model_hparam_name(h, KEY(VALUE_DIM), name), value_dim, s->head_dim);
     if (h->arch->partial_rotary_default == 1.0)
-        TRY(model_hparam_u32_or(h, KEY_ROTARY, s->head_dim, &s->rotary_dim, err));
+        TRY(model_hparam_u32_or(h, KEY(ROTARY), s->head_dim, &s->rotary_dim, err));
     else /* nothing else in the file tells how many dimensions rotate */
-        TRY(model_hparam_u32(h, KEY_ROTARY, &s->rotary_dim, err));
-    TRY(model_hparam_real(h, KEY_THETA, 1, 1e15, &theta, err));
-    TRY(model_hparam_real(h, KEY_EPS, 1e-15, 0.1, &eps, err));
+        TRY(model_hparam_u32(h, KEY(ROTARY), &s->rotary_dim, err));
+    TRY(model_hparam_real(h, KEY(THETA), 1, 1e15, &theta, err));
+    TRY(model_hparam_real(h, KEY(EPS), 1e-15, 0.1, &eps, err));
     s->rope_theta = theta;
     s->eps = (float)eps;
     s->attn_gate = h->arch->gated;
-    return ERR_OK;
-}
-
-static ErrCode delta_net(const Hparams *h, ModelShape *s, Err *err) {
-    char name[HPARAM_NAME];
-    uint32_t inner;
-    TRY(model_hparam_u32(h, KEY_LIN_K_HEADS, &s->lin_k_heads, err));
-    TRY(model_hparam_u32(h, KEY_LIN_V_HEADS, &s->lin_v_heads, err));
-    TRY(model_hparam_u32(h, KEY_LIN_K_DIM, &s->lin_k_dim, err));
-    TRY(model_hparam_u32(h, KEY_LIN_V_DIM, &inner, err));
-    TRY(model_hparam_u32(h, KEY_CONV, &s->conv_width, err));
-    if (inner % s->lin_v_heads)
-        return err_set(err, ERR_FORMAT, "%s is %u, which is no multiple of the %u value heads (ssm.time_step_rank)",
-                       model_hparam_name(h, KEY_LIN_V_DIM, name), inner, s->lin_v_heads);
-    s->lin_v_dim = inner / s->lin_v_heads;
-    s->heads_tiled = h->arch->gguf_tiled;
     return ERR_OK;
 }
 
@@ -185,14 +170,14 @@ static uint32_t inner_of(const Hparams *h, const char *suffix) {
 
 static ErrCode experts(const Hparams *h, ModelShape *s, Err *err) {
     char name[HPARAM_NAME];
-    TRY(model_hparam_u32(h, KEY_EXPERTS, &s->n_experts, err));
-    TRY(model_hparam_u32(h, KEY_TOP_K, &s->top_k, err));
-    TRY(model_hparam_u32_or(h, KEY_EXPERT_INNER, inner_of(h, "ffn_down_exps.weight"), &s->expert_inner, err));
+    TRY(model_hparam_u32(h, KEY(EXPERTS), &s->n_experts, err));
+    TRY(model_hparam_u32(h, KEY(TOP_K), &s->top_k, err));
+    TRY(model_hparam_u32_or(h, KEY(EXPERT_INNER), inner_of(h, "ffn_down_exps.weight"), &s->expert_inner, err));
     if (h->arch->shared)
-        TRY(model_hparam_u32_or(h, KEY_SHARED_INNER, inner_of(h, "ffn_down_shexp.weight"), &s->shared_inner, err));
+        TRY(model_hparam_u32_or(h, KEY(SHARED_INNER), inner_of(h, "ffn_down_shexp.weight"), &s->shared_inner, err));
     if (!s->expert_inner || (h->arch->shared && !s->shared_inner))
         return err_set(err, ERR_FORMAT, "%s is missing",
-                       model_hparam_name(h, s->expert_inner ? KEY_SHARED_INNER : KEY_EXPERT_INNER, name));
+                       model_hparam_name(h, s->expert_inner ? KEY(SHARED_INNER) : KEY(EXPERT_INNER), name));
     uint64_t norm = 1;
     const FormatKey *k = arch_key(h, "expert_weights_norm", name);
     if (k && (k->is_array || !format_key_u64(k, 0, &norm) || norm > 1))
@@ -204,13 +189,13 @@ static ErrCode experts(const Hparams *h, ModelShape *s, Err *err) {
 ErrCode model_hparams_gguf(const Hparams *h, Model *m, Err *err) {
     ModelShape *s = &m->shape;
     TRY(blocks(h, m, err));
-    TRY(model_hparam_u32(h, KEY_HIDDEN, &s->hidden, err));
-    TRY(model_hparam_u32(h, KEY_CONTEXT, &s->ctx_train, err));
+    TRY(model_hparam_u32(h, KEY(HIDDEN), &s->hidden, err));
+    TRY(model_hparam_u32(h, KEY(CONTEXT), &s->ctx_train, err));
     const FormatTensor *embedding = format_tensor(h->format, "token_embd.weight");
     if (!embedding) return err_set(err, ERR_FORMAT, "the tensor token_embd.weight (token embeddings) is missing");
-    TRY(model_hparam_check_u32(h, KEY_VOCAB, (double)embedding->dims[0], &s->vocab, err));
+    TRY(model_hparam_check_u32(h, KEY(VOCAB), (double)embedding->dims[0], &s->vocab, err));
     TRY(attention(h, m, err));
-    if (h->arch->linear) TRY(delta_net(h, s, err));
+    TRY(model_mixer_numbers(h, s, err));
     TRY(experts(h, s, err));
     TRY(refuse_rope_scaling(h, err));
     return refuse_foreign(h, err);

@@ -144,9 +144,9 @@ static ErrCode layer_types(const Hparams *h, Model *m, Err *err) {
     const json_t *types = model_hf_member(h->text, "layer_types");
     if (!types) {
         uint32_t interval;
-        TRY(model_hparam_u32_or(h, KEY_INTERVAL, 4, &interval, err));
+        TRY(model_hparam_u32_or(h, KEY(INTERVAL), 4, &interval, err));
         for (uint32_t i = 0; i < n; i++)
-            if (h->arch->linear && (i + 1) % interval != 0) m->layers[i].mixer = MODEL_MIXER_LINEAR;
+            if ((i + 1) % interval != 0) m->layers[i].mixer = h->arch->other;
         return ERR_OK;
     }
     if (json_array_size(types) != n)
@@ -154,29 +154,21 @@ static ErrCode layer_types(const Hparams *h, Model *m, Err *err) {
                        json_array_size(types));
     for (uint32_t i = 0; i < n; i++) {
         const char *type = json_string_value(json_array_get(types, i));
-        if (h->arch->linear && type && strcmp(type, "linear_attention") == 0) m->layers[i].mixer = MODEL_MIXER_LINEAR;
-        else if (!type || strcmp(type, "full_attention") != 0)
+        if (type && strcmp(type, model_mixers[h->arch->other]->hf_type) == 0) m->layers[i].mixer = h->arch->other;
+        else if (!type || strcmp(type, model_mixers[MODEL_MIXER_FULL]->hf_type) != 0)
             return err_set(err, ERR_UNSUPPORTED, "config.json: layer_types: layer %u is '%.40s', which %s does not have here", i,
                            type ? type : "no string", h->arch->name);
     }
     return ERR_OK;
 }
 
-static ErrCode delta_net(const Hparams *h, ModelShape *s, Err *err) {
-    TRY(model_hparam_u32(h, KEY_LIN_K_HEADS, &s->lin_k_heads, err));
-    TRY(model_hparam_u32(h, KEY_LIN_V_HEADS, &s->lin_v_heads, err));
-    TRY(model_hparam_u32(h, KEY_LIN_K_DIM, &s->lin_k_dim, err));
-    TRY(model_hparam_u32(h, KEY_LIN_V_DIM, &s->lin_v_dim, err));
-    return model_hparam_u32(h, KEY_CONV, &s->conv_width, err);
-}
-
 static ErrCode attention(const Hparams *h, ModelShape *s, Err *err) {
     double eps;
-    TRY(model_hparam_u32(h, KEY_HEADS, &s->n_heads, err));
-    TRY(model_hparam_u32(h, KEY_KV_HEADS, &s->n_kv_heads, err));
+    TRY(model_hparam_u32(h, KEY(HEADS), &s->n_heads, err));
+    TRY(model_hparam_u32(h, KEY(KV_HEADS), &s->n_kv_heads, err));
     uint32_t dim = h->arch->head_dim_default ? h->arch->head_dim_default : s->hidden / s->n_heads;
-    TRY(model_hparam_u32_or(h, KEY_HEAD_DIM, dim, &s->head_dim, err));
-    TRY(model_hparam_real(h, KEY_EPS, 1e-15, 0.1, &eps, err));
+    TRY(model_hparam_u32_or(h, KEY(HEAD_DIM), dim, &s->head_dim, err));
+    TRY(model_hparam_real(h, KEY(EPS), 1e-15, 0.1, &eps, err));
     s->eps = (float)eps;
     s->attn_gate = h->arch->gated;
     TRY(want_bool(h->text, "attn_output_gate", h->arch->gated, err));
@@ -184,10 +176,10 @@ static ErrCode attention(const Hparams *h, ModelShape *s, Err *err) {
 }
 
 static ErrCode experts(const Hparams *h, ModelShape *s, Err *err) {
-    TRY(model_hparam_u32(h, KEY_EXPERTS, &s->n_experts, err));
-    TRY(model_hparam_u32(h, KEY_TOP_K, &s->top_k, err));
-    TRY(model_hparam_u32(h, KEY_EXPERT_INNER, &s->expert_inner, err));
-    if (h->arch->shared) TRY(model_hparam_u32(h, KEY_SHARED_INNER, &s->shared_inner, err));
+    TRY(model_hparam_u32(h, KEY(EXPERTS), &s->n_experts, err));
+    TRY(model_hparam_u32(h, KEY(TOP_K), &s->top_k, err));
+    TRY(model_hparam_u32(h, KEY(EXPERT_INNER), &s->expert_inner, err));
+    if (h->arch->shared) TRY(model_hparam_u32(h, KEY(SHARED_INNER), &s->shared_inner, err));
     const json_t *norm = model_hf_member(h->text, "norm_topk_prob");
     if (norm && !json_is_boolean(norm)) return err_set(err, ERR_FORMAT, "config.json: norm_topk_prob must be true or false");
     s->norm_topk = h->arch->always_norm_topk || (norm ? json_is_true(norm) : h->arch->norm_topk_default);
@@ -196,7 +188,7 @@ static ErrCode experts(const Hparams *h, ModelShape *s, Err *err) {
 
 ErrCode model_hparams_hf(const Hparams *h, const HfJson *hf, Model *m, Err *err) {
     ModelShape *s = &m->shape;
-    TRY(model_hparam_u32(h, KEY_LAYERS, &s->n_layers, err));
+    TRY(model_hparam_u32(h, KEY(LAYERS), &s->n_layers, err));
     if (s->n_layers > h->format->n_tensors)
         return err_set(err, ERR_FORMAT, "config.json: num_hidden_layers is %u, but the folder has only %u tensors", s->n_layers,
                        h->format->n_tensors);
@@ -204,11 +196,11 @@ ErrCode model_hparams_hf(const Hparams *h, const HfJson *hf, Model *m, Err *err)
     m->inner->n_blocks = s->n_layers;
     m->layers = MEM_NEW(ModelLayer, (size_t)s->n_layers + 1); /* one more: see model_bind_mtp */
     if (!m->layers) return err_no_memory(err, s->n_layers * sizeof(ModelLayer), "the table of layers");
-    TRY(model_hparam_u32(h, KEY_HIDDEN, &s->hidden, err));
-    TRY(model_hparam_u32(h, KEY_VOCAB, &s->vocab, err));
-    TRY(model_hparam_u32(h, KEY_CONTEXT, &s->ctx_train, err));
+    TRY(model_hparam_u32(h, KEY(HIDDEN), &s->hidden, err));
+    TRY(model_hparam_u32(h, KEY(VOCAB), &s->vocab, err));
+    TRY(model_hparam_u32(h, KEY(CONTEXT), &s->ctx_train, err));
     TRY(attention(h, s, err));
     TRY(layer_types(h, m, err));
-    if (h->arch->linear) TRY(delta_net(h, s, err));
+    TRY(model_mixer_numbers(h, s, err));
     return experts(h, s, err);
 }

@@ -1,7 +1,5 @@
-/* Opening and freeing a model: the order of the steps; and its lists of parts. */
+/* Opening and freeing a model: the order of the steps. */
 #include "model/parts.h"
-
-#include <string.h>
 
 static ErrCode open_all(Model *m, HfJson *hf, Err *err) {
     const FormatModel *format = m->format;
@@ -42,13 +40,6 @@ Model *model_new(const FormatModel *format, Err *err) {
     }
     model_free(m);
     return NULL;
-}
-
-void model_layer_mats(const ModelLayer *l, const ModelMat *out[MODEL_DENSE_MATS]) {
-    const ModelMat *const mats[MODEL_DENSE_MATS] = {&l->lin_qkv, &l->lin_z, &l->lin_b, &l->lin_a, &l->lin_out, &l->q, &l->k, &l->v, &l->o,
-                                                    &l->router, [MODEL_SHARED_MATS] = &l->shared_gate, &l->shared_up, &l->shared_down,
-                                                    &l->shared_router};
-    memcpy(out, mats, sizeof mats);
 }
 
 void model_free(Model *m) {

@@ -92,8 +92,8 @@ typedef struct ModelLayer {
 } ModelLayer;
 
 /* The matrices of a layer that every token reads, its mixer's and router's, and from MODEL_SHARED_MATS on those of the shared expert.
- * What the layer does not have has no rows. */
-enum { MODEL_SHARED_MATS = 10, MODEL_DENSE_MATS = 14 };
+ * What the layer does not have has no rows; the mixer has the first. */
+enum { MODEL_MIXER_MATS = 6, MODEL_SHARED_MATS, MODEL_DENSE_MATS = MODEL_SHARED_MATS + 4 };
 void model_layer_mats(const ModelLayer *l, const ModelMat *out[MODEL_DENSE_MATS]);
 
 /* The draft (MTP) layer: from the trunk's last hidden state h_t (after the final norm) and token t + 1 it guesses token t + 2:
@@ -148,6 +148,15 @@ typedef struct Model {
 } Model;
 
 const char *model_arch_name(ModelArch arch); /* "qwen35moe" */
+
+/* What users are told of mixers: a word, what its tensors are called together, whether a tensor of a layer is one of them, its shape in
+ * a line, its own numbers with their names (NULL: past the last), and how many layers of the trunk have it. */
+const char *model_mixer_name(ModelMixer mixer);
+const char *model_mixer_group(ModelMixer mixer);
+bool model_mixer_owns(ModelMixer mixer, Str tensor);
+void model_mixer_describe(ModelMixer mixer, const ModelShape *s, Buf *out);
+const char *model_mixer_number(ModelMixer mixer, const ModelShape *s, size_t i, uint32_t *value);
+uint32_t model_mixer_layers(const Model *m, ModelMixer mixer);
 
 /* Reads headers only: shapes, names, tokenizer, template. format is borrowed and must outlive the model; but of its metadata (GGUF
  * keys with their strings, JSON texts) nothing is used after model_new: format_drop_metadata may follow. */

@@ -1,7 +1,8 @@
 /* What the files of this room share. Private: included only inside src/model/.
  *
  * The way of a model through the room: arch.c names the architecture, hparams*.c read its numbers, bind*.c find every tensor and
- * write down in dense.c where it goes, vocab.c and generation.c read the words around it, load.c follows that list. */
+ * write down in dense.c where it goes; what a layer's mixer has of its own is in mixer_*.c. vocab.c and generation.c read the words
+ * around it, load.c follows that list. */
 #ifndef MODEL_PARTS_H
 #define MODEL_PARTS_H
 
@@ -22,7 +23,7 @@ typedef struct ArchRow {
     const char *name;             /* general.architecture of a GGUF file */
     const char *hf_types[3];      /* model_type in config.json, wrapper and text part */
     const char *hf_classes[3];    /* architectures[0], where model_type is missing */
-    bool linear;                  /* some layers are gated delta nets */
+    ModelMixer other;             /* of the layers without full attention; MODEL_MIXER_FULL: there are none */
     bool gated;                   /* full attention has a sigmoid gate beside each query */
     bool shared;                  /* a shared expert beside the routed ones */
     bool zero_centred;            /* HF folders store w of a norm factor 1 + w; GGUF files store the factor itself */
@@ -53,11 +54,19 @@ const json_t *model_hf_member(const json_t *object, const char *name);
 
 /* ---- hparams.c: the numbers that both layouts have ------------------------------------------------------------------- */
 
-typedef enum HparamKey {
-    KEY_LAYERS, KEY_HIDDEN, KEY_VOCAB, KEY_CONTEXT, KEY_HEADS, KEY_KV_HEADS, KEY_HEAD_DIM, KEY_VALUE_DIM, KEY_ROTARY, KEY_THETA, KEY_EPS,
-    KEY_LIN_K_HEADS, KEY_LIN_V_HEADS, KEY_LIN_K_DIM, KEY_LIN_V_DIM, KEY_CONV, KEY_INTERVAL,
-    KEY_EXPERTS, KEY_TOP_K, KEY_EXPERT_INNER, KEY_SHARED_INNER
+typedef struct HparamKey {
+    const char *gguf; /* after the architecture's name and a dot */
+    const char *hf;
+    double max;       /* of a count; the least is 1 */
 } HparamKey;
+
+enum {
+    KEY_LAYERS, KEY_HIDDEN, KEY_VOCAB, KEY_CONTEXT, KEY_HEADS, KEY_KV_HEADS, KEY_HEAD_DIM, KEY_VALUE_DIM, KEY_ROTARY, KEY_THETA, KEY_EPS,
+    KEY_INTERVAL,
+    KEY_EXPERTS, KEY_TOP_K, KEY_EXPERT_INNER, KEY_SHARED_INNER
+};
+extern const HparamKey model_keys[]; /* those that every architecture has; mixers bring their own */
+#define KEY(name) (&model_keys[KEY_##name])
 
 typedef struct Hparams {
     const FormatModel *format;
@@ -67,16 +76,19 @@ typedef struct Hparams {
 
 enum { HPARAM_NAME = 128 };
 /* The key as the file spells it, for messages. Returns out. */
-const char *model_hparam_name(const Hparams *h, HparamKey key, char out[HPARAM_NAME]);
+const char *model_hparam_name(const Hparams *h, const HparamKey *key, char out[HPARAM_NAME]);
 /* ERR_OK with *found false where the key is absent; an error where it is no number. */
-ErrCode model_hparam_number(const Hparams *h, HparamKey key, bool *found, double *value, Err *err);
+ErrCode model_hparam_number(const Hparams *h, const HparamKey *key, bool *found, double *value, Err *err);
 /* A count within the key's range. Required, or with a fallback (taken as it is) where absent. */
-ErrCode model_hparam_u32(const Hparams *h, HparamKey key, uint32_t *out, Err *err);
-ErrCode model_hparam_u32_or(const Hparams *h, HparamKey key, uint32_t fallback, uint32_t *out, Err *err);
+ErrCode model_hparam_u32(const Hparams *h, const HparamKey *key, uint32_t *out, Err *err);
+ErrCode model_hparam_u32_or(const Hparams *h, const HparamKey *key, uint32_t fallback, uint32_t *out, Err *err);
 /* Is value a whole number in the key's range? */
-ErrCode model_hparam_check_u32(const Hparams *h, HparamKey key, double value, uint32_t *out, Err *err);
+ErrCode model_hparam_check_u32(const Hparams *h, const HparamKey *key, double value, uint32_t *out, Err *err);
 /* theta and eps: required, finite, in [low, high]. */
-ErrCode model_hparam_real(const Hparams *h, HparamKey key, double low, double high, double *out, Err *err);
+ErrCode model_hparam_real(const Hparams *h, const HparamKey *key, double low, double high, double *out, Err *err);
+/* n of key must be a multiple of `of` of another; and a product that rows are counted by must not be too large. */
+ErrCode model_hparam_multiple(const Hparams *h, const HparamKey *big, uint32_t n, const HparamKey *small, uint32_t of, Err *err);
+ErrCode model_hparam_product(const Hparams *h, const HparamKey *key, const HparamKey *times, uint64_t n, Err *err);
 /* What must hold between the numbers. */
 ErrCode model_hparams_check(const Hparams *h, const ModelShape *s, Err *err);
 
@@ -132,14 +144,11 @@ ErrCode model_dense_step(Model *m, const FormatTensor *t, uint64_t first, uint64
 typedef struct BindNames {
     const char *layers; /* before the layer's number: "blk." */
     const char *norm_in, *norm_post;
-    const char *lin_qkv, *lin_z, *lin_qkvz, *lin_b, *lin_a, *lin_ba, *conv, *ssm_a, *dt_bias, *lin_norm, *lin_out;
-    const char *q, *k, *v, *qkv, *o, *q_norm, *k_norm;
     const char *router, *shared_gate, *shared_up, *shared_down, *shared_router;
     const char *expert_stack[MODEL_MATS]; /* [experts, rows, cols] */
     const char *expert_gate_up_stack; /* [experts, gate rows then up rows, cols] */
     const char *experts;              /* before an expert's number: "mlp.experts."; and after it: */
     const char *expert_each[MODEL_MATS];
-    bool a_is_log;                    /* ssm_a holds log(-A) */
 } BindNames;
 
 typedef struct Binder {
@@ -170,6 +179,22 @@ ErrCode model_bind_expect(Binder *b, const FormatTensor *t, const char *what, co
 ErrCode model_bind_mat(Binder *b, ModelMat *mat, const char *name, const char *what, uint64_t rows, uint64_t cols);
 ErrCode model_bind_vec(Binder *b, const float **vec, const char *name, const char *what, uint64_t n0, uint64_t n1, LoadKind kind);
 
+/* The same under the names of a layer. */
+const FormatTensor *model_bind_layer_find(Binder *b, const char *suffix);
+ErrCode model_bind_layer_mat(Binder *b, ModelMat *to, const char *suffix, const char *what, uint64_t rows, uint64_t cols);
+ErrCode model_bind_layer_vec(Binder *b, const float **to, const char *suffix, const char *what, uint64_t n0, uint64_t n1, LoadKind kind);
+
+/* Part of the rows of a fused tensor on their way to rows of a matrix of our own. */
+typedef struct RowCopy {
+    Binder *b;
+    const FormatTensor *from;
+    uint64_t cols, row_bytes;
+    uint64_t next; /* row of `from` that comes next */
+} RowCopy;
+RowCopy model_bind_row_copy(Binder *b, const FormatTensor *from, uint64_t cols);
+/* The next n rows go to row `row` of the matrix that begins at byte `at` of the pages. */
+ErrCode model_bind_rows(RowCopy *c, uint64_t n, uint64_t at, uint64_t row);
+
 /* One layer's tensors but its routed experts, under the names of b->layer. */
 ErrCode model_bind_layer(Binder *b, ModelLayer *l);
 /* How a norm's factor is stored in this file. */
@@ -177,6 +202,38 @@ LoadKind model_bind_norm_kind(const Binder *b);
 
 /* bind_experts.c: and the experts. records: [n_experts][MODEL_MATS] */
 ErrCode model_bind_experts(Binder *b, ModelLayer *l, DiskRange *records);
+
+/* ---- mixers: a file and a row each -------------------------------------------------------------------------------------- */
+
+/* A count that only this mixer needs: where it is read from and where it is kept. */
+typedef struct MixerNumber {
+    HparamKey key;
+    const char *name; /* for users */
+    size_t at;        /* a uint32_t of ModelShape */
+} MixerNumber;
+
+enum { MIXER_NUMBERS = 8, MIXER_WORDS = 5 };
+
+/* NULL where there is nothing to do. */
+typedef struct MixerRow {
+    const char *name, *group;              /* for users: "linear", and of its tensors: "linear attention" */
+    const char *words[MIXER_WORDS];        /* a layer's tensor with one of these in its name belongs to it */
+    const char *hf_type;                   /* in layer_types of config.json */
+    const char *gguf_sign;                 /* the tensor of a layer that tells it from full attention */
+    MixerNumber numbers[MIXER_NUMBERS];    /* required in files of an architecture that has it; those without a name end them */
+    ErrCode (*finish)(const Hparams *h, ModelShape *s, Err *err); /* they are read: what follows from them */
+    ErrCode (*check)(const Hparams *h, const ModelShape *s, Err *err); /* of any architecture: what must hold between them */
+    ErrCode (*bind)(Binder *b, ModelLayer *l);
+    void (*mats)(const ModelLayer *l, const ModelMat *out[MODEL_MIXER_MATS]);
+    void (*describe)(const ModelShape *s, Buf *out);
+} MixerRow;
+
+#define X(NAME, name) extern const MixerRow model_mixer_##name;
+MODEL_MIXERS(X)
+#undef X
+extern const MixerRow *const model_mixers[MODEL_MIXER_COUNT]; /* mixers.c */
+/* Reads the numbers of the architecture's other mixer. */
+ErrCode model_mixer_numbers(const Hparams *h, ModelShape *s, Err *err);
 
 /* ---- the words around the network -------------------------------------------------------------------------------------- */
 

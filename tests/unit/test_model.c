@@ -67,6 +67,38 @@ static void a_folder_is_read_as_it_stands(void **state) {
     }
 }
 
+static void a_mixer_tells_what_it_is(void **state) {
+    (void)state;
+    TinyModel *t = tiny_new("qwen3next");
+    Opened o = tiny_open(t);
+    const Model *m = o.model;
+    const ModelShape *s = &m->shape;
+    const uint32_t numbers[] = {s->lin_k_heads, s->lin_v_heads, s->lin_k_dim, s->lin_v_dim, s->conv_width};
+    const ModelMat *mats[MODEL_DENSE_MATS];
+    Buf line = {0};
+    uint32_t value;
+    assert_int_equal(model_mixer_layers(m, MODEL_MIXER_LINEAR) + model_mixer_layers(m, MODEL_MIXER_FULL), s->n_layers);
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        assert_non_null(model_mixer_number(MODEL_MIXER_LINEAR, s, i, &value));
+        assert_true(value == numbers[i] && value > 0);
+    }
+    assert_null(model_mixer_number(MODEL_MIXER_LINEAR, s, COUNT_OF(numbers), &value));
+    assert_null(model_mixer_number(MODEL_MIXER_FULL, s, 0, &value));
+    assert_true(model_mixer_owns(MODEL_MIXER_LINEAR, str_make("blk.0.ssm_out.weight", 20)));
+    assert_false(model_mixer_owns(MODEL_MIXER_FULL, str_make("blk.0.ssm_out.weight", 20)));
+    for (int l = 0; l < 2; l++) { /* what it multiplies comes first, then the router */
+        model_layer_mats(&m->layers[l], mats);
+        assert_ptr_equal(mats[0], l ? &m->layers[l].q : &m->layers[l].lin_qkv);
+        assert_ptr_equal(mats[MODEL_MIXER_MATS], &m->layers[l].router);
+        assert_int_equal(mats[MODEL_MIXER_MATS - 1]->rows, 0);
+    }
+    model_mixer_describe(MODEL_MIXER_LINEAR, s, &line);
+    assert_non_null(strstr(line.ptr, "gated delta net"));
+    buf_free(&line);
+    model_close(&o);
+    tiny_free(t);
+}
+
 /* Each row changes a model to another layout of the same weights. */
 static void unchanged(TinyModel *m) { (void)m; }
 
@@ -507,6 +539,7 @@ static void every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_folder_is_read_as_it_stands),
+        cmocka_unit_test(a_mixer_tells_what_it_is),
         cmocka_unit_test(folders_of_one_model_are_equal),
         cmocka_unit_test(gguf_files_equal_the_folder),
         cmocka_unit_test(matrices_keep_the_type_of_the_file),
