@@ -115,10 +115,8 @@ static SnapshotSpan *shared_with(const sluice_session *s, const sluice_snapshot 
     return last;
 }
 
-static uint32_t position_of(const sluice_session *s) { return forward_state_position(s->state) - engine_drafts_waiting(s); }
-
 uint64_t sluice_snapshot_need(const sluice_session *s, const sluice_snapshot *base) {
-    uint32_t first, position = position_of(s);
+    uint32_t first, position = engine_position(s);
     (void)shared_with(s, base, position, &first);
     return fixed_bytes(s->model, position, forward_state_save_bytes(s->state)) +
            span_bytes(s->model, engine_snapshot_blocks(position) - first);

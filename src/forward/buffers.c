@@ -41,29 +41,32 @@ static void lay_out_mixers(Forward *f, Cutter *c) {
 
 static void lay_out_experts(Forward *f, Cutter *c) {
     const ModelShape *s = f->s;
+    Route *r = &f->route;
+    Experts *e = &f->experts;
+    Ahead *a = &f->ahead;
     uint64_t chunk = f->c.chunk, k = f->c.top_k;
-    f->router = forward_take_floats(c, chunk * s->n_experts);
-    f->top_ids = forward_take(c, chunk * k, sizeof *f->top_ids);
-    f->top_w = forward_take_floats(c, chunk * k);
-    f->picks = forward_take(c, chunk * k, sizeof *f->picks);
-    f->pick_at = forward_take(c, s->n_experts + 1, sizeof *f->pick_at);
-    f->wanted = forward_take(c, s->n_experts, sizeof *f->wanted);
-    f->uses = forward_take(c, s->n_experts, sizeof *f->uses);
-    f->open = forward_take(c, max_u64(k, EXPERT_BATCH), sizeof *f->open);
-    f->jobs = forward_take(c, max_u64(k, EXPERT_BATCH), sizeof *f->jobs);
-    f->gathered = forward_take(c, max_u64(chunk, k), sizeof *f->gathered);
-    f->up = forward_take_floats(c, max_u64(chunk, k) * max_u64(s->expert_inner, s->shared_inner));
-    forward_take_rows(c, &f->inner, &f->c, max_u64(chunk, k), s->expert_inner);
-    forward_take_rows(c, &f->shared_inner, &f->c, chunk, s->shared_inner);
-    f->out = forward_take_floats(c, max_u64(chunk, k) * s->hidden);
-    f->shared_out = forward_take_floats(c, s->shared_inner ? chunk * s->hidden : 0);
-    f->shared_w = forward_take_floats(c, chunk);
+    r->logits = forward_take_floats(c, chunk * s->n_experts);
+    r->top_ids = forward_take(c, chunk * k, sizeof *r->top_ids);
+    r->top_w = forward_take_floats(c, chunk * k);
+    r->picks = forward_take(c, chunk * k, sizeof *r->picks);
+    r->pick_at = forward_take(c, s->n_experts + 1, sizeof *r->pick_at);
+    r->wanted = forward_take(c, s->n_experts, sizeof *r->wanted);
+    r->uses = forward_take(c, s->n_experts, sizeof *r->uses);
+    e->open = forward_take(c, max_u64(k, EXPERT_BATCH), sizeof *e->open);
+    e->jobs = forward_take(c, max_u64(k, EXPERT_BATCH), sizeof *e->jobs);
+    e->gathered = forward_take(c, max_u64(chunk, k), sizeof *e->gathered);
+    e->up = forward_take_floats(c, max_u64(chunk, k) * max_u64(s->expert_inner, s->shared_inner));
+    forward_take_rows(c, &e->inner, &f->c, max_u64(chunk, k), s->expert_inner);
+    forward_take_rows(c, &e->shared_inner, &f->c, chunk, s->shared_inner);
+    e->out = forward_take_floats(c, max_u64(chunk, k) * s->hidden);
+    e->shared_out = forward_take_floats(c, s->shared_inner ? chunk * s->hidden : 0);
+    r->shared_w = forward_take_floats(c, chunk);
     bool ahead = f->c.lookahead != FORWARD_AHEAD_OFF;
-    f->ahead.sum = forward_take_floats(c, ahead ? s->hidden : 0);
-    f->ahead.x = forward_take_floats(c, ahead ? s->hidden : 0);
-    f->ahead.router = forward_take_floats(c, ahead ? s->n_experts : 0);
-    f->ahead.all = forward_take(c, ahead ? s->n_experts : 0, sizeof *f->ahead.all);
-    f->ahead.guess = forward_take(c, ahead ? k : 0, sizeof *f->ahead.guess);
+    a->sum = forward_take_floats(c, ahead ? s->hidden : 0);
+    a->x = forward_take_floats(c, ahead ? s->hidden : 0);
+    a->router = forward_take_floats(c, ahead ? s->n_experts : 0);
+    a->all = forward_take(c, ahead ? s->n_experts : 0, sizeof *a->all);
+    a->guess = forward_take(c, ahead ? k : 0, sizeof *a->guess);
 }
 
 /* The longest row that is decoded, what mixers need. */

@@ -21,7 +21,7 @@ static void gate_up_task(void *arg, int task, int worker) {
     uint32_t rows = inner - first < h->rows_per_task ? inner - first : h->rows_per_task;
     const ModelMat *gate = j->mat[MODEL_GATE], *up = j->mat[MODEL_UP];
     uint64_t at = (uint64_t)j->first_row * inner + first;
-    float *x = j->inner->x + at, *u = f->up + at; /* [n tokens][inner], of which this task has `rows` columns */
+    float *x = j->inner->x + at, *u = f->experts.up + at; /* [n tokens][inner], of which this task has `rows` columns */
     float *scratch = forward_scratch(f, worker);
     k->matmul(gate->type, j->data[MODEL_GATE] + (uint64_t)first * gate->row_bytes, rows, gate->cols, j->acts, j->n, x, inner, scratch);
     k->matmul(up->type, j->data[MODEL_UP] + (uint64_t)first * up->row_bytes, rows, up->cols, j->acts, j->n, u, inner, scratch);

@@ -12,8 +12,8 @@
 
 enum { TOKENS_PER_THREAD = 8 }; /* of some experts together, that keep a pool busy */
 
-/* The routed experts of a layer while they come in. Those that were taken from the store and not yet given back are open: f->jobs[i] is
- * what is multiplied with the lease f->open[i]. */
+/* The routed experts of a layer while they come in. Those that were taken from the store and not yet given back are open: jobs[i] is what
+ * is multiplied with the lease open[i]. */
 typedef struct Landing {
     Forward *f;
     const LayerAt *at;
@@ -23,33 +23,33 @@ typedef struct Landing {
 
 /* ---- opening and closing ------------------------------------------------------------------------------------------- */
 
-static uint32_t tokens_of(const Forward *f, int32_t expert) { return f->pick_at[expert + 1] - f->pick_at[expert]; }
+static uint32_t tokens_of(const Forward *f, int32_t expert) { return f->route.pick_at[expert + 1] - f->route.pick_at[expert]; }
 
 /* Where a single token's output of this expert waits for its turn: its rank among the wanted. */
 static uint32_t rank_of(const Landing *l, int32_t expert) {
     uint32_t i = 0;
-    while (i + 1 < l->n_wanted && l->f->wanted[i] != expert) i++;
+    while (i + 1 < l->n_wanted && l->f->route.wanted[i] != expert) i++;
     return i;
 }
 
 /* Rows that the open experts of several tokens fill in the buffers between: one after the other. */
 static uint32_t rows_in_use(const Landing *l) {
-    const ExpertJob *last = l->n_open > 0 ? &l->f->jobs[l->n_open - 1] : NULL;
+    const ExpertJob *last = l->n_open > 0 ? &l->f->experts.jobs[l->n_open - 1] : NULL;
     return last ? last->first_row + last->n : 0;
 }
 
 /* Opens the next expert that the store gives out, waiting for its gate and up if need be. */
 static ErrCode take_next(Landing *l, Err *err) {
     Forward *f = l->f;
-    StoreLease *lease = &f->open[l->n_open];
+    StoreLease *lease = &f->experts.open[l->n_open];
     ErrCode code = store_next(f->c.store, lease, err);
     if (code) return code;
-    const Pick *picks = f->picks + f->pick_at[lease->expert];
+    const Pick *picks = f->route.picks + f->route.pick_at[lease->expert];
     uint32_t n = tokens_of(f, lease->expert), row = f->n == 1 ? rank_of(l, lease->expert) : rows_in_use(l);
-    ExpertJob *job = &f->jobs[l->n_open];
-    *job = (ExpertJob){.expert = lease->expert, .acts = f->gathered + row, .n = n, .first_row = row, .inner = &f->inner,
-                       .rows_out = f->out, .add_to = f->n == 1 ? NULL : picks};
-    for (uint32_t i = 0; i < n; i++) f->gathered[row + i] = f->in.acts[picks[i].token];
+    ExpertJob *job = &f->experts.jobs[l->n_open];
+    *job = (ExpertJob){.expert = lease->expert, .acts = f->experts.gathered + row, .n = n, .first_row = row, .inner = &f->experts.inner,
+                       .rows_out = f->experts.out, .add_to = f->n == 1 ? NULL : picks};
+    for (uint32_t i = 0; i < n; i++) f->experts.gathered[row + i] = f->in.acts[picks[i].token];
     for (int i = 0; i < MODEL_MATS; i++) {
         job->mat[i] = &l->at->layer->expert[i];
         job->data[i] = lease->part[i];
@@ -62,10 +62,10 @@ static ErrCode take_next(Landing *l, Err *err) {
 /* The first n of the open ones are done with. */
 static void give_back(Landing *l, uint32_t n) {
     Forward *f = l->f;
-    for (uint32_t i = 0; i < n; i++) store_put(f->c.store, &f->open[i]);
+    for (uint32_t i = 0; i < n; i++) store_put(f->c.store, &f->experts.open[i]);
     l->n_open -= n;
-    memmove(f->open, f->open + n, l->n_open * sizeof *f->open);
-    memmove(f->jobs, f->jobs + n, l->n_open * sizeof *f->jobs);
+    memmove(f->experts.open, f->experts.open + n, l->n_open * sizeof *f->experts.open);
+    memmove(f->experts.jobs, f->experts.jobs + n, l->n_open * sizeof *f->experts.jobs);
 }
 
 /* ---- multiplying; before and after it the time is the store's ------------------------------------------------------ */
@@ -73,7 +73,7 @@ static void give_back(Landing *l, uint32_t n) {
 /* Gate and up of the open ones from `first` on. */
 static void multiply_gate_up(Landing *l, uint32_t first) {
     forward_enter(l->f, SECTION_EXPERT);
-    forward_gate_up(l->f, l->f->jobs + first, l->n_open - first);
+    forward_gate_up(l->f, l->f->experts.jobs + first, l->n_open - first);
     forward_enter(l->f, SECTION_STORE);
 }
 
@@ -83,7 +83,7 @@ static ErrCode check_finite(const Landing *l, uint32_t n, Err *err) {
     if (!atomic_load(&f->not_finite)) return ERR_OK;
     char what[48] = "the output of an expert";
     for (uint32_t i = n; i-- > 0;) {
-        const ExpertJob *job = &f->jobs[i];
+        const ExpertJob *job = &f->experts.jobs[i];
         if (!forward_finite(job->rows_out + (uint64_t)job->first_row * f->s->hidden, job->n * f->s->hidden))
             snprintf(what, sizeof what, "the output of expert %d", job->expert);
     }
@@ -93,7 +93,7 @@ static ErrCode check_finite(const Landing *l, uint32_t n, Err *err) {
 /* Down of the first n of the open ones, which closes them. */
 static ErrCode multiply_down(Landing *l, uint32_t n, Err *err) {
     forward_enter(l->f, SECTION_EXPERT);
-    forward_down(l->f, l->f->jobs, n);
+    forward_down(l->f, l->f->experts.jobs, n);
     ErrCode code = check_finite(l, n, err);
     forward_enter(l->f, SECTION_STORE);
     if (!code) give_back(l, n);
@@ -112,7 +112,7 @@ static ErrCode take_batch(Landing *l, Err *err) {
         ErrCode code = take_next(l, err);
         if (code) return code;
     } while (l->n_open < most && rows_in_use(l) < enough && l->n_taken < l->n_wanted &&
-             rows_in_use(l) + tokens_of(f, f->wanted[l->n_taken]) <= f->c.chunk && store_next_ready(f->c.store));
+             rows_in_use(l) + tokens_of(f, f->route.wanted[l->n_taken]) <= f->c.chunk && store_next_ready(f->c.store));
     return ERR_OK;
 }
 
@@ -125,7 +125,7 @@ static ErrCode run_in_order(Landing *l, Err *err) {
         if (code) return code;
         multiply_gate_up(l, 0);
         for (uint32_t i = 0; i < l->n_open && !code; i++)
-            if (!f->open[i].whole) code = store_finish(f->c.store, &f->open[i], err);
+            if (!f->experts.open[i].whole) code = store_finish(f->c.store, &f->experts.open[i], err);
         if (!code) code = multiply_down(l, l->n_open, err);
         if (code) return code;
         while (done < l->n_taken) forward_ahead_sweep(f, l->at->number, ++done, l->n_wanted);
@@ -147,12 +147,12 @@ static ErrCode begin_ready(Landing *l, Err *err) {
 }
 
 static void swap_open(Forward *f, uint32_t a, uint32_t b) {
-    StoreLease lease = f->open[a];
-    ExpertJob job = f->jobs[a];
-    f->open[a] = f->open[b];
-    f->jobs[a] = f->jobs[b];
-    f->open[b] = lease;
-    f->jobs[b] = job;
+    StoreLease lease = f->experts.open[a];
+    ExpertJob job = f->experts.jobs[a];
+    f->experts.open[a] = f->experts.open[b];
+    f->experts.jobs[a] = f->experts.jobs[b];
+    f->experts.open[b] = lease;
+    f->experts.jobs[b] = job;
 }
 
 /* Down of all open experts that are whole, which gives their slots back. */
@@ -160,8 +160,8 @@ static ErrCode end_whole(Landing *l, Err *err) {
     Forward *f = l->f;
     uint32_t n = 0;
     for (uint32_t i = 0; i < l->n_open; i++) {
-        if (!store_finish_ready(f->c.store, &f->open[i])) continue;
-        ErrCode code = store_finish(f->c.store, &f->open[i], err);
+        if (!store_finish_ready(f->c.store, &f->experts.open[i])) continue;
+        ErrCode code = store_finish(f->c.store, &f->experts.open[i], err);
         if (code) return code;
         swap_open(f, i, n++); /* they come first */
     }
@@ -187,7 +187,7 @@ static ErrCode run_as_they_land(Landing *l, Err *err) {
 /* The shared expert, left in shared_out: it is added after the routed ones. Its gate was computed with the router. */
 static ErrCode run_shared(Forward *f, const LayerAt *at, Err *err) {
     const ModelMat *mats[MODEL_MATS] = {&at->layer->shared_gate, &at->layer->shared_up, &at->layer->shared_down};
-    ExpertJob job = {.acts = f->in.acts, .n = f->n, .inner = &f->shared_inner, .rows_out = f->shared_out};
+    ExpertJob job = {.acts = f->in.acts, .n = f->n, .inner = &f->experts.shared_inner, .rows_out = f->experts.shared_out};
     for (int i = 0; i < MODEL_MATS; i++) {
         job.mat[i] = mats[i];
         job.data[i] = mats[i]->data;
@@ -199,20 +199,24 @@ static ErrCode run_shared(Forward *f, const LayerAt *at, Err *err) {
 
 /* What is not in mix yet: a single token's experts, in ascending id, and after them the shared one. */
 static void add_up(Forward *f, uint32_t n_wanted) {
-    uint32_t hidden = f->s->hidden;
+    const Route *r = &f->route;
+    const Experts *e = &f->experts;
+    uint64_t hidden = f->s->hidden;
     for (uint32_t i = 0; f->n == 1 && i < n_wanted; i++)
-        f->c.kernels->axpy(f->mix, f->out + (uint64_t)i * hidden, f->picks[f->pick_at[f->wanted[i]]].weight, hidden);
+        f->c.kernels->axpy(f->mix, e->out + i * hidden, r->picks[r->pick_at[r->wanted[i]]].weight, hidden);
     for (uint32_t t = 0; f->s->shared_inner && t < f->n; t++)
-        f->c.kernels->axpy(f->mix + (uint64_t)t * hidden, f->shared_out + (uint64_t)t * hidden, f->shared_w[t], hidden);
+        f->c.kernels->axpy(f->mix + t * hidden, e->shared_out + t * hidden, r->shared_w[t], hidden);
 }
 
 /* What can run under the reads of a layer is its shared expert, the guess at the next layer, and its own hits. Nothing of the next
  * layer can: its norm divides by a root over the whole residual stream, so it must see the last of these sums first. */
 ErrCode forward_experts(Forward *f, const LayerAt *at, uint32_t n_wanted, Err *err) {
     Landing l = {.f = f, .at = at, .n_wanted = n_wanted};
+    const Route *r = &f->route;
     bool single = f->n == 1;
+    StoreOrder order = single ? STORE_ANY : STORE_ASCENDING;
     forward_enter(f, SECTION_STORE);
-    ErrCode code = store_want(f->c.store, (int)at->number, f->wanted, f->uses, (int)n_wanted, single ? STORE_ANY : STORE_ASCENDING, err);
+    ErrCode code = store_want(f->c.store, (int)at->number, r->wanted, r->uses, (int)n_wanted, order, err);
     if (code) return code;
     forward_enter(f, SECTION_DENSE);
     memset(f->mix, 0, (uint64_t)f->n * f->s->hidden * sizeof *f->mix);

@@ -70,46 +70,55 @@ typedef struct Segment {
 /* What the calling thread is doing; the time goes to one of these. */
 typedef enum Section { SECTION_OUTSIDE, SECTION_DENSE, SECTION_EXPERT, SECTION_STORE, SECTIONS } Section;
 
-struct Forward {
-    ForwardConfig c;
-    const ModelShape *s;
-    void *pages;
-    uint64_t pages_bytes;
-
-    float *x;            /* [chunk][hidden] the residual stream */
-    Rows in;             /* [chunk][hidden] normed input of the mixer, of the experts, of the head */
-    KernelsActs *in_f32; /* [chunk] the same rows without blocks, for matrices that always see f32: router and gates */
-    float *mix;          /* [chunk][hidden] what the mixer, then what the experts add to x */
-    LayerAt *layers;     /* [n_layers], and one more for the draft layer */
-    void *mixers[MODEL_MIXER_COUNT]; /* the buffers of each, which only its own file knows */
-    Rows mtp_in;         /* [chunk][2 hidden] input of the draft layer; nothing without one */
-    /* experts */
-    float *router;       /* [chunk][n_experts] logits, then probabilities */
+/* What the router said of a layer's tokens. */
+typedef struct Route {
+    float *logits;       /* [chunk][n_experts], then probabilities */
     int32_t *top_ids;    /* [chunk][k] best first */
     float *top_w;        /* [chunk][k] */
     Pick *picks;         /* [chunk * k] sorted by expert, then by token */
     uint32_t *pick_at;   /* [n_experts + 1] where each expert's picks begin */
     int32_t *wanted;     /* [n_experts] experts that this step needs of this layer, ascending */
     uint32_t *uses;      /* [n_experts] how many tokens want each of them */
-    KernelsActs *gathered; /* [rows] inputs of some experts' tokens; rows = max(chunk, k) */
+    float *shared_w;     /* [chunk] sigmoid of the shared expert's gate */
+} Route;
+
+/* What experts are multiplied in; rows = max(chunk, k). */
+typedef struct Experts {
+    StoreLease *open;    /* [max(k, EXPERT_BATCH)] those that were taken from the store and not yet given back */
+    ExpertJob *jobs;     /* [max(k, EXPERT_BATCH)] what is multiplied with them */
+    KernelsActs *gathered; /* [rows] inputs of some experts' tokens */
     float *up;           /* [rows][larger of the inner sizes] */
     Rows inner;          /* [rows][expert_inner] silu(gate) * up */
-    StoreLease *open;    /* [max(k, EXPERT_BATCH)] experts that were taken from the store and not yet given back */
-    ExpertJob *jobs;     /* [max(k, EXPERT_BATCH)] what is multiplied with them */
-    Rows shared_inner;   /* [chunk][shared_inner] the same of the shared expert */
     float *out;          /* [rows][hidden] outputs of some experts; with one token, of each of its experts */
+    Rows shared_inner;   /* [chunk][shared_inner] the same of the shared expert */
     float *shared_out;   /* [chunk][hidden] output of the shared expert, added last */
-    float *shared_w;     /* [chunk] sigmoid of its gate */
+} Experts;
+
+struct Forward {
+    ForwardConfig c;
+    const ModelShape *s;
+    void *pages;
+    uint64_t pages_bytes;
+    LayerAt *layers;     /* [n_layers], and one more for the draft layer */
+    /* the step under way */
+    uint32_t n;          /* its tokens */
+    uint32_t n_segments;
+    Segment *segments;   /* [ForwardConfig.segments] */
     float *kept;         /* [long segments of a step][recurrent]: see Segment */
+    float *x;            /* [chunk][hidden] the residual stream */
+    Rows in;             /* [chunk][hidden] normed input of the mixer, of the experts, of the head */
+    KernelsActs *in_f32; /* [chunk] the same rows without blocks, for matrices that always see f32: router and gates */
+    float *mix;          /* [chunk][hidden] what the mixer, then what the experts add to x */
+    Rows mtp_in;         /* [chunk][2 hidden] input of the draft layer; nothing without one */
     float *scratch;      /* [threads][scratch_floats] */
     uint64_t scratch_floats;
     _Atomic int not_finite; /* set by a task that saw NaN or infinity */
-
-    uint32_t n;          /* tokens of the current step */
-    uint32_t n_segments;
-    Segment *segments;   /* [ForwardConfig.segments] */
-
+    /* its parts */
+    void *mixers[MODEL_MIXER_COUNT]; /* the buffers of each, which only its own file knows */
+    Route route;
+    Experts experts;
     Ahead ahead;
+    /* its time */
     Section section;
     uint64_t section_since;
     uint64_t section_ns[SECTIONS];
@@ -219,7 +228,7 @@ void forward_part_ready(const Forward *f, Rows *rows, uint32_t token, uint32_t f
 /* in.x[t] = norm(x[t]) * weight for every token, ready for the kernels. */
 void forward_norm_in(Forward *f, const float *weight);
 
-/* Fills top_ids, top_w, picks, pick_at and wanted from f->in; *n_wanted is the number of experts that this step needs. */
+/* Fills f->route from f->in; *n_wanted is the number of experts that this step needs. */
 ErrCode forward_route(Forward *f, const LayerAt *at, uint32_t *n_wanted, Err *err);
 /* The halves of several experts of one shape at a time. With add_to (all or none) they add to mix in the order of jobs, which must be
  * ascending ids; without, each leaves its own rows of rows_out, and any order will do. */

@@ -70,7 +70,7 @@ void forward_ahead_guess(Forward *f, uint32_t layer_index) {
     const ModelLayer *next = &f->c.model->layers[layer_index + 1];
     uint32_t hidden = f->s->hidden;
     memcpy(a->sum, f->x, hidden * sizeof *a->sum);
-    if (f->s->shared_inner) f->c.kernels->axpy(a->sum, f->shared_out, f->shared_w[0], hidden);
+    if (f->s->shared_inner) f->c.kernels->axpy(a->sum, f->experts.shared_out, f->route.shared_w[0], hidden);
     f->c.kernels->rms_norm(a->x, a->sum, next->norm_post, f->s->eps, hidden);
     KernelsActs acts = {.x = a->x};
     forward_matmul(f, &next->router, &acts, 1, a->router, f->s->n_experts);
@@ -101,7 +101,7 @@ void forward_ahead_check(Forward *f, uint32_t layer_index) {
     if (a->layer != layer_index) return;
     a->guesses.wanted += f->c.top_k;
     for (uint32_t i = 0; i < f->c.top_k; i++)
-        for (uint32_t g = 0; g < a->n; g++) a->guesses.right += f->top_ids[i] == a->guess[g];
+        for (uint32_t g = 0; g < a->n; g++) a->guesses.right += f->route.top_ids[i] == a->guess[g];
     a->layer = no_layer;
 }
 

@@ -9,7 +9,7 @@ void forward_show_routing(Forward *f, const LayerAt *at, const ForwardProbe *pro
         const Segment *g = &f->segments[i];
         for (uint32_t t = 0; t < g->n; t++) {
             uint64_t first = (uint64_t)(g->first + t) * k;
-            probe->routing(probe->user, i, at->number, g->position + t, k, f->top_ids + first, f->top_w + first);
+            probe->routing(probe->user, i, at->number, g->position + t, k, f->route.top_ids + first, f->route.top_w + first);
         }
     }
     forward_enter(f, section);
@@ -35,6 +35,6 @@ uint64_t forward_waited(const Forward *f, const ForwardProbe *probe) {
 void forward_show_fetch(Forward *f, const LayerAt *at, const ForwardProbe *probe, uint32_t n_wanted, uint64_t waited) {
     if (!probe || !probe->fetch) return;
     Section section = forward_enter(f, SECTION_OUTSIDE);
-    probe->fetch(probe->user, at->number, f->n, n_wanted, f->wanted, store_last_hits(f->c.store), forward_waited(f, probe) - waited);
+    probe->fetch(probe->user, at->number, f->n, n_wanted, f->route.wanted, store_last_hits(f->c.store), forward_waited(f, probe) - waited);
     forward_enter(f, section);
 }

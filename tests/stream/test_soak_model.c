@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ARCHS = 3, TEXTS = 4, LENGTH = 96, CHUNK = 16, EXPERTS = 32, TOP_K = 8, LAYERS = 4, SESSIONS = 2 };
+enum { ARCHS = 3, TEXTS = 4, LENGTH = 96, CHUNK = 16, EXPERTS = 32, TOP_K = 8, LAYERS = 4, SESSIONS = 3 };
 
 /* 6 hours at 3 tokens/s, 40 layers of 8 experts. */
 static const double six_hours = 6.0 * 3600 * 3 * 40 * 8;
@@ -29,7 +29,7 @@ static uint64_t truth[ARCHS][TEXTS][LENGTH]; /* hashes of the logits after each 
 
 typedef struct Totals {
     uint64_t rounds, tokens, wanted, hits, misses, bytes, hinted, hints_used, retries;
-    uint64_t limits, failures, restores, dead, stalls;
+    uint64_t limits, failures, restores, shared, dead, stalls;
     uint64_t compared;
 } Totals;
 static Totals totals;
@@ -152,31 +152,60 @@ static void begin(Telling *t, Random *r) {
     save(t);
 }
 
-/* One step of 1 to CHUNK tokens; false: it failed, as it may, and the telling is back at its snapshot. */
-static bool advance(Rig *rig, int arch, Telling *t, Random *r) {
+/* A step under way: of whom, short segments first. */
+typedef struct Together {
+    Telling *who[SESSIONS];
+    ForwardSegment segments[SESSIONS];
+    uint32_t n, tokens;
+} Together;
+
+static void add(Together *g, Telling *t, Random *r) {
     if (t->position == LENGTH) begin(t, r);
-    uint32_t n = random_below(r, 3) ? 1 : 1 + random_below(r, CHUNK);
+    uint32_t n = random_below(r, 3) ? 1 : 1 + random_below(r, CHUNK), at = g->n++;
     if (n > LENGTH - t->position) n = LENGTH - t->position;
-    Guess guess = {r, rig->store};
-    ForwardProbe probe = {.user = &guess, .hidden = hint};
-    Err err = {0};
-    if (step_alone(rig->forward, t->state, texts[t->text] + t->position, n, &probe, &err)) {
-        if (err.code != ERR_IO || !strstr(err.text, "expert")) fail_msg("no read error: %s", err.text);
-        totals.failures++;
-        if (step_alone(rig->forward, t->state, texts[0], 1, NULL, &err) != ERR_STATE) fail_msg("went on from half a step");
-        restore(t);
-        totals.restores++;
-        return false;
-    }
-    t->position += n;
-    totals.tokens += n;
+    if (n > CHUNK - g->tokens) n = CHUNK - g->tokens;
+    if (n <= FORWARD_SHORT)
+        for (; at > 0; at--) g->who[at] = g->who[at - 1], g->segments[at] = g->segments[at - 1];
+    g->who[at] = t;
+    g->segments[at] = (ForwardSegment){t->state, texts[t->text] + t->position, n};
+    g->tokens += n;
+}
+
+static void compare(Rig *rig, int arch, const Telling *t, uint32_t row, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) {
         uint32_t at = t->position - n + i;
-        if (hash_logits(rig->forward, i) != truth[arch][t->text][at])
+        if (hash_logits(rig->forward, row + i) != truth[arch][t->text][at])
             fail_msg("seed %" PRIu64 ", round %" PRIu64 ": other logits after token %u of text %d", seed, totals.rounds, at, t->text);
         totals.compared++;
     }
-    if (random_below(r, 6) == 0) save(t);
+}
+
+/* One step of 1 to CHUNK tokens of some of the tellings; false: it failed, as it may, and they are back at their snapshots. */
+static bool advance(Rig *rig, int arch, Telling *tellings, Random *r) {
+    Together g = {0};
+    uint32_t some = 1 + random_below(r, (1 << SESSIONS) - 1);
+    for (int i = 0; i < SESSIONS; i++)
+        if (some & 1u << i && g.tokens < CHUNK) add(&g, &tellings[i], r);
+    Guess guess = {r, rig->store};
+    ForwardProbe probe = {.user = &guess, .hidden = hint};
+    Err err = {0};
+    if (forward_step(rig->forward, g.segments, g.n, NULL, &probe, &err)) {
+        if (err.code != ERR_IO || !strstr(err.text, "expert")) fail_msg("no read error: %s", err.text);
+        totals.failures++;
+        for (uint32_t i = 0; i < g.n; i++) {
+            if (step_alone(rig->forward, g.who[i]->state, texts[0], 1, NULL, &err) != ERR_STATE) fail_msg("went on from half a step");
+            restore(g.who[i]);
+            totals.restores++;
+        }
+        return false;
+    }
+    totals.tokens += g.tokens;
+    totals.shared += g.n > 1;
+    for (uint32_t i = 0, row = 0; i < g.n; row += g.segments[i++].n) {
+        g.who[i]->position += g.segments[i].n;
+        compare(rig, arch, g.who[i], row, g.segments[i].n);
+        if (random_below(r, 6) == 0) save(g.who[i]);
+    }
     return true;
 }
 
@@ -196,14 +225,15 @@ static void soak_round(Random *r, uint64_t tokens) {
     uint32_t slots = 2 + random_below(r, 60);
     RigConfig config = {.path = paths[arch], .disk = random_disk(r, file.size), .slots = slots, .ctx = LENGTH, .chunk = CHUNK,
                         .threads = random_below(r, 8) ? 1 : 3, .policy = (CachePolicy)random_below(r, CACHE_POLICIES),
-                        .lookahead = (ForwardLookahead)random_below(r, 3)};
+                        .lookahead = (ForwardLookahead)random_below(r, 3), .segments = SESSIONS};
     os_close(&file);
     Disk *probe = disk_new(&config.disk, NULL);
     if (!probe) config.disk.backend = DISK_THREADS; /* io_uring may be refused here */
     disk_free(probe);
     Rig rig = rig_open(&config);
-    Telling tellings[SESSIONS] = {{.state = rig.state}, {.state = forward_state_new(rig.forward, NULL)}};
+    Telling tellings[SESSIONS] = {{.state = rig.state}};
     for (int i = 0; i < SESSIONS; i++) {
+        if (i > 0) tellings[i].state = forward_state_new(rig.forward, NULL);
         tellings[i].saved = calloc(1, rig.state_bytes);
         begin(&tellings[i], r);
     }
@@ -214,12 +244,12 @@ static void soak_round(Random *r, uint64_t tokens) {
             store_limit(rig.store, 1 + random_below(r, slots + 4));
             totals.limits++;
         }
-        failed_in_a_row = advance(&rig, arch, &tellings[random_below(r, SESSIONS)], r) ? 0 : failed_in_a_row + 1;
+        failed_in_a_row = advance(&rig, arch, tellings, r) ? 0 : failed_in_a_row + 1;
     }
     totals.dead += failed_in_a_row >= 6; /* that place of the drive does not come back: the next round has another drive */
     assert_int_equal(mem_allocation_count(), allocations);
     count(&rig);
-    forward_state_free(tellings[1].state);
+    for (int i = 1; i < SESSIONS; i++) forward_state_free(tellings[i].state);
     for (int i = 0; i < SESSIONS; i++) free(tellings[i].saved);
     rig_close(&rig);
     totals.rounds++;
@@ -231,6 +261,7 @@ static void print_totals(uint64_t rss_before, uint64_t rss_after, uint64_t live,
     printf("\nsoak of whole models, seed %" PRIu64 "\n", seed);
     printf("  rounds       %12" PRIu64 "   in %.0f s\n", t->rounds, seconds);
     printf("  tokens       %12" PRIu64 "   %" PRIu64 " logit vectors compared, 0 wrong\n", t->tokens, t->compared);
+    printf("  shared steps %12" PRIu64 "\n", t->shared);
     printf("  experts      %12" PRIu64 "   wanted; %.1f %% of 6 hours of the 35B shape at 3 tokens/s\n", t->wanted,
            100 * (double)t->wanted / six_hours);
     printf("  record reads %12" PRIu64 "   demands and hints, %s; %.1f %% of those 6 hours if each want were a read\n",
