@@ -64,20 +64,14 @@ static void bench_has_its_fields_and_they_agree(void **state) {
     json_decref(o);
 }
 
-/* The smallest budget that this command accepts, in MiB (a sanitizer makes the process larger). */
-static long least_ram(void) {
-    const char *named = strstr(shell_expect(1, "$S bench -p 24 -n 12 --threads 2 --chunk 16 --ram 1M")->err, "at least --ram ");
-    assert_non_null(named);
-    return strtol(named + strlen("at least --ram "), NULL, 10) + 1;
-}
-
 /* With little memory experts come from disk, and the same ids ask for the same experts. How many slots fit depends on what the
    process itself weighs at that moment, by a tenth from run to run and by more under a sanitizer: the more they differ, the more the
    hits may. Nothing is guessed ahead, for which guess is read in time differs too. */
 static void a_small_cache_reads_and_repeats(void **state) {
     (void)state;
     char options[100];
-    snprintf(options, sizeof options, "--ram %ldM --chunk 16 --seed 7 --lookahead off", least_ram() + 1);
+    long ram = least_ram("bench -p 24 -n 12 --threads 2 --chunk 16") + 1;
+    snprintf(options, sizeof options, "--ram %ldM --chunk 16 --seed 7 --lookahead off", ram);
     json_t *a = bench(options), *b = bench(options);
     const json_t *plan_a = json_object_get(a, "plan"), *plan_b = json_object_get(b, "plan");
     assert_true(real(a, "hit_rate") > 0 && real(a, "hit_rate") < 1);
