@@ -28,6 +28,7 @@ Answer *answer_new(const AnswerSpec *spec, Err *err) {
     a->ctx = info.ctx;
     a->vocab = info.vocab;
     a->stop_id = -1;
+    a->inside = spec->parts && spec->parts->thinks && spec->parts->inside_think;
     bool ok = copy_stops(a) || (err_no_memory(err, sizeof *a, "stop strings"), false);
     if (ok && spec->parts) ok = (a->calls = text_calls_new(spec->parts, err)) != NULL;
     if (ok && spec->grammar) ok = (a->allowed = answer_allowed_new(spec, info.vocab, err)) != NULL;
@@ -46,6 +47,7 @@ void answer_free(Answer *a) {
     buf_free(&a->piece);
     buf_free(&a->whole);
     buf_free(&a->message);
+    buf_free(&a->reasoning);
     buf_free(&a->name);
     text_events_free(&a->parsed);
     text_events_free(&a->events);
@@ -57,7 +59,7 @@ void answer_free(Answer *a) {
 AnswerFinish answer_finish(const Answer *a) { return a->finish; }
 Str answer_stop(const Answer *a) { return a->stop; }
 bool answer_failed(const Answer *a) {
-    bool bytes = a->held.failed || a->piece.failed || a->whole.failed || a->message.failed || a->name.failed;
+    bool bytes = a->reasoning.failed || a->held.failed || a->piece.failed || a->whole.failed || a->message.failed || a->name.failed;
     return bytes || a->failed || a->parsed.failed || a->events.failed;
 }
 const TextEvents *answer_events(const Answer *a) { return &a->events; }
@@ -130,7 +132,9 @@ static size_t find_stop(const Answer *a, Str *stop, bool *whole) {
 static void tell(Answer *a, TextEventKind kind, Str text) {
     text_events_put(&a->events, kind, text);
     if (!a->calls) return;
-    if (kind == TEXT_CONTENT) {
+    if (kind == TEXT_REASONING) {
+        buf_put(&a->reasoning, text.ptr, text.len);
+    } else if (kind == TEXT_CONTENT) {
         answer_turns_content(&a->message, text);
     } else if (kind == TEXT_CALL_NAME) {
         a->called = true;

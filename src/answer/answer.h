@@ -3,8 +3,8 @@
  * What this is    an answer being made: tokens that a grammar allows, whole characters, stop strings, reasoning and calls taken apart,
  *                 how likely each token was, why it ended. And prompts of conversations: special tokens that somebody typed stay text,
  *                 and turns that were generated here are the very ids that were sampled.
- * Who owns what   an Answer copies its stop strings and owns its events; a model's AnswerPrompts borrows the model and owns what it
- *                 remembers of turns, within the bytes it was given.
+ * Who owns what   an Answer copies its stop strings, owns its events and borrows stop ids, grammar and masks; a model's AnswerPrompts
+ *                 borrows the model and owns what it remembers of turns, within the bytes it was given.
  * What may fail   a template that refuses, a text that is no UTF-8; memory. An answer that lost something to memory says so and goes on.
  * Threads         an Answer belongs to one thread; an AnswerPrompts may be asked by one thread while another remembers a turn.
  * Promise         the events of an answer are the same however its text was cut into tokens, and nothing of a stop string is among them.
@@ -100,9 +100,10 @@ typedef struct AnswerPrompt {
  *   - Special tokens are those of the template alone: what stands in messages and tools is read as ordinary text, except <think> and
  *     </think> in turns of the assistant.
  *   - A turn of the assistant that was remembered, by its text and calls as a client sends them back (arguments in any order and
- *     spelling, reasoning or none), after a prompt that is still the same, becomes the ids that were sampled, reasoning included. The
- *     ids are put where the template's own tokens stand on both sides: behind the very prompt that was fed, and before the special
- *     token that ended the turn. Where the template leaves reasoning out that there was, the turn is rendered like any other. */
+ *     spelling, its own reasoning or none), after a prompt that is still the same, becomes the ids that were sampled, reasoning
+ *     included. The ids are put where the template's own tokens stand on both sides: behind the very prompt that was fed, and before
+ *     the special token that ended the turn. Where the template leaves reasoning out that there was, the turn is rendered like any
+ *     other. */
 ErrCode answer_prompt(AnswerPrompts *p, const json_t *request, AnswerPrompt *out, Err *err);
 /* Remembers a turn that the model has ended by itself, and the prompt that it answered. What does not fit is forgotten at once. */
 void answer_prompts_remember(AnswerPrompts *p, const int32_t *prompt, size_t n, const Answer *a);

@@ -22,8 +22,9 @@ struct Answer {
     size_t n_reasoning;
     bool called;           /* there was a call */
     bool thought;          /* there was a block of reasoning, if an empty one */
+    bool inside;           /* the prompt had opened it */
     Buf name;              /* of the call whose arguments come next */
-    Buf message;           /* what answer_turns_key is made of: content, then calls */
+    Buf message, reasoning; /* what a client will send back: content, then calls; and perhaps this */
     int32_t stop_id;       /* that ended the turn, or -1 */
     AnswerFinish finish;
     Str stop;
@@ -50,11 +51,13 @@ void answer_turns_content(Buf *message, Str text);
 void answer_turns_call(Buf *message, Str name, const json_t *arguments);
 uint64_t answer_turns_key(const Buf *message);
 uint64_t answer_turns_message_key(const json_t *message, bool *failed);
+uint64_t answer_turns_reasoning(Str text); /* 0: none */
+uint64_t answer_turns_message_reasoning(const json_t *message);
 /* The prompt that a turn answered. */
 uint64_t answer_turns_prefix(const int32_t *ids, size_t n);
 
 typedef struct AnswerTurn {
-    uint64_t key, prefix;
+    uint64_t key, reasoning, prefix;
     size_t n_prefix;
     bool thought, inside;  /* it had reasoning; the prompt had opened it */
     int32_t stop_id;
@@ -62,8 +65,8 @@ typedef struct AnswerTurn {
     size_t n;
     uint64_t used;
 } AnswerTurn;
-/* Whether a turn with this key is known; *like: the latest, without its ids. */
-bool answer_turns_known(AnswerTurns *t, uint64_t key, AnswerTurn *like);
+/* Whether a turn with this key is known, and this reasoning unless it is 0; *like: the latest, without its ids. */
+bool answer_turns_known(AnswerTurns *t, uint64_t key, uint64_t reasoning, AnswerTurn *like);
 /* Appends the ids of the turn with this key, prefix, n_prefix and stop_id. False: there is none, or (*failed) no memory. */
 bool answer_turns_get(AnswerTurns *t, const AnswerTurn *want, TextIds *out, bool *failed);
 void answer_turns_put(AnswerTurns *t, const AnswerTurn *turn); /* copies its ids */

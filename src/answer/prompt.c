@@ -82,8 +82,10 @@ void answer_prompts_free(AnswerPrompts *p) {
 void answer_prompts_remember(AnswerPrompts *p, const int32_t *prompt, size_t n, const Answer *a) {
     if (a->stop_id < 0 || !a->calls || answer_failed(a)) return;
     answer_turns_put(p->turns, &(AnswerTurn){
-        .key = answer_turns_key(&a->message), .prefix = answer_turns_prefix(prompt, n), .n_prefix = n, .thought = a->thought,
-        .inside = a->spec.parts->thinks && a->spec.parts->inside_think, .stop_id = a->stop_id, .ids = a->ids.ids, .n = a->ids.n});
+        .key = answer_turns_key(&a->message),
+        .reasoning = answer_turns_reasoning(str_make(a->reasoning.ptr ? a->reasoning.ptr : "", a->reasoning.len)),
+        .prefix = answer_turns_prefix(prompt, n), .n_prefix = n, .thought = a->thought, .inside = a->inside, .stop_id = a->stop_id,
+        .ids = a->ids.ids, .n = a->ids.n});
 }
 
 /* ---- what is rendered ---------------------------------------------------------------------------------------------- */
@@ -151,7 +153,8 @@ static ErrCode find_known(Making *m, Err *err) {
         if (!role || strcmp(role, "assistant") != 0) continue;
         Known *k = &m->known[m->n_known];
         k->message = i;
-        m->n_known += answer_turns_known(m->p->turns, answer_turns_message_key(message, &failed), &k->like);
+        uint64_t key = answer_turns_message_key(message, &failed);
+        m->n_known += answer_turns_known(m->p->turns, key, answer_turns_message_reasoning(message), &k->like);
     }
     return m->known && !failed ? ERR_OK : err_no_memory(err, 0, "the turns of a conversation");
 }

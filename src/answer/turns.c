@@ -64,9 +64,11 @@ static void put_value(Buf *out, const json_t *v) {
 
 void answer_turns_content(Buf *message, Str text) { buf_put(message, text.ptr, text.len); }
 
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
 /* White space around the text is often lost on the way; a zero byte is in no text. */
 static void end_content(Buf *message) {
-    while (message->len && strchr(" \t\r\n", message->ptr[message->len - 1])) message->len--;
+    while (message->len && is_space(message->ptr[message->len - 1])) message->len--;
     buf_putc(message, 0);
 }
 
@@ -77,12 +79,31 @@ void answer_turns_call(Buf *message, Str name, const json_t *arguments) {
     put_value(message, arguments);
 }
 
+static Str trimmed(Str s) {
+    while (s.len && is_space(*s.ptr)) s = str_make(s.ptr + 1, s.len - 1);
+    while (s.len && is_space(s.ptr[s.len - 1])) s.len--;
+    return s;
+}
+
+/* Behind calls there is no white space that could be lost: a string of theirs has its length before it. */
 uint64_t answer_turns_key(const Buf *message) {
-    const char *begin = message->ptr ? message->ptr : "", *end = begin + message->len;
-    while (begin < end && *begin && strchr(" \t\r\n", *begin)) begin++;
-    if (!memchr(begin, 0, (size_t)(end - begin)))
-        while (end > begin && strchr(" \t\r\n", end[-1])) end--;
-    return XXH3_64bits(begin, (size_t)(end - begin));
+    Str s = trimmed(str_make(message->ptr ? message->ptr : "", message->len));
+    return XXH3_64bits(s.ptr, s.len);
+}
+
+uint64_t answer_turns_reasoning(Str text) {
+    text = trimmed(text);
+    return text.len ? XXH3_64bits(text.ptr, text.len) : 0;
+}
+
+uint64_t answer_turns_message_reasoning(const json_t *message) {
+    static const char *const names[] = {"reasoning_content", "thinking", "reasoning"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        const json_t *text = json_object_get(message, names[i]);
+        uint64_t known = json_is_string(text) ? answer_turns_reasoning(str_make(json_string_value(text), json_string_length(text))) : 0;
+        if (known) return known;
+    }
+    return 0;
 }
 
 static void put_content(Buf *message, const json_t *content) {
@@ -134,11 +155,14 @@ void answer_turns_free(AnswerTurns *t) {
 
 static uint64_t bytes_of(const AnswerTurn *turn) { return sizeof *turn + turn->n * sizeof *turn->ids; }
 
-bool answer_turns_known(AnswerTurns *t, uint64_t key, AnswerTurn *like) {
+bool answer_turns_known(AnswerTurns *t, uint64_t key, uint64_t reasoning, AnswerTurn *like) {
     const AnswerTurn *best = NULL;
     pthread_mutex_lock(&t->lock);
-    for (size_t i = 0; i < t->n; i++)
-        if (t->turns[i].key == key && (!best || t->turns[i].used > best->used)) best = &t->turns[i];
+    for (size_t i = 0; i < t->n; i++) {
+        const AnswerTurn *turn = &t->turns[i];
+        if (turn->key != key || (reasoning && turn->reasoning != reasoning)) continue;
+        if (!best || turn->used > best->used) best = turn;
+    }
     if (best) *like = *best;
     pthread_mutex_unlock(&t->lock);
     like->ids = NULL;

@@ -108,7 +108,9 @@ static TextCallsVerdict read_name(TextCallsBlock *b, Str s, bool ended) {
         if (end == s.len) return wait(ended);
         return named(b, str_make(s.ptr + at, end - at), end);
     }
-    if (find(b, s, f->name_end) != TEXT_MATCH_YES) return b->from - b->at > MAX_NAME ? TEXT_BLOCK_BAD : wait(ended);
+    TextCallsMatch m = find(b, s, f->name_end);
+    if (b->from - b->at > MAX_NAME) return TEXT_BLOCK_BAD;
+    if (m != TEXT_MATCH_YES) return wait(ended);
     return named(b, str_make(s.ptr + b->at, b->from - b->at), b->from + strlen(f->name_end));
 }
 
@@ -142,7 +144,9 @@ static TextCallsVerdict read_key(TextCallsBlock *b, Str s, bool ended, bool stop
 
 static TextCallsVerdict read_key_name(TextCallsBlock *b, Str s, bool ended) {
     const TextCallsForm *f = b->form;
-    if (find(b, s, f->key_end) != TEXT_MATCH_YES) return b->from - b->at > MAX_NAME ? TEXT_BLOCK_BAD : wait(ended);
+    TextCallsMatch end = find(b, s, f->key_end);
+    if (b->from - b->at > MAX_NAME) return TEXT_BLOCK_BAD;
+    if (end != TEXT_MATCH_YES) return wait(ended);
     size_t at = b->from + strlen(f->key_end);
     if (*f->value_open) {
         at = text_calls_forms_skip_space(s, at);

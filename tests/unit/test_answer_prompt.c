@@ -235,6 +235,20 @@ static void a_turn_that_was_changed_is_rendered(void **state) {
     close_rig(&r);
 }
 
+static void reasoning_that_was_changed_is_not_replaced(void **state) {
+    (void)state;
+    Rig r = open_rig(keeps, 1 << 20);
+    say(&r, "user", "Which one?");
+    prompt(&r);
+    answer(&r, "I see.\n</think>\n\nYes, the one.");
+    say(&r, "assistant", "Yes, the one.");
+    json_object_set_new(json_array_get(messages(&r), 1), "reasoning_content", json_string("I see.\n"));
+    assert_int_equal(prompt(&r)->turns_replayed, 1);
+    json_object_set_new(json_array_get(messages(&r), 1), "reasoning_content", json_string("I do not see."));
+    check_plain(&r);
+    close_rig(&r);
+}
+
 static void a_turn_behind_another_prompt_is_rendered(void **state) {
     (void)state;
     Rig r = open_rig(keeps, 1 << 20);
@@ -389,6 +403,7 @@ int main(void) {
         cmocka_unit_test(a_turn_of_ours_is_the_ids_that_were_sampled),
         cmocka_unit_test(a_call_is_known_in_any_spelling),
         cmocka_unit_test(a_turn_that_was_changed_is_rendered),
+        cmocka_unit_test(reasoning_that_was_changed_is_not_replaced),
         cmocka_unit_test(a_turn_behind_another_prompt_is_rendered),
         cmocka_unit_test(only_turns_before_a_change_are_replayed),
         cmocka_unit_test(where_the_template_drops_reasoning_the_turn_is_rendered),
