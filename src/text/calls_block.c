@@ -139,7 +139,7 @@ static TextCallsVerdict read_key(TextCallsBlock *b, Str s, bool ended, bool stop
     if (!end && call != TEXT_MATCH_YES && close != TEXT_MATCH_YES && again != TEXT_MATCH_YES)
         return key || call || close || again ? wait(ended) : TEXT_BLOCK_BAD;
     buf_putc(&current(b)->arguments, '}');
-    return end_call(b, call == TEXT_MATCH_YES ? at + strlen(f->call_close) : at, end || again == TEXT_MATCH_YES);
+    return end_call(b, call == TEXT_MATCH_YES ? at + strlen(f->call_close) : b->at, end || again == TEXT_MATCH_YES);
 }
 
 static TextCallsVerdict read_key_name(TextCallsBlock *b, Str s, bool ended) {
@@ -208,9 +208,9 @@ static TextCallsVerdict read_value(TextCallsBlock *b, Str s, bool ended) {
         b->from = (size_t)(tag - s.ptr);
         TextCallsMatch m = text_calls_forms_match(s, b->from, f->value_end);
         if (m == TEXT_MATCH_YES) {
-            size_t next = text_calls_forms_skip_space(s, b->from + strlen(f->value_end));
-            m = follows_value(f, s, next, ended);
-            if (m == TEXT_MATCH_YES) return end_value(b, s, b->from, next);
+            size_t behind = b->from + strlen(f->value_end);
+            m = follows_value(f, s, text_calls_forms_skip_space(s, behind), ended);
+            if (m == TEXT_MATCH_YES) return end_value(b, s, b->from, behind);
         } else if (m == TEXT_MATCH_NO) {
             m = ends_without_tag(f, s, b->from, ended);
             if (m == TEXT_MATCH_YES) return end_value(b, s, b->from, b->from);
@@ -325,7 +325,7 @@ static TextCallsVerdict read_json_end(TextCallsBlock *b, Str s, bool ended) {
     } else if (*f->call_close && !ended) {
         return TEXT_BLOCK_MORE;
     }
-    return end_call(b, at, false);
+    return end_call(b, b->at, false); /* white space behind it is not the call's */
 }
 
 /* -------------------------------------------------------------------------------------------------------------------- */
