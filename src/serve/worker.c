@@ -3,7 +3,7 @@
 #include "serve/inside.h"
 #include "os/os.h"
 
-enum { SLICE_LEAST = 16 };
+enum { SLICE_LEAST = 16, TEXT_PER_TOKEN = 120 /* some 6 bytes, and 20 of memory for each */ };
 static const uint64_t SLICE_LONG_NS = 2000000000, SLICE_SHORT_NS = 500000000, WRITING_NS = 5000000000;
 
 static bool reads_prompt(const ServeSequence *s) { return s && s->fed < s->prompt->n; }
@@ -159,6 +159,8 @@ static ErrCode open_model(Serve *s, Err *err) {
     ServeWorker *w = &s->worker;
     sluice_options options = s->config->options;
     options.sessions = s->config->parallel;
+    uint64_t text_bytes = TEXT_PER_TOKEN * (uint64_t)options.ctx; /* a prompt that fills the context can be tokenised */
+    if (options.text_bytes < text_bytes) options.text_bytes = text_bytes;
     options.progress = on_progress;
     options.user = s;
     sluice_error failure = {0};
