@@ -8,7 +8,7 @@ void answer_likely(const float *logits, int vocab, int32_t id, int n_top, Answer
     for (int i = 1; i < vocab; i++)
         if ((double)logits[i] > most) most = (double)logits[i];
     for (int i = 0; i < vocab; i++) sum += exp((double)logits[i] - most);
-    double whole = log(sum) + most;
+    double whole = log(sum) + most; // cppcheck-suppress invalidFunctionArg ; the likeliest has put 1 into the sum
     row[0] = (AnswerLikely){(double)logits[id] - whole, id};
     int n = 0;
     for (int i = 0; i < vocab && n_top > 0; i++) {

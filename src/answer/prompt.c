@@ -221,7 +221,7 @@ static size_t beginnings(const AnswerTurn *like, const char *begin, const char *
     const char *tag = reasoning;
     while (tag > begin && !str_starts(str_make(tag, (size_t)(reasoning - tag)), "<think>")) tag--;
     out[0] = out[1] = tag;
-    while (out[1] > begin && out[1][-1] == '\n') out[1]--;
+    while (out[1] > begin && *(out[1] - 1) == '\n') out[1]--;
     return 2;
 }
 
@@ -274,7 +274,7 @@ ErrCode answer_prompt(AnswerPrompts *p, const json_t *request, AnswerPrompt *out
     ErrCode code = choose_marks(&m, &own);
     if (!code) code = guard_request(&m, &own);
     if (!code) code = find_known(&m, &own);
-    for (size_t n = m.n_known, put_turns; !code; n = put_turns) {
+    for (size_t n = m.n_known, put_turns = 0; !code; n = put_turns) {
         char *text = NULL;
         code = render(&m, n, &text, &own);
         if (code && code != ERR_MEMORY && n) { /* a template may want to see the text itself */

@@ -20,7 +20,7 @@ struct sluice_saving {
 /* Blocks that the base brings, or none where it is no beginning of this snapshot. */
 static ErrCode stand_on(const sluice_model *m, const sluice_snapshot *snap, const char *base, SnapshotHead *h, Err *err) {
     OsFile file;
-    SnapshotHead b;
+    SnapshotHead b = {0};
     int32_t *ids = NULL;
     const char *slash = strrchr(base, '/'), *name = slash ? slash + 1 : base;
     ErrCode code = os_open(&file, base, false, err);

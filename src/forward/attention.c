@@ -24,7 +24,7 @@ static uint64_t q_width(const ModelShape *s) { return (uint64_t)s->n_heads * s->
 static void *lay_out(const ForwardConfig *c, Cutter *own, Cutter *passing) {
     const ModelShape *s = &c->model->shape;
     uint64_t chunk = c->chunk, kv_width = (uint64_t)s->n_kv_heads * s->head_dim, half = s->rotary_dim / 2;
-    Attention counted, *there = forward_take(own, 1, sizeof *there), *a = there ? there : &counted;
+    Attention counted = {0}, *there = forward_take(own, 1, sizeof *there), *a = there ? there : &counted;
     a->inv_freq = forward_take_floats(own, half);
     a->cosines = forward_take_floats(own, chunk * half);
     a->sines = forward_take_floats(own, chunk * half);

@@ -57,7 +57,7 @@ static uint64_t scratch(const ForwardConfig *c) { return v_width(&c->model->shap
 static void *lay_out(const ForwardConfig *c, Cutter *own, Cutter *passing) {
     const ModelShape *s = &c->model->shape;
     uint64_t chunk = c->chunk, channels = conv_channels(s);
-    Linear counted, *there = forward_take(own, 1, sizeof *there), *b = there ? there : &counted;
+    Linear counted = {0}, *there = forward_take(own, 1, sizeof *there), *b = there ? there : &counted;
     forward_take_rows(own, &b->o, c, chunk, v_width(s));
     b->wide = forward_take_floats(passing, chunk * channels);
     b->conv = forward_take_floats(passing, chunk * channels);

@@ -220,7 +220,7 @@ GrammarDfa *grammar_constants_strings(GrammarSchema *b, const GrammarAll *all, b
     for (uint32_t p = 0; p < all->n; p++) { /* every list has them all, so any will do */
         const json_t *here = json_object_get(all->parts[p], "enum"), *only = json_object_get(all->parts[p], "const");
         if (only) json_array_append(list, (json_t *)(uintptr_t)only);
-        json_array_foreach(here, i, each) json_array_append(list, each);
+        for (i = 0; i < json_array_size(here); i++) json_array_append(list, json_array_get(here, i));
     }
     Str *texts = MEM_NEW(Str, json_array_size(list));
     Err why = {0};

@@ -64,9 +64,9 @@ static uint32_t fraction_digit(Span *s, int at, bool at_lo, bool at_hi) {
 }
 
 static uint32_t fraction_from(Span *s, int at, bool at_lo, bool at_hi) {
-    uint32_t *known = &s->fraction[at][at_lo][at_hi];
-    if (*known) return *known;
-    uint32_t n = grammar_program_node(s->g, GRAMMAR_FORK);
+    uint32_t *known = &s->fraction[at][at_lo][at_hi], n = *known;
+    if (n) return n;
+    n = grammar_program_node(s->g, GRAMMAR_FORK);
     *known = n;
     if (may_end(s, at, at_lo, at_hi)) grammar_program_fork(s->g, n, grammar_program_return(s->g));
     if (at < FRACTION && !s->g->failed) grammar_program_fork(s->g, n, fraction_digit(s, at, at_lo, at_hi));

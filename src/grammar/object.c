@@ -181,7 +181,7 @@ uint32_t grammar_object_arguments(GrammarSchema *b, const GrammarAll *all, uint3
     b->raw = true;
     bool ok = collect(b, all, &m) && make_rules(b, all, &m) && check_counts(b, all, &m, others_allowed(all), &not_empty);
     b->raw = false;
-    if (ok && not_empty && m.n > 0 && !memchr(m.required, true, m.n))
+    if (ok && not_empty && m.n > 0 && !memchr(m.required, 1, m.n))
         ok = grammar_schema_refuse(b, all->parts[0], "minProperties", "\"minProperties\" is not supported in this form of calls") != 0;
     for (uint32_t i = m.n; ok && i-- > 0 && !b->bad;) {
         uint32_t begin = grammar_program_node(g, GRAMMAR_FORK);

@@ -112,7 +112,7 @@ static void shortest(double v, char out[40]) {
 }
 
 int grammar_scalar_decimal(const json_t *v, GrammarDecimal *d) {
-    char text[40], digits[40];
+    char text[40], digits[40] = {0};
     size_t n = 0;
     memset(d, 0, sizeof *d);
     if (json_is_integer(v)) snprintf(text, sizeof text, "%.17Le", (long double)json_integer_value(v));

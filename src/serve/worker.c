@@ -58,7 +58,9 @@ static size_t add_answers(const ServeWorker *w, ServePart *parts) {
     size_t n = 0;
     for (int i = 0; i < w->n_slots; i++) {
         ServeSequence *s = w->slots[i].sequence;
-        if (answers(s)) parts[n++] = (ServePart){.sequence = s, .ids = &s->next, .n = 1};
+        if (!answers(s)) continue;
+        parts[n] = (ServePart){.sequence = s, .ids = &s->next, .n = 1};
+        n++;
     }
     return n;
 }
