@@ -7,7 +7,7 @@ SHARED   ?= ../shared
 BUILD    ?= build
 O        ?= -O2
 API_PKGS := jansson libpcre2-8 libutf8proc liburing libxxhash
-PKGS     := $(API_PKGS) cairo libmicrohttpd
+PKGS     := $(API_PKGS) cairo libmicrohttpd libedit
 
 # a cache that holds a fraction of the experts, so what is told comes from disk
 DEMO     := --ram 20M --threads 2 --temp 0.5 --seed 2 --stats -p "Tell me a story about a little fox."

@@ -7,7 +7,7 @@ set -eu
 debian_name() {
     case $1 in
     jansson) echo libjansson-dev ;; libpcre2-8) echo libpcre2-dev ;; libutf8proc) echo libutf8proc-dev ;;
-    liburing) echo liburing-dev ;; libxxhash) echo libxxhash-dev ;; cairo) echo libcairo2-dev ;; libmicrohttpd) echo libmicrohttpd-dev ;;
+    liburing) echo liburing-dev ;; libxxhash) echo libxxhash-dev ;; cairo) echo libcairo2-dev ;; libmicrohttpd) echo libmicrohttpd-dev ;; libedit) echo libedit-dev ;;
     cmocka) echo libcmocka-dev ;; *) echo "$1" ;;
     esac
 }

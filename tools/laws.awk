@@ -140,7 +140,7 @@ FNR == 1 {
     may_allocate = kind != "src" || room == "base"
     may_read_env = kind != "src" || room == "os" || room == "cli"
     may_know_isa = kind != "src" || room == "os" || room == "kernels"
-    may_print = kind != "src" || room == "base" || room == "os" || room == "cli"
+    may_print = kind != "src" || room == "base" || room == "os" || room == "chat" || room == "cli"
     may_exit = kind != "src" || room == "os" || room == "cli" # os: the second Ctrl-C
 }
 

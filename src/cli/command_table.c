@@ -14,6 +14,15 @@ const CommandSpec command_table[] = {
      {"a large model in 8 GiB, with numbers at the end", "sluice run -m model.gguf --ram 8G --stats -f question.txt"},
      {"for programs", "sluice run -m model.gguf --json -p \"What is a sluice?\" | jq -r .text"}},
     run_command},
+{CMD_CHAT, "chat", "a conversation in the terminal",
+    "Reads a line, answers it, and remembers: text and the model's state are kept when you leave, so that --resume goes on without "
+    "reading everything again. /help lists the commands; Ctrl-C stops an answer. With -f it answers the lines of a file instead, one "
+    "line of JSON each, and a run that was ended goes on where it was.",
+    {{"talk to the small model inside sluice", "sluice chat"},
+     {"a large model in 8 GiB", "sluice chat -m model.gguf --ram 8G --system \"Answer briefly.\""},
+     {"go on with the last conversation", "sluice chat -m model.gguf --resume last"},
+     {"big questions overnight; the same command goes on after a break", "sluice chat -m model.gguf -f questions.txt -o answers.jsonl"}},
+    chat_command},
 {CMD_SERVE, "serve", "answer over HTTP, as OpenAI's and Anthropic's servers do",
     "Listens and answers in the words of the APIs that clients already speak. The port is open while the model is loaded (503 until "
     "then). Requests share the model: prompts are read in slices between the tokens of those who are being answered, and every answer is "

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Commands that the project has promised but not built. They are in no help; calling one says so and fails. */
-static const char *const not_yet[] = {"chat", "compare", "eval", "trial", "convert", "quantize", "pack", "verify"};
+static const char *const not_yet[] = {"compare", "eval", "trial", "convert", "quantize", "pack", "verify"};
 
 static int fail(const Err *err) {
     if (err->code == ERR_INTERRUPTED) log_note("%s", err->text);

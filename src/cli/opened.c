@@ -52,6 +52,8 @@ static ErrCode fill(const Options *o, int ctx_needed, Opened *e, sluice_options 
     if (code) return code;
     e->seed = opt_given(o, OPT_SEED) ? (uint64_t)o->value[OPT_SEED].integer : fresh_seed();
     options->seed = e->seed;
+    /* a conversation goes on from its own states */
+    if (o->command == CMD_CHAT && !options->snapshot_bytes) options->snapshot_bytes = SLUICE_SNAPSHOTS_AUTO;
     options->progress = on_progress;
     options->user = e;
     return ERR_OK;

@@ -12,15 +12,20 @@ OPTION(RECORDED, 'f', "file", KIND_TEXT, GROUP_COMMAND, CMD_PLAN | CMD_SIMULATE 
     "- is standard input", NO_FIELD)
 OPTION(IDS, 0, "ids", KIND_TEXT, GROUP_COMMAND, CMD_RUN | CMD_DETOKENIZE | CMD_LOGITS, CMD_ALL, false, "IDS", 0, 0,
     "token ids instead of text: 1,2,3 or a safetensors file with the tensor input_ids", NO_FIELD)
-OPTION(PREDICT, 'n', "predict", KIND_INT, GROUP_COMMAND, CMD_RUN | CMD_BENCH | CMD_TRACE, CMD_ALL, false, "N", -1, ANY,
+OPTION(QUESTIONS, 'f', "file", KIND_TEXT, GROUP_COMMAND, CMD_CHAT, CMD_ALL, false, "FILE", 0, 0,
+    "instead of a conversation, answer each line of a file (a prompt, or JSON with prompt or messages, and an id) with a line of JSON",
+    NO_FIELD)
+OPTION(RESUME, 0, "resume", KIND_TEXT, GROUP_COMMAND, CMD_CHAT, CMD_ALL, false, "NAME", 0, 0,
+    "go on with a conversation that was kept; last: the newest", NO_FIELD)
+OPTION(PREDICT, 'n', "predict", KIND_INT, GROUP_COMMAND, CMD_RUN | CMD_CHAT | CMD_BENCH | CMD_TRACE, CMD_ALL, false, "N", -1, ANY,
     "stop after N new tokens; -1 (default): when the model ends or the context is full", NO_FIELD)
 OPTION(RAW, 0, "raw", KIND_FLAG, GROUP_COMMAND, CMD_RUN, CMD_ALL, false, NULL, 0, 0,
     "continue the text as it is, without the model's chat template; special tokens in it are recognised", NO_FIELD)
-OPTION(SYSTEM, 0, "system", KIND_TEXT, GROUP_COMMAND, CMD_RUN, CMD_ALL, false, "TEXT", 0, 0,
+OPTION(SYSTEM, 0, "system", KIND_TEXT, GROUP_COMMAND, CMD_RUN | CMD_CHAT, CMD_ALL, false, "TEXT", 0, 0,
     "a system message before the prompt", NO_FIELD)
-OPTION(THINK, 0, "think", KIND_CHOICE, GROUP_COMMAND, CMD_RUN, CMD_ALL, false, "on|off", 0, 0,
+OPTION(THINK, 0, "think", KIND_CHOICE, GROUP_COMMAND, CMD_RUN | CMD_CHAT, CMD_ALL, false, "on|off", 0, 0,
     "ask the chat template for thinking or for none (enable_thinking); default: what the template does by itself", NO_FIELD)
-OPTION(OUT, 'o', "out", KIND_TEXT, GROUP_COMMAND, CMD_LOGITS | CMD_TRACE | CMD_PLOT | CMD_SYNTH, CMD_ALL, false, "FILE", 0, 0,
+OPTION(OUT, 'o', "out", KIND_TEXT, GROUP_COMMAND, CMD_CHAT | CMD_LOGITS | CMD_TRACE | CMD_PLOT | CMD_SYNTH, CMD_ALL, false, "FILE", 0, 0,
     "the file to write; - is standard output", NO_FIELD)
 OPTION(LAST, 0, "last", KIND_INT, GROUP_COMMAND, CMD_LOGITS, CMD_ALL, false, "N", 1, ANY,
     "write only the last N rows of logits", NO_FIELD)
@@ -66,9 +71,9 @@ OPTION(DISK, 0, "disk", KIND_RATE, GROUP_COMMAND, CMD_PLAN | CMD_SIMULATE, CMD_A
     "plan for a disk of this speed, as 7GB/s", NO_FIELD)
 OPTION(DRAM, 0, "dram", KIND_RATE, GROUP_COMMAND, CMD_PLAN, CMD_ALL, false, "RATE", 0, 0,
     "plan for memory of this speed, as 60GB/s", NO_FIELD)
-OPTION(STATE_RAM, 0, "state-ram", KIND_SIZE, GROUP_COMMAND, CMD_SERVE | CMD_PLAN, CMD_ALL, false, "SIZE", 1, 0,
+OPTION(STATE_RAM, 0, "state-ram", KIND_SIZE, GROUP_COMMAND, CMD_CHAT | CMD_SERVE | CMD_PLAN, CMD_ALL, false, "SIZE", 1, 0,
     "memory for the states of earlier conversations, which a new one that begins alike goes on from (default: what every expert leaves; "
-    "serve: a sixteenth of --ram, at most four whole contexts)",
+    "chat and serve: a sixteenth of --ram, at most four whole contexts)",
     OPTIONS_FIELD(snapshot_bytes))
 OPTION(CORES, 0, "cores", KIND_INT, GROUP_COMMAND, CMD_PLAN, CMD_ALL, false, "N", 1, 1024,
     "plan for so many cores, each as fast as one of this machine", NO_FIELD)
@@ -139,19 +144,19 @@ OPTION(MLOCK, 0, "mlock", KIND_FLAG, GROUP_MODEL, CMD_ALL, CMD_PLANNED, true, NU
 OPTION(TRACE, 0, "trace", KIND_TEXT, GROUP_MODEL, CMD_ALL, CMD_ENGINE, true, "FILE", 0, 0,
     "also record which experts each token used and what the cache had of them, for simulate and plot", NO_FIELD)
 
-OPTION(TEMP, 0, "temp", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_SERVE | CMD_TRACE, true, "T", 0, 1000,
+OPTION(TEMP, 0, "temp", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_CHAT | CMD_SERVE | CMD_TRACE, true, "T", 0, 1000,
     "temperature; 0 is greedy, ties to the lowest id (default: the model's own settings)", SAMPLING_FIELD(temperature))
-OPTION(TOP_K, 0, "top-k", KIND_INT, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_SERVE | CMD_TRACE, true, "K", 0, ANY,
+OPTION(TOP_K, 0, "top-k", KIND_INT, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_CHAT | CMD_SERVE | CMD_TRACE, true, "K", 0, ANY,
     "only the K most likely tokens; 0: all", SAMPLING_FIELD(top_k))
-OPTION(TOP_P, 0, "top-p", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_SERVE | CMD_TRACE, true, "P", 0, 1,
+OPTION(TOP_P, 0, "top-p", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_CHAT | CMD_SERVE | CMD_TRACE, true, "P", 0, 1,
     "only the most likely tokens that together reach P; 1: all", SAMPLING_FIELD(top_p))
-OPTION(MIN_P, 0, "min-p", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_SERVE | CMD_TRACE, true, "P", 0, 1,
+OPTION(MIN_P, 0, "min-p", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_CHAT | CMD_SERVE | CMD_TRACE, true, "P", 0, 1,
     "only tokens at least P times as likely as the best; 0: all", SAMPLING_FIELD(min_p))
-OPTION(PRESENCE, 0, "presence", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_SERVE | CMD_TRACE, true, "X", -100, 100,
+OPTION(PRESENCE, 0, "presence", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_CHAT | CMD_SERVE | CMD_TRACE, true, "X", -100, 100,
     "subtracted from the logit of a token that occurred; 0: off", SAMPLING_FIELD(presence))
-OPTION(FREQUENCY, 0, "frequency", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_SERVE | CMD_TRACE, true, "X", -100, 100,
+OPTION(FREQUENCY, 0, "frequency", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_CHAT | CMD_SERVE | CMD_TRACE, true, "X", -100, 100,
     "subtracted once per occurrence; 0: off", SAMPLING_FIELD(frequency))
-OPTION(REPEAT, 0, "repeat", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_SERVE | CMD_TRACE, true, "X", 0.01, 100,
+OPTION(REPEAT, 0, "repeat", KIND_REAL, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_CHAT | CMD_SERVE | CMD_TRACE, true, "X", 0.01, 100,
     "positive logits of tokens that occurred are divided by it, negative ones multiplied; 1: off", SAMPLING_FIELD(repeat))
 OPTION(SEED, 0, "seed", KIND_INT, GROUP_SAMPLING, CMD_ALL, CMD_RUN | CMD_TRACE | CMD_BENCH | CMD_SYNTH, true, "N", 0, 9223372036854775807.0,
     "of the random generator (default: a new one each time, printed by --stats; of synth: 0, of bench: 1)", NO_FIELD)

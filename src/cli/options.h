@@ -20,6 +20,7 @@ typedef enum OptionId {
 /* One line per command: its function is name_command (commands.h), its row stands in the command table. */
 #define COMMANDS(X)           \
     X(RUN, run)               \
+    X(CHAT, chat)             \
     X(SERVE, serve)           \
     X(INSPECT, inspect)       \
     X(TOKENIZE, tokenize)     \
@@ -47,7 +48,7 @@ enum {
     COMMANDS(X)
 #undef X
     CMD_ALL = (1 << N_COMMANDS) - 1,
-    CMD_ENGINE = CMD_RUN | CMD_LOGITS | CMD_PPL | CMD_BENCH | CMD_TRACE, /* those that run the network */
+    CMD_ENGINE = CMD_RUN | CMD_CHAT | CMD_LOGITS | CMD_PPL | CMD_BENCH | CMD_TRACE, /* those that run the network */
     CMD_PLANNED = CMD_ENGINE | CMD_SERVE | CMD_PLAN | CMD_DOCTOR,        /* those that make a memory plan */
 };
 

@@ -181,6 +181,8 @@ int os_topology_cpus(const OsTopology *t);
 int os_topology_choices(const OsTopology *t, int *out);
 bool os_topology_places(const OsTopology *t, int n_threads, int *cpus);
 
+bool os_cut_file(const char *path, uint64_t bytes); /* to this length; false: that failed */
+
 /* ---- cpu, time, terminal ------------------------------------------------------------------------------------------- */
 
 /* One line per set of instructions that kernels use: its name for people, and for programs. */
@@ -210,6 +212,7 @@ bool os_stdout_is_terminal(void);
 /* After os_catch_interrupt the first Ctrl-C only sets the flag; the second one ends the process at once. */
 void os_catch_interrupt(void);
 bool os_interrupted(void);
+void os_forget_interrupt(void); /* it was dealt with: the next Ctrl-C is a first one again. SIGTERM is not forgotten */
 bool os_terminated(void); /* and it was not Ctrl-C, but SIGTERM: somebody who keeps services asks for an end */
 
 /* A progress line on stderr, redrawn at most ten times a second, only where stderr is a terminal and the log level allows. */

@@ -101,3 +101,5 @@ ErrCode os_memory_file(const void *bytes, uint64_t len, uint64_t total, char *pa
     *fd = -1;
     return code;
 }
+
+bool os_cut_file(const char *path, uint64_t bytes) { return truncate(path, (off_t)bytes) == 0; }

@@ -47,6 +47,10 @@ void os_catch_interrupt(void) {
 
 bool os_interrupted(void) { return interrupted != 0; }
 
+void os_forget_interrupt(void) {
+    if (interrupted != SIGTERM) interrupted = 0;
+}
+
 bool os_terminated(void) { return interrupted == SIGTERM; }
 
 void os_progress_start(OsProgress *p, const char *what, const char *unit, uint64_t total) {

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *const later[] = {"chat", "compare", "eval", "trial", "convert", "quantize", "pack", "verify"};
+static const char *const later[] = {"compare", "eval", "trial", "convert", "quantize", "pack", "verify"};
 
 static void expect_text(const char *where, const char *text) {
     if (!strstr(where, text)) fail_msg("'%s' is not in: %s", text, where);

@@ -1,0 +1,14 @@
+/* chat/line: a line from the keyboard, with history, or from a pipe. Apart from inside.h, for libedit has a Tokenizer of its own. */
+#ifndef CHAT_LINE_H
+#define CHAT_LINE_H
+
+#include "base/base.h"
+
+typedef struct ChatLine ChatLine;
+ChatLine *chat_line_new(const char *folder, Err *err); /* folder: where the history is kept; NULL: nowhere */
+void chat_line_free(ChatLine *l);
+/* The next line, without its end; one that ends in \ goes on in the one after it. False: there is no more. */
+bool chat_line_read(ChatLine *l, Buf *out);
+bool chat_line_is_typed(const ChatLine *l); /* somebody sits there */
+
+#endif

@@ -1,0 +1,125 @@
+/* One turn: the messages become ids, what the session does not know of them is fed, and the answer is sampled. */
+#include "chat/inside.h"
+
+#include <string.h>
+
+
+json_t *chat_message(const char *role, const char *text, size_t len) {
+    return json_pack("{s:s,s:s%}", "role", role, "content", text ? text : "", len);
+}
+
+static int put(const char *bytes, size_t len, void *user) {
+    buf_put(user, bytes, len);
+    return ((Buf *)user)->failed ? -1 : 0;
+}
+
+bool chat_json(const json_t *value, Buf *out) {
+    bool ok = value && json_dump_callback(value, put, out, JSON_COMPACT) == 0;
+    buf_putc(out, 0);
+    return ok && !out->failed;
+}
+
+void chat_turn_free(ChatTurn *turn) {
+    buf_free(&turn->text);
+    buf_free(&turn->thoughts);
+    *turn = (ChatTurn){0};
+}
+
+/* {"messages": [system, ...], "kwargs": {...}} */
+static json_t *make_request(const Chat *c, json_t *messages) {
+    json_t *all = json_array(), *kwargs = json_pack("{s:b}", "add_generation_prompt", 1);
+    bool ok = all && kwargs;
+    if (ok && c->system.len) ok = json_array_append_new(all, chat_message("system", c->system.ptr, c->system.len)) == 0;
+    ok = ok && json_array_extend(all, messages) == 0;
+    if (ok && c->think != CHAT_THINK_DEFAULT)
+        ok = json_object_set_new(kwargs, "enable_thinking", json_boolean(c->think == CHAT_THINK_ON)) == 0;
+    if (ok) return json_pack("{s:o,s:n,s:o}", "messages", all, "tools", "kwargs", kwargs);
+    json_decref(all);
+    json_decref(kwargs);
+    return NULL;
+}
+
+/* Brings the session to as much of the prompt as is known: what it holds itself, or a state that was kept. */
+static size_t find_known(Chat *c, const TextIds *ids) {
+    size_t n;
+    const int32_t *fed = sluice_ids(c->c->session, &n);
+    bool begins = n > 0 && n < ids->n && sluice_logits(c->c->session) && memcmp(fed, ids->ids, n * sizeof *fed) == 0;
+    size_t kept = c->states ? states_find(c->states, ids->ids, ids->n) : 0;
+    if (begins && n >= kept) return n;
+    if (c->states) return states_restore(c->states, c->c->session, ids->ids, ids->n);
+    sluice_session_reset(c->c->session);
+    return 0;
+}
+
+static ErrCode read_prompt(Chat *c, const TextIds *ids, ChatTurn *turn, Err *err) {
+    sluice_info info;
+    sluice_get_info(c->c->model, &info);
+    if (ids->n >= (size_t)info.ctx)
+        return err_set(err, ERR_RANGE,
+                       "the conversation has %zu tokens, the context holds %d: /undo or /clear, or start with a larger --ctx", ids->n,
+                       info.ctx);
+    uint64_t start = os_now_ns();
+    turn->prompt_tokens = ids->n;
+    turn->known_tokens = find_known(c, ids);
+    ErrCode code = ERR_OK;
+    if (turn->known_tokens < ids->n) code = c->c->feed(c->c->user, ids->ids + turn->known_tokens, ids->n - turn->known_tokens, err);
+    turn->prefill_ns = os_now_ns() - start;
+    /* templates leave earlier thoughts out, so the next question may have to begin before this answer */
+    if (!code && c->states) (void)states_put(c->states, c->c->session, STATES_TURN);
+    return code;
+}
+
+static void tell(const Answer *a, ChatTold *told, void *user, ChatTurn *turn) {
+    const TextEvents *events = answer_events(a);
+    for (size_t i = 0; i < events->n; i++) {
+        Str text = text_events_text(events, i);
+        TextEventKind kind = events->items[i].kind;
+        buf_put(kind == TEXT_REASONING ? &turn->thoughts : &turn->text, text.ptr, text.len);
+        if (told) told(user, kind, text);
+    }
+}
+
+static ErrCode answer_it(Chat *c, Answer *a, ChatTold *told, void *user, ChatTurn *turn, Err *err) {
+    ErrCode code = ERR_OK;
+    uint64_t start = os_now_ns();
+    while (!code && !answer_finish(a)) {
+        if (os_interrupted()) code = err_set(err, ERR_INTERRUPTED, "interrupted");
+        if (code) break;
+        int32_t id = answer_next(a, c->c->session, &c->sampling);
+        tell(a, told, user, turn);
+        answer_told(a);
+        if (answer_failed(a)) code = err_no_memory(err, turn->text.len, "the answer");
+        if (!code && !answer_finish(a)) code = c->c->feed(c->c->user, &id, 1, err);
+    }
+    answer_end(a, ANSWER_LENGTH); /* of one that was stopped, what was held back is told */
+    tell(a, told, user, turn);
+    answer_told(a);
+    turn->decode_ns = os_now_ns() - start;
+    turn->finish = answer_finish(a);
+    return code;
+}
+
+ErrCode chat_turn(Chat *c, json_t *messages, ChatTold *told, void *user, ChatTurn *turn, Err *err) {
+    AnswerPrompt prompt = {0};
+    Answer *a = NULL;
+    json_t *request = make_request(c, messages);
+    ErrCode code = request ? answer_prompt(c->prompts, request, &prompt, err) : err_no_memory(err, 0, "the conversation");
+    if (!code) {
+        AnswerSpec spec = {.model = c->c->model, .parts = &prompt.parts, .max_tokens = c->c->max_tokens, .likely = -1};
+        a = answer_new(&spec, err);
+        code = a ? read_prompt(c, &prompt.ids, turn, err) : err->code;
+    }
+    if (!code) {
+        code = answer_it(c, a, told, user, turn, err);
+        (void)answer_ids(a, &turn->answer_tokens);
+        if (turn->finish == ANSWER_STOP) answer_prompts_remember(c->prompts, prompt.ids.ids, prompt.ids.n, a);
+    }
+    if (code == ERR_INTERRUPTED && !os_terminated()) {
+        turn->interrupted = true;
+        code = ERR_OK;
+    }
+    answer_free(a);
+    text_ids_free(&prompt.ids);
+    json_decref(request);
+    return code;
+}
