@@ -122,11 +122,12 @@ static bool do_think(Chat *c, const char *rest) {
 }
 
 static bool do_set(Chat *c, const char *rest) {
-    const struct { const char *name; float *real; int *whole; double low, high; } settings[] = {
-        {"temp", &c->sampling.temperature, NULL, 0, 1000}, {"top-k", NULL, &c->sampling.top_k, 0, 1 << 24},
-        {"top-p", &c->sampling.top_p, NULL, 0, 1},         {"min-p", &c->sampling.min_p, NULL, 0, 1},
-        {"presence", &c->sampling.presence, NULL, -100, 100}, {"frequency", &c->sampling.frequency, NULL, -100, 100},
-        {"repeat", &c->sampling.repeat, NULL, 0.01, 100},
+    float top_k = (float)c->sampling.top_k; /* whole numbers up to 2^24 are exact */
+    const struct { const char *name; float *value; double low, high; } settings[] = {
+        {"temp", &c->sampling.temperature, 0, 1000},   {"top-k", &top_k, 0, 1 << 24},
+        {"top-p", &c->sampling.top_p, 0, 1},           {"min-p", &c->sampling.min_p, 0, 1},
+        {"presence", &c->sampling.presence, -100, 100}, {"frequency", &c->sampling.frequency, -100, 100},
+        {"repeat", &c->sampling.repeat, 0.01, 100},
     };
     size_t n = strcspn(rest, " ");
     char *end = NULL;
@@ -134,14 +135,13 @@ static bool do_set(Chat *c, const char *rest) {
     for (size_t i = 0; i < COUNT_OF(settings); i++) {
         if (strlen(settings[i].name) != n || memcmp(settings[i].name, rest, n) != 0) continue;
         if (end == rest + n || *end || !(value >= settings[i].low && value <= settings[i].high)) break;
-        if (settings[i].real) *settings[i].real = (float)value;
-        else *settings[i].whole = (int)value;
+        *settings[i].value = (float)value;
+        c->sampling.top_k = (int)top_k;
         fprintf(stderr, "%s is %g\n", settings[i].name, value);
         return false;
     }
     fprintf(stderr, "/set NAME VALUE:");
-    for (size_t i = 0; i < COUNT_OF(settings); i++)
-        fprintf(stderr, " %s %g", settings[i].name, settings[i].real ? (double)*settings[i].real : (double)*settings[i].whole);
+    for (size_t i = 0; i < COUNT_OF(settings); i++) fprintf(stderr, " %s %g", settings[i].name, (double)*settings[i].value);
     fprintf(stderr, "\n");
     return false;
 }
