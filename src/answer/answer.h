@@ -73,6 +73,8 @@ const TextEvents *answer_events(const Answer *a);
 const AnswerLikely *answer_rows(const Answer *a, size_t *n); /* [n][1 + likely] */
 void answer_told(Answer *a);
 
+/* The bytes of one token, however many, appended. */
+void answer_token_bytes(const sluice_model *model, int32_t id, Buf *out);
 const int32_t *answer_ids(const Answer *a, size_t *n); /* all ids so far, without the token that ended the turn */
 size_t answer_reasoning_tokens(const Answer *a);
 

@@ -96,8 +96,6 @@ ErrCode answer_guard_tokenize(const AnswerGuard *g, const AnswerMark *mark, Str 
 
 /* ---- answer.c ---- */
 
-/* The bytes of a token, appended. */
-void answer_token_bytes(const sluice_model *model, int32_t id, Buf *out);
 bool answer_ids_put(TextIds *list, const int32_t *ids, size_t n); /* false: out of memory */
 
 #endif

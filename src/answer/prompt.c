@@ -90,13 +90,8 @@ void answer_prompts_remember(AnswerPrompts *p, const int32_t *prompt, size_t n, 
 
 /* ---- what is rendered ---------------------------------------------------------------------------------------------- */
 
-static int put(const char *bytes, size_t len, void *out) {
-    buf_put(out, bytes, len);
-    return ((Buf *)out)->failed ? -1 : 0;
-}
-
 static ErrCode write_json(const json_t *request, Buf *out, Err *err) {
-    if (json_dump_callback(request, put, out, JSON_COMPACT) == 0) return ERR_OK;
+    if (text_json_put(request, out)) return ERR_OK;
     if (out->failed) return err_no_memory(err, out->len, "a chat request");
     return err_set(err, ERR_RANGE, "the messages hold an integer of more than 64 bits, which cannot be rendered; send it as a string");
 }

@@ -114,7 +114,10 @@ static ErrCode answer(Chat *c) {
     ErrCode code = chat_turn(c, c->messages, told, &show, &turn, &err);
     chat_show_end(&show);
     if (code) fprintf(stderr, "sluice: %s\n", err.text);
-    else if (json_array_append_new(c->messages, answer_message(&turn)) != 0) code = ERR_MEMORY;
+    if (!code && json_array_append_new(c->messages, answer_message(&turn)) != 0) {
+        code = ERR_MEMORY;
+        fprintf(stderr, "sluice: there is no memory to keep the answer\n");
+    }
     if (code) json_array_remove(c->messages, json_array_size(c->messages) - 1);
     else put_status(c, &turn, &before);
     c->changed = c->changed || !code;

@@ -28,7 +28,7 @@ typedef struct Chat {
 /* ---- show.c: what a person sees of an answer ---- */
 typedef struct ChatShow {
     bool colour, hide_thoughts;
-    bool thinking, any, line_begun, code; /* code: inside a fenced block */
+    bool thinking, code;                  /* inside thoughts; inside a fenced block */
     Buf word;                             /* of the current line, held until its markup is whole */
 } ChatShow;
 void chat_show_event(ChatShow *s, TextEventKind kind, Str text);
@@ -50,7 +50,7 @@ bool chat_json(const json_t *value, Buf *out); /* as compact text with a final 0
 json_t *chat_message(const char *role, const char *text, size_t len);
 
 /* ---- commands.c: lines that begin with "/" ---- */
-/* True: the last question is to be answered (again). */
+/* line: with its "/". True: the last question is to be answered (again). */
 bool chat_command_line(Chat *c, const char *line);
 ErrCode chat_save(Chat *c, const char *name, Err *err);
 ErrCode chat_load(Chat *c, const char *name, Err *err);

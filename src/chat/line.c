@@ -1,5 +1,6 @@
 /* A line of input: edited and remembered where somebody types (libedit), read as it comes from a pipe. */
 #include "chat/line.h"
+#include "os/os.h"
 
 #include <histedit.h>
 #include <stdio.h>
@@ -62,6 +63,11 @@ static bool read_one(ChatLine *l, Buf *out) {
     if (l->edit) {
         int n = 0;
         const char *line = el_gets(l->edit, &n);
+        if (!line && os_interrupted() && !os_terminated()) { /* Ctrl-C gives the line up, not the conversation */
+            os_forget_interrupt();
+            fprintf(stderr, "\n");
+            return true;
+        }
         if (line && n > 0) buf_put(out, line, (size_t)n - (line[n - 1] == '\n'));
         return line && n > 0;
     }

@@ -8,13 +8,8 @@ json_t *chat_message(const char *role, const char *text, size_t len) {
     return json_pack("{s:s,s:s%}", "role", role, "content", text ? text : "", len);
 }
 
-static int put(const char *bytes, size_t len, void *user) {
-    buf_put(user, bytes, len);
-    return ((Buf *)user)->failed ? -1 : 0;
-}
-
 bool chat_json(const json_t *value, Buf *out) {
-    bool ok = value && json_dump_callback(value, put, out, JSON_COMPACT) == 0;
+    bool ok = text_json_put(value, out);
     buf_putc(out, 0);
     return ok && !out->failed;
 }

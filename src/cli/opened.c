@@ -1,5 +1,6 @@
 /* Opening a model as the options say, and feeding it where a person may be watching. */
 #include "cli/opened.h"
+#include "answer/answer.h"
 #include "cli/source.h"
 #include "cli/state.h"
 
@@ -143,15 +144,4 @@ ErrCode opened_tokenize(const Opened *e, const char *text, size_t len, unsigned 
     return ERR_OK;
 }
 
-void opened_token_text(const Opened *e, int32_t id, Buf *out) {
-    char piece[512];
-    size_t n = sluice_token_text(e->model, id, piece, sizeof piece);
-    if (n <= sizeof piece) {
-        buf_put(out, piece, n);
-        return;
-    }
-    char *large = mem_new(n, 1);
-    if (large) buf_put(out, large, sluice_token_text(e->model, id, large, n));
-    else out->failed = true;
-    mem_free(large);
-}
+void opened_token_text(const Opened *e, int32_t id, Buf *out) { answer_token_bytes(e->model, id, out); }

@@ -1,5 +1,6 @@
 /* Writing JSON of text that a model made, and server-sent events. */
 #include "serve/ask.h"
+#include "answer/answer.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,15 +31,10 @@ json_t *serve_json_text(const char *bytes, size_t len) {
 
 json_t *serve_json_str(Str s) { return serve_json_text(s.ptr, s.len); }
 
-static int put(const char *bytes, size_t len, void *user) {
-    buf_put(user, bytes, len);
-    return ((Buf *)user)->failed ? -1 : 0;
-}
-
 void serve_put_event(Buf *out, const char *name, json_t *value) {
     if (name) buf_printf(out, "event: %s\n", name);
     buf_puts(out, "data: ");
-    if (!value || json_dump_callback(value, put, out, JSON_COMPACT)) out->failed = true;
+    if (!text_json_put(value, out)) out->failed = true;
     buf_puts(out, "\n\n");
     json_decref(value);
 }
@@ -47,15 +43,4 @@ json_t *serve_json_id(const ServeReply *reply, const char *prefix) {
     return json_sprintf("%s%016" PRIx64, prefix, reply->number);
 }
 
-void serve_token_bytes(const ServeModel *model, int32_t id, Buf *out) {
-    char piece[512];
-    size_t n = sluice_token_text(model->model, id, piece, sizeof piece);
-    if (n <= sizeof piece) {
-        buf_put(out, piece, n);
-        return;
-    }
-    char *large = mem_new(n, 1);
-    if (large) buf_put(out, large, sluice_token_text(model->model, id, large, n));
-    else out->failed = true;
-    mem_free(large);
-}
+void serve_token_bytes(const ServeModel *model, int32_t id, Buf *out) { answer_token_bytes(model->model, id, out); }

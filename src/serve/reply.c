@@ -1,5 +1,6 @@
 /* Answers: a JSON value at once, or what is computed, as one body or as a stream. */
 #include "serve/http.h"
+#include "text/text.h"
 #include "os/os.h"
 
 #include <stdio.h>
@@ -34,14 +35,9 @@ void serve_reply_text(ServeVisit *v, int status, const char *type, Buf *text) {
     buf_free(text);
 }
 
-static int put(const char *bytes, size_t len, void *user) {
-    buf_put(user, bytes, len);
-    return 0;
-}
-
 void serve_reply_json(ServeVisit *v, int status, json_t *value) {
     Buf text = {0};
-    if (!value || json_dump_callback(value, put, &text, JSON_COMPACT)) text.failed = true;
+    if (!text_json_put(value, &text)) text.failed = true;
     buf_putc(&text, '\n');
     json_decref(value);
     serve_reply_text(v, status, "application/json", &text);

@@ -1,5 +1,6 @@
 /* From response_format and tool_choice to the grammar that the answer keeps to. */
 #include "serve/rule.h"
+#include "text/text.h"
 
 #include <string.h>
 
@@ -55,18 +56,13 @@ static Grammar *build(const ServeAsk *ask, Err *err) {
     return ask->format == SERVE_FORMAT_JSON ? grammar_json_object(err) : grammar_json_schema(ask->schema, err);
 }
 
-static int put(const char *bytes, size_t len, void *user) {
-    buf_put(user, bytes, len);
-    return 0;
-}
-
 /* Everything that build looks at. */
 static bool put_key(const ServeAsk *ask, Buf *key) {
     bool calls = calls_must_come(ask);
     buf_printf(key, "%d %d %d %d %s\n", calls, (int)ask->format, (int)ask->parts.form, ask->one_tool, ask->tool_name ? ask->tool_name : "");
     buf_printf(key, "%d ", (int)ask->tool_choice);
     const json_t *value = calls ? json_object_get(ask->chat, "tools") : ask->format == SERVE_FORMAT_SCHEMA ? ask->schema : NULL;
-    return (!value || json_dump_callback(value, put, key, JSON_COMPACT | JSON_ENCODE_ANY) == 0) && !key->failed;
+    return (!value || text_json_put(value, key)) && !key->failed;
 }
 
 /* ---- finding ----------------------------------------------------------------------------------------------------- */

@@ -1,18 +1,14 @@
 /* --trace-requests: one file per computed request, a line of JSON for each thing: the request, its prompts as ids and text, the events
  * that were told, the ids that were sampled. */
 #include "serve/http.h"
+#include "text/text.h"
 #include "os/os.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-static int put(const char *bytes, size_t len, void *user) {
-    buf_put(user, bytes, len);
-    return 0;
-}
-
 static void put_line(Buf *out, json_t *value) {
-    if (!value || json_dump_callback(value, put, out, JSON_COMPACT | JSON_ENCODE_ANY)) buf_puts(out, "{\"error\":\"cannot be written\"}");
+    if (!text_json_put(value, out)) buf_puts(out, "{\"error\":\"cannot be written\"}");
     buf_putc(out, '\n');
     json_decref(value);
 }

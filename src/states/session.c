@@ -2,6 +2,7 @@
  * A new state has a new name and is written first, the JSON takes its place in one step, and then the old state goes: so the two that
  * NAME.json speaks of always belong together. */
 #include "states/inside.h"
+#include "text/text.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -51,15 +52,9 @@ static const char *state_of(const json_t *o, const char *name) {
     return own ? state : NULL;
 }
 
-static int put_bytes(const char *bytes, size_t n, void *user) {
-    buf_put(user, bytes, n);
-    return 0;
-}
-
 static ErrCode dump(const json_t *o, Buf *out, Err *err) {
     buf_clear(out);
-    bool good = json_dump_callback(o, put_bytes, out, JSON_COMPACT | JSON_ENCODE_ANY) == 0 && !out->failed;
-    return good ? ERR_OK : err_no_memory(err, 4096, "a session");
+    return text_json_put(o, out) ? ERR_OK : err_no_memory(err, 4096, "a session");
 }
 
 static size_t restore(const char *path, const sluice_model *model, sluice_session *session, Err *why) {

@@ -150,3 +150,12 @@ json_t *text_json_load(const char *text, size_t len, Err *err) {
     err_no_memory(err, len, "a JSON text");
     return NULL;
 }
+
+static int put_piece(const char *bytes, size_t len, void *user) {
+    buf_put(user, bytes, len);
+    return ((Buf *)user)->failed ? -1 : 0;
+}
+
+bool text_json_put(const json_t *value, Buf *out) {
+    return value && json_dump_callback(value, put_piece, out, JSON_COMPACT | JSON_ENCODE_ANY) == 0 && !out->failed;
+}

@@ -97,6 +97,8 @@ ErrCode text_chat_parse_arguments(json_t *messages, Err *err);
  * text can spell (the byte 0xFF, then its digits); templates see it as the integer. Refused: keys that occur twice, NaN, infinite
  * numbers, lone surrogates. */
 json_t *text_json_load(const char *text, size_t len, Err *err);
+/* Appends any value as compact JSON. False: NULL, out of memory, or an integer that text_json_load keeps and JSON cannot spell. */
+bool text_json_put(const json_t *value, Buf *out);
 
 /* ---- what an answer is made of ---- */
 
