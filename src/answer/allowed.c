@@ -1,5 +1,5 @@
 /* Which tokens may come, where a grammar says what the content is. Reasoning is free of it, if the prompt has opened it or the model
- * opens it first; it has to be closed before the turn may end. */
+ * opens it first; it has to be closed before the turn may end. A prompt that has closed it wants none: then it is not opened again. */
 #include "answer/inside.h"
 
 #include <string.h>
@@ -49,7 +49,7 @@ AnswerAllowed *answer_allowed_new(const AnswerSpec *spec, int vocab, Err *err) {
     w->think = token_of(spec->model, "<think>");
     w->newlines[0] = token_of(spec->model, "\n");
     w->newlines[1] = token_of(spec->model, "\n\n");
-    bool thinks = spec->parts && spec->parts->thinks;
+    bool thinks = spec->parts && spec->parts->thinks && !spec->parts->behind_think;
     w->place = !thinks ? CONTENT : spec->parts->inside_think ? THINKING : BEGINNING;
     return w;
 }

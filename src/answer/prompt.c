@@ -279,6 +279,7 @@ ErrCode answer_prompt(AnswerPrompts *p, const json_t *request, AnswerPrompt *out
         }
         if (!code) code = make_ids(&m, n, text, &put_turns, &out->ids, &own);
         if (!code) out->parts.inside_think = p->thinks && text_calls_inside_think(str_c(text));
+        if (!code) out->parts.behind_think = p->thinks && text_calls_behind_think(str_c(text));
         sluice_free(text);
         out->turns_replayed = n;
         if (code || put_turns == n) break;

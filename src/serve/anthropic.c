@@ -98,8 +98,9 @@ static bool read_result(ServeRefusal *no, Turn *t, const json_t *block) {
 
 static bool read_block(ServeRefusal *no, Turn *t, const json_t *block) {
     const char *type = type_of(block);
-    if (strcmp(type, "text") == 0 && json_is_string(json_object_get(block, "text"))) {
+    if (strcmp(type, "text") == 0) {
         const json_t *words = json_object_get(block, "text");
+        if (!json_is_string(words)) return serve_refuse(no, 400, "text", "a block of type 'text' must have a string 'text'");
         buf_put(&t->text, json_string_value(words), json_string_length(words));
         t->any = true;
         return true;
@@ -125,6 +126,7 @@ static bool read_content(ServeRefusal *no, Turn *t, const json_t *content) {
     } else if (!json_is_array(content)) {
         return serve_refuse(no, 400, "content", "'content' must be a string or a list of blocks");
     }
+    t->any = t->any || json_array_size(content) == 0; /* as an answer that was stopped at once comes back */
     for (size_t i = 0; i < json_array_size(content); i++)
         if (!read_block(no, t, json_array_get(content, i))) return serve_refuse_inside(no, "content[%zu]", i);
     return flush(no, t);
@@ -132,6 +134,7 @@ static bool read_content(ServeRefusal *no, Turn *t, const json_t *content) {
 
 static bool read_message(ServeRefusal *no, json_t *messages, const json_t *message) {
     const char *role = json_string_value(json_object_get(message, "role"));
+    if (!json_is_object(message)) return serve_refuse(no, 400, "", "a message must be an object with 'role' and 'content'");
     bool assistant = role && strcmp(role, "assistant") == 0;
     if (!assistant && (!role || strcmp(role, "user") != 0))
         return serve_refuse(no, 400, "role",
@@ -190,8 +193,9 @@ static json_t *as_function(ServeRefusal *no, const json_t *tool) {
                            "tools of type '%.40s' run on a server of Anthropic's; they are not supported", type);
         return NULL;
     }
-    if (!json_is_string(name) || !json_is_object(schema)) {
-        (void)serve_refuse(no, 400, "name", "a tool must have a 'name' and an 'input_schema'");
+    if (!serve_tool_name(name) || !json_is_object(schema)) {
+        (void)serve_refuse(no, 400, serve_tool_name(name) ? "input_schema" : "name",
+                           "a tool must have a 'name', best of letters, digits, _ and - alone, and an 'input_schema'");
         return NULL;
     }
     json_t *function = json_pack("{s:O}", "name", name);
@@ -216,35 +220,56 @@ static bool read_tools(ServeReading *r, const char *name, json_t *value) {
     return ok || out_of_memory(r->no);
 }
 
+static bool read_alone(ServeReading *r, const char *name, json_t *value) { return serve_want_bool(r, name, value, &r->ask->one_tool); }
+
+static bool read_tool_name(ServeReading *r, const char *name, json_t *value) {
+    r->ask->tool_name = json_string_value(value);
+    return r->ask->tool_name || serve_refuse(r->no, 400, name, "'%s' must be a string", name);
+}
+
 static bool read_tool_choice(ServeReading *r, const char *name, json_t *value) {
+    static const ServeField fields[] = {
+        {"type", serve_field_idle}, {"name", read_tool_name}, {"disable_parallel_tool_use", read_alone}};
+    static const char *const types[] = {"auto", "none", "any", "tool"};
+    static const ServeToolChoice choices[] = {SERVE_TOOLS_AUTO, SERVE_TOOLS_NONE, SERVE_TOOLS_REQUIRED, SERVE_TOOLS_NAMED};
     const char *type = type_of(value);
-    ServeAsk *ask = r->ask;
-    ask->one_tool = json_is_true(json_object_get(value, "disable_parallel_tool_use"));
-    ask->tool_name = json_string_value(json_object_get(value, "name"));
-    if (strcmp(type, "auto") == 0)
-        ask->tool_choice = SERVE_TOOLS_AUTO;
-    else if (strcmp(type, "any") == 0)
-        ask->tool_choice = SERVE_TOOLS_REQUIRED;
-    else if (strcmp(type, "none") == 0)
-        ask->tool_choice = SERVE_TOOLS_NONE;
-    else if (strcmp(type, "tool") == 0 && ask->tool_name)
-        ask->tool_choice = SERVE_TOOLS_NAMED;
-    else
+    size_t i = 0;
+    while (i < COUNT_OF(types) && strcmp(type, types[i]) != 0) i++;
+    if (i == COUNT_OF(types) || (choices[i] == SERVE_TOOLS_NAMED && !json_object_get(value, "name")))
         return serve_refuse(r->no, 400, name, "'%s' must be of type auto, any, none, or tool with a 'name'", name);
-    return true;
+    r->ask->tool_choice = choices[i];
+    return serve_read_fields(r, value, fields, COUNT_OF(fields)) || serve_refuse_inside(r->no, "%s", name);
 }
 
 /* ---- the rest ------------------------------------------------------------------------------------------------------
  */
 
-/* As in the API itself, no thinking unless it is asked for. How long it may be, a template cannot be told. */
+/* How long thinking may be, a template cannot be told: max_tokens alone bounds it. */
+static bool read_budget(ServeReading *r, const char *name, json_t *value) {
+    int64_t tokens;
+    return serve_want_int(r, name, value, 1, INT32_MAX, &tokens);
+}
+
+static bool read_display(ServeReading *r, const char *name, json_t *value) {
+    const char *word = json_string_value(value);
+    return (word && strcmp(word, "summarized") == 0) || /* nothing shorter is there: all is shown */
+           serve_refuse(r->no, 400, name, "'%s' may be \"summarized\" alone", name);
+}
+
+/* As in the API itself, no thinking unless it is asked for. */
 static bool read_thinking(ServeReading *r, const char *name, json_t *value) {
+    static const ServeField fields[] = {{"type", serve_field_idle}, {"budget_tokens", read_budget}, {"display", read_display}};
     const char *type = type_of(value);
     bool on = strcmp(type, "enabled") == 0 || strcmp(type, "adaptive") == 0;
     if (!on && strcmp(type, "disabled") != 0)
         return serve_refuse(r->no, 400, name, "'%s' must be of type enabled, adaptive or disabled", name);
+    if (!serve_read_fields(r, value, fields, COUNT_OF(fields))) return serve_refuse_inside(r->no, "%s", name);
     return json_object_set_new(serve_chat_kwargs(r->ask, r->no), "enable_thinking", json_boolean(on)) == 0 ||
            out_of_memory(r->no);
+}
+
+static bool read_stops(ServeReading *r, const char *name, json_t *value) {
+    return json_is_array(value) ? serve_field_stop(r, name, value) : serve_refuse(r->no, 400, name, "'%s' must be a list of strings", name);
 }
 
 static bool read_output_config(ServeReading *r, const char *name, json_t *value) {
@@ -255,10 +280,11 @@ static bool read_output_config(ServeReading *r, const char *name, json_t *value)
 /* clang-format off */
 static const ServeField fields[] = {
     {"model", serve_field_idle}, {"metadata", serve_field_idle}, {"service_tier", serve_field_idle}, {"inference_geo", serve_field_idle},
+    {"cache_control", serve_field_idle},
     {"system", read_system}, {"messages", read_messages},
     {"tools", read_tools}, {"tool_choice", read_tool_choice}, {"thinking", read_thinking}, {"output_config", read_output_config},
     {"chat_template_kwargs", serve_field_template_kwargs},
-    {"max_tokens", serve_field_max_tokens}, {"stop_sequences", serve_field_stop}, {"stream", serve_field_stream},
+    {"max_tokens", serve_field_max_tokens}, {"stop_sequences", read_stops}, {"stream", serve_field_stream},
     {"temperature", serve_field_temperature}, {"top_p", serve_field_top_p}, {"top_k", serve_field_top_k}, {"min_p", serve_field_min_p},
     {"seed", serve_field_seed},
     {"container", serve_field_empty}, {"mcp_servers", serve_field_empty}, {"context_management", serve_field_empty},

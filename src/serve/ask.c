@@ -15,6 +15,21 @@ bool serve_refuse(ServeRefusal *no, int status, const char *field, const char *f
     return false;
 }
 
+bool serve_refuse_inside(ServeRefusal *no, const char *fmt, ...) {
+    char way[64];
+    Buf field = {0};
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(way, sizeof way, fmt, args);
+    va_end(args);
+    buf_printf(&field, "%s%s%s", way, no->field[0] && no->field[0] != '[' ? "." : "", no->field);
+    size_t n = field.len < sizeof no->field ? field.len : sizeof no->field - 1;
+    if (!field.failed && n) memcpy(no->field, field.ptr, n);
+    if (!field.failed) no->field[n] = 0;
+    buf_free(&field);
+    return false;
+}
+
 void serve_ask_init(ServeAsk *ask, const ServeModel *model, json_t *body) {
     *ask = (ServeAsk){.body = json_incref(body), .choices = 1, .max_tokens = -1, .sampling = model->sampling, .logprobs = -1};
 }

@@ -25,6 +25,8 @@ typedef struct ServeRefusal {
 
 /* Fills it and returns false, so that `return serve_refuse(...)` reads well. field may be NULL. */
 bool serve_refuse(ServeRefusal *no, int status, const char *field, const char *fmt, ...) BASE_PRINTF(4, 5);
+/* Puts the way to a nested field before its name: "messages[3]" + "content". Returns false. */
+bool serve_refuse_inside(ServeRefusal *no, const char *fmt, ...) BASE_PRINTF(2, 3);
 
 /* ---- the model, as far as a shape needs it ----------------------------------------------------------------------- */
 
@@ -75,6 +77,7 @@ typedef struct ServeAsk {
 
     int choices;              /* per prompt: n */
     int max_tokens;           /* -1: until the context is full */
+    const char *max_tokens_name; /* how the client calls it; NULL: it said nothing */
     sluice_sampling sampling;
     bool seeded;
     uint64_t seed;            /* of the first choice; the next have the numbers behind it */

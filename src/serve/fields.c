@@ -5,7 +5,7 @@
 #include <string.h>
 
 bool serve_read_fields(ServeReading *r, json_t *object, const ServeField *fields, size_t n) {
-    if (!json_is_object(object)) return serve_refuse(r->no, 400, NULL, "the body must be a JSON object");
+    if (!json_is_object(object)) return serve_refuse(r->no, 400, NULL, "a JSON object is expected here");
     const char *name;
     json_t *value;
     json_object_foreach(object, name, value) {
@@ -73,13 +73,14 @@ static bool read_include_usage(ServeReading *r, const char *name, json_t *value)
 bool serve_field_stream_options(ServeReading *r, const char *name, json_t *value) {
     static const ServeField fields[] = {{"include_usage", read_include_usage}, {"include_obfuscation", serve_field_idle}};
     if (!json_is_object(value)) return serve_refuse(r->no, 400, name, "'%s' must be an object", name);
-    return serve_read_fields(r, value, fields, COUNT_OF(fields));
+    return serve_read_fields(r, value, fields, COUNT_OF(fields)) || serve_refuse_inside(r->no, "%s", name);
 }
 
 bool serve_field_max_tokens(ServeReading *r, const char *name, json_t *value) {
     int64_t v = 0;
     if (!serve_want_int(r, name, value, 0, INT32_MAX, &v)) return false;
     r->ask->max_tokens = (int)v;
+    r->ask->max_tokens_name = name;
     return true;
 }
 

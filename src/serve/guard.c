@@ -126,7 +126,7 @@ void serve_guard_headers(const ServeVisit *v, struct MHD_Response *response) {
 
 typedef struct Framing {
     int lengths, encodings, hosts;
-    bool odd;
+    bool odd, packed; /* the body is compressed */
 } Framing;
 
 static enum MHD_Result look(void *user, enum MHD_ValueKind kind, const char *name, const char *value) {
@@ -138,6 +138,8 @@ static enum MHD_Result look(void *user, enum MHD_ValueKind kind, const char *nam
     } else if (strcasecmp(name, "Transfer-Encoding") == 0) {
         f->encodings++;
         if (!value || strcasecmp(value, "chunked") != 0) f->odd = true;
+    } else if (strcasecmp(name, "Content-Encoding") == 0) {
+        f->packed = value && *value && strcasecmp(value, "identity") != 0;
     } else if (strcasecmp(name, "Host") == 0) {
         f->hosts++;
     }
@@ -149,5 +151,6 @@ bool serve_guard_framing(const ServeVisit *v, ServeRefusal *no) {
     MHD_get_connection_values(v->connection, MHD_HEADER_KIND, look, &f);
     if (f.odd || f.lengths + f.encodings > 1 || f.hosts > 1)
         return serve_refuse(no, 400, NULL, "the length of the body is told in more than one way, or in one that is not understood");
+    if (f.packed) return serve_refuse(no, 415, NULL, "compressed bodies are not read; send it without Content-Encoding");
     return true;
 }

@@ -85,6 +85,9 @@ uint64_t serve_body_most(const Serve *s) {
     return most < (UINT64_C(4) << 20) ? UINT64_C(4) << 20 : most;
 }
 
+/* Most clients hear an answer only when they have sent everything: so much of a body that is too large is read to no end. */
+enum { READ_ANYWAY = 16 };
+
 static bool refuse_large(ServeVisit *v) {
     return serve_refuse(&v->no, 413, NULL, "the body is larger than %llu bytes, the most that is taken",
                         (unsigned long long)serve_body_most(v->serve));
@@ -107,8 +110,10 @@ static bool may_enter(ServeVisit *v) {
         return false;
     }
     if (serve_phase(v->serve) >= SERVE_STOPPING) return serve_refuse(&v->no, 503, NULL, "the server is shutting down");
-    uint64_t bytes = length ? strtoull(length, NULL, 10) : 0;
-    return bytes <= serve_body_most(v->serve) || refuse_large(v);
+    uint64_t bytes = length ? strtoull(length, NULL, 10) : 0, most = serve_body_most(v->serve);
+    bool asks = MHD_lookup_connection_value(v->connection, MHD_HEADER_KIND, "Expect") != NULL; /* and sends nothing until it may */
+    v->too_large = bytes > most;
+    return !v->too_large || (!asks && bytes <= READ_ANYWAY * most) || refuse_large(v);
 }
 
 static ServeVisit *visit_begin(Serve *s, struct MHD_Connection *c, const char *url, const char *method) {
@@ -130,7 +135,7 @@ static ServeVisit *visit_begin(Serve *s, struct MHD_Connection *c, const char *u
 static enum MHD_Result take_body(ServeVisit *v, const char *bytes, size_t *len) {
     uint64_t most = serve_body_most(v->serve);
     if (v->body.len + *len > most) v->too_large = true;
-    if (v->too_large && v->body.len > 4 * most) return MHD_NO;
+    if (v->too_large && v->body.len > READ_ANYWAY * most) return MHD_NO;
     if (v->too_large) v->body.len += *len; /* counted, not kept */
     else buf_put(&v->body, bytes, *len);
     *len = 0;

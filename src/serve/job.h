@@ -42,7 +42,8 @@ typedef struct ServeJob {
     struct ServeJob *after;   /* in the queue, or among those that run */
     ServeSequence *sequences; /* [n] */
     size_t n, begun, ended;
-    ServeUsage usage;
+    ServeUsage usage;         /* a prompt counts once, however many choices it has */
+    int prompts_read, prompts_cached; /* tokens of all choices */
     _Atomic uint64_t first_ns; /* when the first token was there; 0: none yet */
     bool over;                /* its last event was put */
 } ServeJob;

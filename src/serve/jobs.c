@@ -21,8 +21,8 @@ static void leave_slot(ServeSequence *s) {
 static void note_end(Serve *s, const ServeJob *job) {
     uint64_t ns = os_now_ns() - job->arrived_ns;
     pthread_mutex_lock(&s->board.lock);
-    s->board.prompt += (uint64_t)job->usage.prompt;
-    s->board.cached += (uint64_t)job->usage.cached;
+    s->board.prompt += (uint64_t)job->prompts_read;
+    s->board.cached += (uint64_t)job->prompts_cached;
     s->board.answer += (uint64_t)job->usage.answer;
     if (job->ended < job->n && atomic_load(&job->gone)) s->board.left++;
     else if (job->ended < job->n) s->board.failed++;
@@ -54,8 +54,12 @@ void serve_sequence_end(Serve *serve, ServeSequence *s) {
     leave_slot(s);
     job->usage.answer += s->answered;
     job->usage.reasoning += s->reasoning;
-    job->usage.prompt += (int)s->prompt->n;
-    job->usage.cached += s->cached;
+    job->prompts_read += (int)s->prompt->n;
+    job->prompts_cached += s->cached;
+    if (s->choice % job->ask.choices == 0) {
+        job->usage.prompt += (int)s->prompt->n;
+        job->usage.cached += s->cached;
+    }
     if (serve->config->trace_dir) keep_sampled(s);
     answer_free(s->answer);
     s->answer = NULL;

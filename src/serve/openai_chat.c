@@ -20,11 +20,18 @@ static bool read_top_logprobs(ServeReading *r, const char *name, json_t *value) 
 }
 
 static bool read_modalities(ServeReading *r, const char *name, json_t *value) {
+    if (!json_is_array(value)) return serve_refuse(r->no, 400, name, "'%s' must be a list", name);
     for (size_t i = 0; i < json_array_size(value); i++) {
         const char *word = json_string_value(json_array_get(value, i));
         if (!word || !str_eq_c(str_c(word), "text")) return serve_refuse(r->no, 400, name, "'%s' may be [\"text\"] alone", name);
     }
     return true;
+}
+
+/* Asks for a search even when it is empty. */
+static bool read_search(ServeReading *r, const char *name, json_t *value) {
+    (void)value;
+    return serve_refuse(r->no, 400, name, "'%s' is not supported", name);
 }
 
 /* clang-format off */
@@ -45,7 +52,7 @@ static const ServeField fields[] = {
     {"logprobs", read_logprobs}, {"top_logprobs", read_top_logprobs},
     {"modalities", read_modalities},
     {"logit_bias", serve_field_empty}, {"functions", serve_field_empty}, {"function_call", serve_field_empty},
-    {"audio", serve_field_empty}, {"web_search_options", serve_field_empty},
+    {"audio", serve_field_empty}, {"web_search_options", read_search}, {"verbosity", serve_field_verbosity},
 };
 /* clang-format on */
 
@@ -56,7 +63,8 @@ static bool read(const ServeModel *model, json_t *body, ServeAsk *ask, ServeRefu
     if (wish.top > 0 && !wish.logprobs)
         return serve_refuse(no, 400, "top_logprobs", "'top_logprobs' needs 'logprobs': true");
     if (wish.logprobs) ask->logprobs = wish.top > 0 ? (int)wish.top : 0;
-    if (ask->max_tokens == 0) return serve_refuse(no, 400, "max_tokens", "'max_tokens' is 0, which asks for nothing");
+    if (ask->max_tokens == 0)
+        return serve_refuse(no, 400, ask->max_tokens_name, "'%s' is 0, which asks for nothing", ask->max_tokens_name);
     return serve_chat_check(ask, no);
 }
 

@@ -61,8 +61,9 @@ static bool read_logprobs(ServeReading *r, const char *name, json_t *value) {
 
 static bool read_best_of(ServeReading *r, const char *name, json_t *value) {
     int64_t v = 0;
-    return serve_want_int(r, name, value, 1, SERVE_MOST_CHOICES, &v) &&
-           (v == 1 || serve_refuse(r->no, 400, name, "'%s' above 1 is not supported; ask for several with n", name));
+    bool ok = serve_want_int(r, name, value, 1, SERVE_MOST_CHOICES, &v);
+    *(int64_t *)r->own = v;
+    return ok;
 }
 
 static const ServeField fields[] = {
@@ -79,9 +80,12 @@ static const ServeField fields[] = {
 enum { DEFAULT_MAX_TOKENS = 16 }; /* as OpenAI has it */
 
 static bool read(const ServeModel *model, json_t *body, ServeAsk *ask, ServeRefusal *no) {
-    ServeReading r = {.model = model, .ask = ask, .no = no};
+    int64_t best_of = 1;
+    ServeReading r = {.model = model, .ask = ask, .no = no, .own = &best_of};
     ask->max_tokens = DEFAULT_MAX_TOKENS;
     if (!serve_read_fields(&r, body, fields, COUNT_OF(fields))) return false;
+    if (best_of > 1 && best_of != ask->choices) /* the best n of n are all */
+        return serve_refuse(no, 400, "best_of", "'best_of' is %d; it may be 1 or what n is", (int)best_of);
     if (ask->n_prompts == 0) return serve_refuse(no, 400, "prompt", "'prompt' is missing");
     if (ask->n_prompts * (size_t)ask->choices > SERVE_MOST_CHOICES)
         return serve_refuse(no, 400, "n", "%zu prompts with n %d are more than %d choices", ask->n_prompts, ask->choices,

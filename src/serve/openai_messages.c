@@ -4,24 +4,10 @@
 
 #include "text/text.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 static bool out_of_memory(ServeRefusal *no) {
     return serve_refuse(no, 500, NULL, "out of memory while reading the messages");
-}
-
-bool serve_refuse_inside(ServeRefusal *no, const char *fmt, ...) {
-    char way[64], field[sizeof no->field];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(way, sizeof way, fmt, args);
-    va_end(args);
-    snprintf(field, sizeof field, "%s%s%.*s", way, no->field[0] && no->field[0] != '[' ? "." : "",
-             (int)(sizeof field - sizeof way - 2), no->field);
-    memcpy(no->field, field, sizeof field);
-    return false;
 }
 
 json_t *serve_chat_of(ServeAsk *ask, ServeRefusal *no) {
@@ -89,24 +75,39 @@ static bool read_word(ServeReading *r, const char *name, json_t *value) {
            (json_object_set(r->own, name, value) == 0 || out_of_memory(r->no));
 }
 
-static bool check_call(ServeRefusal *no, const json_t *call) {
-    const json_t *function = json_object_get(call, "function"), *type = json_object_get(call, "type");
+bool serve_call_arguments(json_t *function, ServeRefusal *no) {
+    static const char name[] = "arguments";
+    const json_t *given = json_object_get(function, name);
+    if (!given || json_is_object(given)) return true;
+    json_t *object = NULL;
+    Str text = json_is_string(given) ? str_make(json_string_value(given), json_string_length(given)) : str_c("");
+    if (json_is_null(given) || (json_is_string(given) && text.len == 0)) object = json_object(); /* none, as some clients say it */
+    else if (json_is_string(given)) object = text_json_load(text.ptr, text.len, NULL);
+    if (json_is_object(object)) return json_object_set_new(function, name, object) == 0 || out_of_memory(no);
+    json_decref(object);
+    return serve_refuse(no, 400, name, "'%s' of a call must be a string that holds one JSON object", name);
+}
+
+static bool check_call(ServeRefusal *no, json_t *call) {
+    json_t *function = json_object_get(call, "function");
+    const json_t *type = json_object_get(call, "type");
     if (!json_is_object(function)) return serve_refuse(no, 400, "function", "a tool call must have a 'function'");
     if (json_is_string(type) && strcmp(json_string_value(type), "function") != 0)
         return serve_refuse(no, 400, "type", "tool calls of type '%.40s' are not supported", json_string_value(type));
     if (!json_is_string(json_object_get(function, "name")))
         return serve_refuse(no, 400, "function.name", "a tool call must have a name");
-    return true;
+    return serve_call_arguments(function, no) || serve_refuse_inside(no, "function");
 }
 
 static bool read_calls(ServeReading *r, const char *name, json_t *value) {
     if (!json_is_array(value)) return serve_refuse(r->no, 400, name, "'%s' must be a list", name);
     if (json_array_size(value) == 0) return true; /* templates ask whether there is a list */
     size_t i;
-    json_t *call;
-    json_array_foreach(value, i, call) if (!check_call(r->no, call)) return serve_refuse_inside(r->no, "%s[%zu]", name,
+    json_t *call, *calls = json_deep_copy(value);
+    if (json_object_set_new(r->own, name, calls) != 0) return out_of_memory(r->no);
+    json_array_foreach(calls, i, call) if (!check_call(r->no, call)) return serve_refuse_inside(r->no, "%s[%zu]", name,
                                                                                                 i);
-    return json_object_set_new(r->own, name, json_deep_copy(value)) == 0 || out_of_memory(r->no);
+    return true;
 }
 
 static bool read_message(ServeReading *r, json_t *message) {
@@ -126,6 +127,7 @@ static bool read_message(ServeReading *r, json_t *message) {
         {"cache_control", serve_field_idle},
     };
     json_t *out = r->own;
+    if (!json_is_object(message)) return serve_refuse(r->no, 400, "", "a message must be an object with a 'role'");
     if (!serve_read_fields(r, message, fields, COUNT_OF(fields))) return false;
     const char *role = json_string_value(json_object_get(out, "role"));
     if (!role) return serve_refuse(r->no, 400, "role", "a message must have a 'role'");
@@ -147,12 +149,20 @@ bool serve_field_messages(ServeReading *r, const char *name, json_t *value) {
         if (!inside.own || json_array_append_new(messages, inside.own) != 0) return out_of_memory(r->no);
         if (!read_message(&inside, message)) return serve_refuse_inside(r->no, "%s[%zu]", name, i);
     }
-    Err err = {0};
-    if (text_chat_parse_arguments(messages, &err)) return serve_refuse(r->no, 400, name, "%s", err.text);
     return true;
 }
 
 /* ---- tools ------------------------------------------------------------------------------------------------------- */
+
+/* Models write names inside tags and quotes, and have to end them: what could be read as such an end is no name. */
+bool serve_tool_name(const json_t *name) {
+    size_t len = json_string_length(name);
+    const unsigned char *s = (const unsigned char *)json_string_value(name);
+    if (!s || len == 0 || len > 128) return false;
+    for (size_t i = 0; i < len; i++)
+        if (s[i] <= ' ' || s[i] == 127 || strchr("<>\"'\\", s[i])) return false;
+    return true;
+}
 
 static bool check_tool(ServeRefusal *no, const json_t *tool) {
     const char *type = json_string_value(json_object_get(tool, "type"));
@@ -160,8 +170,8 @@ static bool check_tool(ServeRefusal *no, const json_t *tool) {
     if (!type || strcmp(type, "function") != 0)
         return serve_refuse(no, 400, "type", "tools of type '%.40s' are not supported, only functions",
                             type ? type : "");
-    if (!json_is_string(json_object_get(function, "name")))
-        return serve_refuse(no, 400, "function.name", "a function must have a name");
+    if (!serve_tool_name(json_object_get(function, "name")))
+        return serve_refuse(no, 400, "function.name", "a function must have a name, best of letters, digits, _ and - alone");
     if (parameters && !json_is_object(parameters) && !json_is_null(parameters))
         return serve_refuse(no, 400, "function.parameters", "the parameters of a function must be a JSON schema");
     return true;
@@ -242,6 +252,12 @@ bool serve_field_template_kwargs(ServeReading *r, const char *name, json_t *valu
     return json_object_update(serve_chat_kwargs(r->ask, r->no), value) == 0 || out_of_memory(r->no);
 }
 
+/* How long answers are to be: no template has a place for it, so only the middle can be had. */
+bool serve_field_verbosity(ServeReading *r, const char *name, json_t *value) {
+    const char *word = json_string_value(value);
+    return (word && strcmp(word, "medium") == 0) || serve_refuse(r->no, 400, name, "'%s' may be \"medium\" alone", name);
+}
+
 /* Templates know thinking as on or off; those that know efforts read the word. What chat_template_kwargs says stays. */
 bool serve_field_effort(ServeReading *r, const char *name, json_t *value) {
     static const char *const efforts[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
@@ -257,21 +273,44 @@ bool serve_field_effort(ServeReading *r, const char *name, json_t *value) {
     return ok || out_of_memory(r->no);
 }
 
+static bool keep_schema(ServeReading *r, const char *name, json_t *value) {
+    r->ask->schema = value;
+    r->ask->format = SERVE_FORMAT_SCHEMA;
+    return json_is_object(value) || json_is_boolean(value) || serve_refuse(r->no, 400, name, "'%s' must be a JSON schema", name);
+}
+
+static bool read_words(ServeReading *r, const char *name, json_t *value) {
+    Str text;
+    return serve_want_text(r, name, value, &text);
+}
+
+/* What is written keeps to the schema, strict or not. */
+static bool read_strict(ServeReading *r, const char *name, json_t *value) {
+    bool strict;
+    return serve_want_bool(r, name, value, &strict);
+}
+
+/* The Responses API has the schema beside the type, chat completions one level deeper. */
+static bool read_schema(ServeReading *r, const char *name, json_t *value) {
+    static const ServeField fields[] = {{"type", serve_field_idle}, {"json_schema", serve_field_idle}, {"schema", keep_schema},
+                                        {"name", read_words},       {"description", read_words},       {"strict", read_strict}};
+    json_t *inner = json_object_get(value, "json_schema");
+    if (!serve_read_fields(r, value, fields, COUNT_OF(fields))) return serve_refuse_inside(r->no, "%s", name);
+    if (inner && !serve_read_fields(r, inner, fields, COUNT_OF(fields))) return serve_refuse_inside(r->no, "%s.json_schema", name);
+    return r->ask->schema || serve_refuse(r->no, 400, name, "'%s' of type json_schema must have a 'schema'", name);
+}
+
 bool serve_field_response_format(ServeReading *r, const char *name, json_t *value) {
     const char *type = json_string_value(json_object_get(value, "type"));
     if (!type) return serve_refuse(r->no, 400, name, "'%s' must be an object with a 'type'", name);
     if (strcmp(type, "text") == 0) return true;
-    if (strcmp(type, "json_object") == 0) {
+    const json_t *schema = json_object_get(value, "schema");
+    if (strcmp(type, "json_object") == 0 && (!schema || json_is_null(schema))) { /* with one it is a schema, as llama.cpp has it */
         r->ask->format = SERVE_FORMAT_JSON;
         return true;
     }
-    if (strcmp(type, "json_schema") != 0)
+    if (strcmp(type, "json_schema") != 0 && strcmp(type, "json_object") != 0)
         return serve_refuse(r->no, 400, name, "'%s' is of type '%.40s'; there are text, json_object and json_schema",
                             name, type);
-    /* the Responses API has the schema beside the type, chat completions one level deeper */
-    const json_t *holder = json_object_get(value, "json_schema");
-    r->ask->schema = json_object_get(holder ? holder : value, "schema");
-    r->ask->format = SERVE_FORMAT_SCHEMA;
-    return json_is_object(r->ask->schema) || json_is_boolean(r->ask->schema) ||
-           serve_refuse(r->no, 400, name, "'%s' of type json_schema must have a 'schema'", name);
+    return read_schema(r, name, value);
 }

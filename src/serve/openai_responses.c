@@ -23,12 +23,12 @@ static bool append(ServeRefusal *no, json_t *messages, json_t *message) {
 /* ---- items ------------------------------------------------------------------------------------------------------- */
 
 /* A string, or parts that are one text together. NULL: *no says why. */
-static json_t *text_of(ServeRefusal *no, const json_t *content) {
+static json_t *text_of(ServeRefusal *no, const char *name, const json_t *content) {
     static const char *const types[] = {"input_text", "output_text", "text", "reasoning_text", "summary_text"};
     Buf text = {0};
     if (json_is_string(content)) return json_copy((json_t *)content);
     if (!json_is_array(content)) {
-        (void)serve_refuse(no, 400, "content", "'content' must be a string or a list of parts");
+        (void)serve_refuse(no, 400, name, "'%s' must be a string or a list of parts", name);
         return NULL;
     }
     for (size_t i = 0; i < json_array_size(content); i++) {
@@ -38,7 +38,7 @@ static json_t *text_of(ServeRefusal *no, const json_t *content) {
         if (t == COUNT_OF(types) || !json_is_string(words)) {
             (void)serve_refuse(no, 400, "type", "parts of type '%.40s' are not supported; this server reads text alone",
                                word_of(part, "type"));
-            (void)serve_refuse_inside(no, "content[%zu]", i);
+            (void)serve_refuse_inside(no, "%s[%zu]", name, i);
             buf_free(&text);
             return NULL;
         }
@@ -67,7 +67,7 @@ static bool read_message(ServeRefusal *no, json_t *messages, const json_t *item)
     if (!assistant && !system && strcmp(role, "user") != 0)
         return serve_refuse(no, 400, "role", "'%.40s' is no role; there are user, assistant, system and developer",
                             role);
-    json_t *text = text_of(no, json_object_get(item, "content"));
+    json_t *text = text_of(no, "content", json_object_get(item, "content"));
     if (!text) return false;
     json_t *last = assistant ? own_words(messages) : NULL;
     if (assistant && last && strcmp(word_of(last, "content"), "") == 0 && !json_object_get(last, "tool_calls"))
@@ -86,16 +86,21 @@ static bool read_call(ServeRefusal *no, json_t *messages, const json_t *item) {
         calls = json_array();
         if (json_object_set_new(message, "tool_calls", calls) != 0) calls = NULL;
     }
-    return calls ? append(no, calls,
-                          json_pack("{s:O,s:s,s:{s:O,s:O}}", "id", id, "type", "function", "function", "name", name,
-                                    "arguments", arguments))
-                 : out_of_memory(no);
+    json_t *function = json_pack("{s:O,s:O}", "name", name, "arguments", arguments);
+    if (function && !serve_call_arguments(function, no)) {
+        json_decref(function);
+        return false;
+    }
+    json_t *call = json_pack("{s:O,s:s,s:o}", "id", id, "type", "function", "function", function);
+    if (calls) return append(no, calls, call);
+    json_decref(call);
+    return out_of_memory(no);
 }
 
 static bool read_output(ServeRefusal *no, json_t *messages, const json_t *item) {
     json_t *id = json_object_get(item, "call_id");
     if (!json_is_string(id)) return serve_refuse(no, 400, "call_id", "a function_call_output must have a 'call_id'");
-    json_t *text = text_of(no, json_object_get(item, "output"));
+    json_t *text = text_of(no, "output", json_object_get(item, "output"));
     return text &&
            append(no, messages, json_pack("{s:s,s:O,s:o}", "role", "tool", "tool_call_id", id, "content", text));
 }
@@ -103,13 +108,14 @@ static bool read_output(ServeRefusal *no, json_t *messages, const json_t *item) 
 static bool read_reasoning(ServeRefusal *no, json_t *messages, const json_t *item) {
     const json_t *content = json_object_get(item, "content");
     if (json_array_size(content) == 0) return true; /* a summary is not what was thought */
-    json_t *text = text_of(no, content), *message = text ? own_words(messages) : NULL;
+    json_t *text = text_of(no, "content", content), *message = text ? own_words(messages) : NULL;
     if (!text) return false;
     return (message && json_object_set_new(message, "reasoning_content", text) == 0) || out_of_memory(no);
 }
 
 static bool read_item(ServeRefusal *no, json_t *messages, const json_t *item) {
     const char *type = word_of(item, "type");
+    if (!json_is_object(item)) return serve_refuse(no, 400, "", "an item must be an object");
     if (!*type || strcmp(type, "message") == 0) return read_message(no, messages, item);
     if (strcmp(type, "function_call") == 0) return read_call(no, messages, item);
     if (strcmp(type, "function_call_output") == 0) return read_output(no, messages, item);
@@ -125,8 +131,6 @@ static bool read_input(ServeReading *r, const char *name, json_t *value) {
     for (size_t i = 0; i < json_array_size(value); i++)
         if (!read_item(r->no, messages, json_array_get(value, i)))
             return serve_refuse_inside(r->no, "%s[%zu]", name, i);
-    Err err = {0};
-    if (text_chat_parse_arguments(messages, &err)) return serve_refuse(r->no, 400, name, "%s", err.text);
     return true;
 }
 
@@ -151,6 +155,8 @@ static bool read_tools(ServeReading *r, const char *name, json_t *value) {
     }
     bool ok = tools && serve_field_tools(r, name, tools);
     json_decref(tools);
+    char *inside = strstr(r->no->field, ".function."); /* as the client has it */
+    if (!ok && inside) memmove(inside, inside + strlen(".function"), strlen(inside + strlen(".function")) + 1);
     return ok;
 }
 
@@ -165,7 +171,7 @@ static bool read_tool_choice(ServeReading *r, const char *name, json_t *value) {
  */
 
 static bool read_text(ServeReading *r, const char *name, json_t *value) {
-    static const ServeField fields[] = {{"format", serve_field_response_format}, {"verbosity", serve_field_idle}};
+    static const ServeField fields[] = {{"format", serve_field_response_format}, {"verbosity", serve_field_verbosity}};
     return serve_read_fields(r, value, fields, COUNT_OF(fields)) || serve_refuse_inside(r->no, "%s", name);
 }
 
@@ -187,11 +193,22 @@ static bool read_top_logprobs(ServeReading *r, const char *name, json_t *value) 
            serve_refuse(r->no, 400, name, "'%s' is not supported here, only in chat completions", name);
 }
 
+/* What else may be in an answer. Of what this server has, only likelihoods, and not here. */
+static bool read_include(ServeReading *r, const char *name, json_t *value) {
+    if (!json_is_array(value)) return serve_refuse(r->no, 400, name, "'%s' must be a list", name);
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const char *word = json_string_value(json_array_get(value, i));
+        if (!word || strcmp(word, "message.output_text.logprobs") == 0)
+            return serve_refuse(r->no, 400, name, "'%s' of '%.40s' is not supported", name, word ? word : "");
+    }
+    return true;
+}
+
 /* clang-format off */
 static const ServeField fields[] = {
     {"model", serve_field_idle}, {"user", serve_field_idle}, {"metadata", serve_field_idle}, {"store", serve_field_idle},
     {"service_tier", serve_field_idle}, {"prompt_cache_key", serve_field_idle}, {"prompt_cache_retention", serve_field_idle},
-    {"safety_identifier", serve_field_idle}, {"include", serve_field_idle},
+    {"safety_identifier", serve_field_idle}, {"include", read_include},
     {"instructions", read_instructions}, {"input", read_input},
     {"tools", read_tools}, {"tool_choice", read_tool_choice}, {"parallel_tool_calls", serve_field_parallel_tools},
     {"text", read_text}, {"reasoning", read_reasoning_wish}, {"chat_template_kwargs", serve_field_template_kwargs},
@@ -207,7 +224,8 @@ static const ServeField fields[] = {
 static bool read(const ServeModel *model, json_t *body, ServeAsk *ask, ServeRefusal *no) {
     ServeReading r = {.model = model, .ask = ask, .no = no};
     if (!serve_read_fields(&r, body, fields, COUNT_OF(fields))) return false;
-    if (!json_object_get(body, "input")) return serve_refuse(no, 400, "input", "'input' is missing");
+    const json_t *input = json_object_get(body, "input");
+    if (!input || json_is_null(input)) return serve_refuse(no, 400, "input", "'input' is missing");
     if (ask->max_tokens == 0)
         return serve_refuse(no, 400, "max_output_tokens", "'max_output_tokens' is 0, which asks for nothing");
     return serve_chat_check(ask, no);

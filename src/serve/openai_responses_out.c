@@ -2,6 +2,7 @@
  * numbers its events, opens and closes each item, and repeats the whole at its end. */
 #include "serve/openai_responses.h"
 
+#include <math.h>
 #include <string.h>
 
 static json_t *text_of(const Buf *b) {
@@ -57,6 +58,9 @@ static void repeat(json_t *response, const ServeReply *reply, const char *name, 
     json_decref(otherwise);
 }
 
+/* 0.9 as 0.9, not as the double nearest to the float. */
+static json_t *near(float value) { return json_real(round((double)value * 1e6) / 1e6); }
+
 /* usage NULL: not known yet. Takes over output. */
 static json_t *response_json(const ServeReply *reply, const char *status, json_t *output, const ServeUsage *usage) {
     bool cut = strcmp(status, "incomplete") == 0;
@@ -71,11 +75,11 @@ static json_t *response_json(const ServeReply *reply, const char *status, json_t
     repeat(r, reply, "metadata", json_object());
     repeat(r, reply, "parallel_tool_calls", json_true());
     repeat(r, reply, "reasoning", json_pack("{s:n,s:n}", "effort", "summary"));
-    repeat(r, reply, "temperature", json_real((double)reply->ask->sampling.temperature));
+    repeat(r, reply, "temperature", near(reply->ask->sampling.temperature));
     repeat(r, reply, "text", json_pack("{s:{s:s}}", "format", "type", "text"));
     repeat(r, reply, "tool_choice", json_string("auto"));
     repeat(r, reply, "tools", json_array());
-    repeat(r, reply, "top_p", json_real((double)reply->ask->sampling.top_p));
+    repeat(r, reply, "top_p", near(reply->ask->sampling.top_p));
     repeat(r, reply, "user", json_null());
     json_object_set_new(r, "usage", usage ? usage_json(usage) : json_null());
     return r;
@@ -85,10 +89,11 @@ json_t *serve_responses_whole(ServeReply *reply, const ServeAnswer *a) {
     const ServeChoice *c = &a->choices[0];
     json_t *output = json_array();
     const char *status = c->finish == SERVE_LENGTH ? "incomplete" : "completed";
+    bool thoughts_alone = c->reasoning.len && !c->text.len && !c->n_calls;
     if (c->reasoning.len)
-        json_array_append_new(output, reasoning_item(reply, json_array_size(output), "completed",
+        json_array_append_new(output, reasoning_item(reply, 0, thoughts_alone ? status : "completed",
                                                      json_pack("[o]", thought_part(text_of(&c->reasoning)))));
-    if (c->text.len || c->n_calls == 0)
+    if (c->text.len || (!c->reasoning.len && c->n_calls == 0)) /* an empty answer is a message too */
         json_array_append_new(output, message_item(reply, json_array_size(output), status,
                                                    json_pack("[o]", text_part(text_of(&c->text)))));
     for (size_t i = 0; i < c->n_calls; i++)

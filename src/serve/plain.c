@@ -10,10 +10,15 @@ json_t *serve_body_json(ServeVisit *v) {
         (void)serve_refuse(&v->no, 400, NULL, "the body is empty; a JSON object is expected");
         return NULL;
     }
-    json_t *body = v->body.failed ? NULL : text_json_load(v->body.ptr, v->body.len, &err);
+    static const char mark[] = "\xEF\xBB\xBF"; /* some clients begin with a byte order mark; the RFC lets it be ignored */
+    size_t skip = v->body.len >= 3 && v->body.ptr && memcmp(v->body.ptr, mark, 3) == 0 ? 3 : 0;
+    json_t *body = v->body.failed ? NULL : text_json_load(v->body.ptr + skip, v->body.len - skip, &err);
     if (!body) (void)serve_refuse(&v->no, 400, NULL, "the body is no JSON: %.500s", err.text);
     buf_free(&v->body);
-    return body;
+    if (!body || json_is_object(body)) return body;
+    (void)serve_refuse(&v->no, 400, NULL, "the body must be a JSON object");
+    json_decref(body);
+    return NULL;
 }
 
 void serve_health(ServeVisit *v) {
@@ -135,8 +140,10 @@ void serve_preflight(ServeVisit *v) {
     serve_guard_headers(v, response);
     if (v->serve->config->cors) {
         MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+        /* clients add headers of their own kind (x-stainless-lang); none means anything to us that it must not */
+        const char *wanted = MHD_lookup_connection_value(v->connection, MHD_HEADER_KIND, "Access-Control-Request-Headers");
         MHD_add_response_header(response, "Access-Control-Allow-Headers",
-                                "authorization, content-type, x-api-key, anthropic-version, anthropic-beta");
+                                wanted && *wanted ? wanted : "authorization, content-type, x-api-key, anthropic-version, anthropic-beta");
         MHD_add_response_header(response, "Access-Control-Max-Age", "600");
     }
     MHD_queue_response(v->connection, 204, response);

@@ -25,6 +25,24 @@ static bool fits(const Serve *s, const ServePrompt *p, const char *field, ServeR
                         s->model.info.ctx);
 }
 
+/* Where a conversation begins with several system messages, which not every template takes, they become one. False: it does not. */
+static bool join_systems(json_t *messages) {
+    Buf text = {0};
+    size_t n = 0;
+    for (const json_t *m; (m = json_array_get(messages, n)); n++) {
+        const char *role = json_string_value(json_object_get(m, "role"));
+        const json_t *words = json_object_get(m, "content");
+        if (!role || !json_is_string(words) || !str_eq_c(str_c(role), "system")) break;
+        if (n) buf_puts(&text, "\n\n");
+        buf_put(&text, json_string_value(words), json_string_length(words));
+    }
+    bool ok = n > 1 && !text.failed &&
+              json_object_set_new(json_array_get(messages, 0), "content", json_stringn_nocheck(text.ptr, text.len)) == 0;
+    for (size_t i = 1; ok && i < n; i++) json_array_remove(messages, 1);
+    buf_free(&text);
+    return ok;
+}
+
 static bool render(Serve *s, ServeAsk *ask, ServeRefusal *no) {
     ask->prompts = MEM_NEW(ServePrompt, 1);
     if (!ask->prompts) return serve_refuse(no, 500, NULL, "out of memory while rendering the messages");
@@ -33,6 +51,8 @@ static bool render(Serve *s, ServeAsk *ask, ServeRefusal *no) {
     Err err = {0};
     pthread_mutex_lock(&s->text);
     ErrCode code = answer_prompt(s->prompts, ask->chat, &made, &err);
+    if (code == ERR_RANGE && join_systems(json_object_get(ask->chat, "messages")))
+        code = answer_prompt(s->prompts, ask->chat, &made, &err);
     pthread_mutex_unlock(&s->text);
     if (code) return serve_refuse(no, code == ERR_MEMORY ? 413 : 400, "messages", "%s", err.text);
     ask->prompts[0] = (ServePrompt){made.ids.ids, made.ids.n};

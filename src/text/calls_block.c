@@ -75,6 +75,10 @@ static TextCallsVerdict read_call(TextCallsBlock *b, Str s, bool ended) {
     TextCallsMatch again = text_calls_forms_match(s, at, f->open);
     if ((close == TEXT_MATCH_MAYBE || next == TEXT_MATCH_MAYBE || again == TEXT_MATCH_MAYBE) && !ended) return TEXT_BLOCK_MORE;
     if (some && (at == s.len || b->bare || again == TEXT_MATCH_YES)) return TEXT_BLOCK_GOOD; /* only the block's own end is missing */
+    if (some && close == TEXT_MATCH_MAYBE) { /* or was cut off */
+        b->at = s.len;
+        return TEXT_BLOCK_GOOD;
+    }
     if (at == s.len || next != TEXT_MATCH_YES || close == TEXT_MATCH_YES) return TEXT_BLOCK_BAD;
     if (!begin_call(b)) {
         b->failed = true;

@@ -73,6 +73,11 @@ bool text_calls_inside_think(Str prompt) {
     return str_ends(prompt, "<think>");
 }
 
+bool text_calls_behind_think(Str prompt) {
+    while (prompt.len && text_calls_forms_is_space(prompt.ptr[prompt.len - 1])) prompt.len--;
+    return str_ends(prompt, "</think>");
+}
+
 TextCallsMatch text_calls_forms_match(Str s, size_t at, const char *word) {
     size_t len = strlen(word), left = s.len - at;
     if (left < len) return memcmp(s.ptr + at, word, left) == 0 ? TEXT_MATCH_MAYBE : TEXT_MATCH_NO;

@@ -118,6 +118,7 @@ TextForm text_calls_form(Str template);        /* found from what the template i
 bool text_calls_is_tag(TextForm form, Str token); /* the token stands in what is written around calls */
 bool text_calls_thinks(Str chat_template);     /* its answers may have a <think> block */
 bool text_calls_inside_think(Str prompt);      /* the rendered prompt ends inside one, so the answer begins there */
+bool text_calls_behind_think(Str prompt);      /* it ends behind one: whoever asked wants no reasoning */
 
 /* The text of an event lies in the list's bytes. Pieces of reasoning or content follow each other; a call is its name (before it
  * the id, in forms whose ids the model chooses), its arguments as one JSON object, and its end. */
@@ -153,6 +154,7 @@ typedef struct TextCallsSpec {
     TextForm form;
     bool thinks;         /* take reasoning apart: a <think> at the beginning opens it */
     bool inside_think;   /* the prompt has opened it */
+    bool behind_think;   /* the prompt has opened and closed it; what a grammar allows depends on it */
     const json_t *tools; /* [{"type": "function", "function": {"name", "parameters"}}], or the functions themselves; NULL: no calls */
 } TextCallsSpec;
 TextCalls *text_calls_new(const TextCallsSpec *spec, Err *err);

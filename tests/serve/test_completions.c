@@ -196,7 +196,7 @@ static void what_is_wrong_is_refused_by_its_name(void **state) {
         {"{\"prompt\": \"x\", \"logit_bias\": {\"5\": 1}}", "logit_bias", 400},
         {"{\"prompt\": \"x\", \"suffix\": \"y\"}", "suffix", 400},
         {"{\"prompt\": \"x\", \"stop\": [\"\"]}", "stop", 400},
-        {"{\"prompt\": \"x\", \"stream_options\": {\"foo\": 1}}", "foo", 400},
+        {"{\"prompt\": \"x\", \"best_of\": 3, \"n\": 2}", "best_of", 400},
         {"{\"prompt\": [1, 99999999]}", "prompt", 400},
         {"{\"prompt\": [1, \"a\"]}", "prompt", 400},
         {"{\"prompt\": [[1], \"a\"]}", "prompt", 400},
@@ -217,7 +217,8 @@ static void what_is_wrong_is_refused_by_its_name(void **state) {
 static void what_cannot_change_the_answer_is_taken(void **state) {
     (void)state;
     Http h = http_post(server, PATH, "{\"prompt\": \"x\", \"max_tokens\": 1, \"user\": \"me\", \"metadata\": {\"a\": \"b\"}, "
-                                     "\"store\": true, \"logit_bias\": {}, \"suffix\": null, \"best_of\": 1, \"model\": \"any\"}");
+                                     "\"store\": true, \"logit_bias\": {}, \"suffix\": null, "
+                                     "\"n\": 2, \"best_of\": 2, \"model\": \"any\"}");
     assert_int_equal(h.status, 200);
     http_free(&h);
 }

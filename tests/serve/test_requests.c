@@ -139,6 +139,28 @@ static void a_body_that_is_too_large_is_refused_before_it_is_sent(void **state) 
     http_free(&h);
 }
 
+static void a_body_that_is_too_large_may_be_sent_to_its_end(void **state) {
+    (void)state;
+    enum { SIZE = 5 << 20 };
+    char *body = malloc(SIZE + 1); /* most clients look for an answer only then */
+    assert_non_null(body);
+    memset(body, ' ', SIZE);
+    body[SIZE] = 0;
+    expect_status(http_post(server, "/v1/completions", body), 413);
+    free(body);
+}
+
+static void bodies_are_read_as_they_are_meant(void **state) {
+    (void)state;
+    const char *marked = "\xEF\xBB\xBF{\"prompt\": \"x\", \"max_tokens\": 1}"; /* a byte order mark */
+    expect_status(http_post(server, "/v1/completions", marked), 200);
+    expect_status(http_ask(server, "POST", "/v1/completions", "Content-Encoding: identity\r\n", marked + 3), 200);
+    Http h = http_ask(server, "POST", "/v1/completions", "Content-Encoding: gzip\r\n", "\x1f\x8b");
+    assert_int_equal(h.status, 415);
+    assert_non_null(strstr(text_at(h.json, "error.message"), "Content-Encoding"));
+    http_free(&h);
+}
+
 static void a_header_without_end_is_cut(void **state) {
     (void)state;
     size_t size = 300000;
@@ -190,7 +212,10 @@ static void a_named_origin_may_call(void **state) {
     http_free(&h);
     h = http_ask(s, "OPTIONS", path, origin, NULL);
     assert_int_equal(h.status, 204);
-    assert_non_null(strstr(h.head, "Access-Control-Allow-Headers"));
+    assert_non_null(strstr(h.head, "Access-Control-Allow-Headers: authorization"));
+    http_free(&h);
+    h = http_ask(s, "OPTIONS", path, "Origin: https://app.example\r\nAccess-Control-Request-Headers: x-stainless-os\r\n", NULL);
+    assert_non_null(strstr(h.head, "Access-Control-Allow-Headers: x-stainless-os\r\n"));
     http_free(&h);
     expect_status(http_ask(s, "GET", path, "Origin: https://evil.example\r\n", NULL), 403);
     assert_int_equal(server_stop(s, SIGTERM), 0);
@@ -329,6 +354,8 @@ int main(void) {
         cmocka_unit_test(what_is_no_http_does_no_harm),
         cmocka_unit_test(a_chunked_body_is_read),
         cmocka_unit_test(a_body_that_is_too_large_is_refused_before_it_is_sent),
+        cmocka_unit_test(a_body_that_is_too_large_may_be_sent_to_its_end),
+        cmocka_unit_test(bodies_are_read_as_they_are_meant),
         cmocka_unit_test(a_header_without_end_is_cut),
         cmocka_unit_test(a_slow_client_holds_up_nobody),
         cmocka_unit_test(pages_of_other_origins_and_names_may_not_call),

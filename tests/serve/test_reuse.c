@@ -80,7 +80,13 @@ static void several_choices_read_their_prompt_once(void **state) {
     Http h = http_post(s, "/v1/completions",
                        "{\"prompt\": [641, 687, 264, 323, 434, 273, 258, 382], \"n\": 3, \"max_tokens\": 4, \"seed\": 1}");
     assert_int_equal(h.status, 200);
-    assert_int_equal(int_at(h.json, "usage.prompt_tokens_details.cached_tokens"), 16);
+    assert_int_equal(int_at(h.json, "usage.prompt_tokens"), 8); /* a prompt counts once */
+    assert_int_equal(int_at(h.json, "usage.completion_tokens"), 12);
+    assert_int_equal(int_at(h.json, "usage.prompt_tokens_details.cached_tokens"), 0);
+    http_free(&h);
+    h = http_get(s, "/stats"); /* each choice has one; two of them found it read */
+    assert_int_equal(int_at(h.json, "totals.prompt_tokens"), 24);
+    assert_int_equal(int_at(h.json, "totals.cached_tokens"), 16);
     http_free(&h);
     assert_int_equal(server_stop(s, SIGTERM), 0);
 }

@@ -170,6 +170,9 @@ static void reasoning_is_free_of_the_grammar(void **state) {
     assert_string_equal(answer_json(&parts, &(sluice_sampling){0}, 1), "I should answer with a few kind words.");
     parts.inside_think = false; /* as if the prompt had not opened it: the model may, or begin with JSON */
     answer_json(&parts, &(sluice_sampling){0}, 1);
+    parts.behind_think = true; /* as if it had closed it: even noise does not open it again */
+    for (uint64_t seed = 1; seed <= 4; seed++)
+        assert_string_equal(answer_json(&parts, &(sluice_sampling){.temperature = 50, .repeat = 1}, seed), "");
 }
 
 /* A conversation of three turns, told back without reasoning: each prompt begins with all that the session was fed and sampled. */

@@ -275,13 +275,16 @@ static void the_form_is_what_the_template_writes(void **state) {
     assert_false(text_calls_thinks(str_c("{{ 'think' }}")));
 }
 
-static void a_prompt_may_end_inside_reasoning(void **state) {
+static void a_prompt_may_end_inside_reasoning_or_behind_it(void **state) {
     (void)state;
     assert_true(text_calls_inside_think(str_c("<|im_start|>assistant\n<think>\n")));
     assert_true(text_calls_inside_think(str_c("<|assistant|><think>")));
     assert_false(text_calls_inside_think(str_c("<|im_start|>assistant\n<think>\n\n</think>\n\n")));
     assert_false(text_calls_inside_think(str_c("what is <think>?<|im_end|>\n<|im_start|>assistant\n")));
     assert_false(text_calls_inside_think(str_c("")));
+    assert_true(text_calls_behind_think(str_c("<|im_start|>assistant\n<think>\n\n</think>\n\n")));
+    assert_false(text_calls_behind_think(str_c("<|im_start|>assistant\n<think>\n")));
+    assert_false(text_calls_behind_think(str_c("what is </think>?<|im_end|>\n<|im_start|>assistant\n")));
 }
 
 static Str template_file(const char *model) {
@@ -375,7 +378,7 @@ int main(void) {
         cmocka_unit_test(a_call_leaves_when_its_end_is_there),
         cmocka_unit_test(damaged_answers_are_cut_anywhere_and_stay_the_same),
         cmocka_unit_test(the_form_is_what_the_template_writes),
-        cmocka_unit_test(a_prompt_may_end_inside_reasoning),
+        cmocka_unit_test(a_prompt_may_end_inside_reasoning_or_behind_it),
         cmocka_unit_test(templates_of_real_models_say_their_form),
         cmocka_unit_test(what_a_template_writes_is_read_back),
     };
