@@ -31,8 +31,8 @@ ROOMS    := *
 OTHERS   := $(if $(X86),,%_avx2.c %_avx512.c) $(if $(ARM),,%_neon.c %_i8mm.c)
 LIB_SRC  := $(sort $(filter-out $(CLI_SRC) $(OTHERS),$(wildcard $(ROOMS:%=src/%/*.c))))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
-# what sluice.h needs: neither the server and the chat, their answers and states, nor the measuring, nor the making of models
-API_OBJ  := $(filter-out $(BUILD)/obj/src/serve/% $(BUILD)/obj/src/chat/% $(BUILD)/obj/src/answer/% $(BUILD)/obj/src/states/% $(BUILD)/obj/src/lab/% $(BUILD)/obj/src/forge/%,$(LIB_OBJ))
+# what sluice.h needs: neither the server and the chat, their answers, states and tools, nor the measuring, nor the making of models
+API_OBJ  := $(filter-out $(BUILD)/obj/src/serve/% $(BUILD)/obj/src/chat/% $(BUILD)/obj/src/tools/% $(BUILD)/obj/src/answer/% $(BUILD)/obj/src/states/% $(BUILD)/obj/src/lab/% $(BUILD)/obj/src/forge/%,$(LIB_OBJ))
 CLI_OBJ  := $(CLI_SRC:%.c=$(BUILD)/obj/%.o)
 # the model that answers without -m: a whole GGUF file in a section of its own
 EMBEDDED := $(BUILD)/obj/src/cli/embedded_model.o

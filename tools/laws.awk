@@ -6,7 +6,7 @@
 BEGIN {
     # The floors: a room includes only rooms on lower ones.
     floors = "base 0, os 1, quant 1, cache 1, format 2, kernels 2, disk 2, text 2, model 3, store 3, gpu 3, dist 3, forward 4, engine 5," \
-             "grammar 2, states 6, answer 6, forge 6, lab 6, serve 7, chat 7, cli 8"
+             "grammar 2, states 6, answer 6, tools 6, forge 6, lab 6, serve 7, chat 7, cli 8"
     n = split(floors, pairs, /, */)
     for (i = 1; i <= n; i++) {
         split(pairs[i], pair, " ")

@@ -38,25 +38,28 @@ static json_t *read_line(const char *line, size_t len, json_t **object, json_t *
     return json_pack("[o]", chat_message("user", text, *object ? json_string_length(prompt) : len));
 }
 
-static json_t *result_of(const ChatTurn *t) {
+static json_t *result_of(const ChatRounds *rounds) {
+    const ChatTurn *t = &rounds->last;
     static const char *const words[] = {"length", "stop", "tool_calls", "stop", "length"};
     json_t *r = json_pack("{s:o,s:s,s:I,s:I}", "text", json_stringn(t->text.ptr ? t->text.ptr : "", t->text.len), "finish_reason",
                           words[t->finish], "tokens_prompt", (json_int_t)t->prompt_tokens, "tokens_out", (json_int_t)t->answer_tokens);
     if (r && t->thoughts.len) json_object_set_new(r, "reasoning_content", json_stringn(t->thoughts.ptr, t->thoughts.len));
+    if (r && rounds->n_calls) json_object_set_new(r, "tool_calls_made", json_integer((json_int_t)rounds->n_calls));
     return r;
 }
 
 /* A question that cannot be answered has an answer that says why; only Ctrl-C and a full disk end the run. */
 static ErrCode answer_line(Batch *b, size_t number, const char *line, size_t len, Err *err) {
     Err failure = {0};
-    ChatTurn turn = {0};
+    ChatRounds rounds = {0};
+    const ChatTurn *turn = &rounds.last;
     json_t *object = NULL, *id = NULL, *messages = read_line(line, len, &object, &id, &failure);
     sluice_session_seed(b->chat.c->session, b->chat.c->seed); /* an answer does not depend on the questions before it */
-    ErrCode code = messages ? chat_turn(&b->chat, messages, NULL, NULL, &turn, &failure) : failure.code;
-    if (turn.interrupted || code == ERR_INTERRUPTED)
+    ErrCode code = messages ? chat_rounds(&b->chat, messages, &(ChatEars){0}, &rounds, &failure) : failure.code;
+    if (turn->interrupted || code == ERR_INTERRUPTED)
         code = err_set(err, ERR_INTERRUPTED, "interrupted; the same command goes on where it was");
     if (code != ERR_INTERRUPTED) {
-        json_t *result = code ? json_pack("{s:s}", "error", failure.text) : result_of(&turn);
+        json_t *result = code ? json_pack("{s:s}", "error", failure.text) : result_of(&rounds);
         if (code) b->failed++, log_warn("line %zu: %s", number, failure.text);
         if (result && id) json_object_set(result, "id", id);
         else if (result) json_object_set_new(result, "line", json_integer((json_int_t)number));
@@ -67,7 +70,7 @@ static ErrCode answer_line(Batch *b, size_t number, const char *line, size_t len
         buf_free(&text);
         json_decref(result);
     }
-    chat_turn_free(&turn);
+    chat_rounds_free(&rounds);
     json_decref(messages);
     json_decref(object);
     return code;
@@ -89,7 +92,7 @@ static ErrCode answer_lines(Batch *b, const Buf *in, Err *err) {
 }
 
 ErrCode chat_batch(const ChatConfig *config, const Buf *in, const char *out, Err *err) {
-    Batch b = {.chat = {.c = config, .think = config->think, .sampling = config->sampling}, .out = stdout};
+    Batch b = {.chat = {.c = config, .think = config->think, .sampling = config->sampling, .always = json_object()}, .out = stdout};
     ErrCode code = ERR_OK;
     if (out) code = count_done(out, &b.done, err);
     if (!code && out && !(b.out = fopen(out, "ab"))) code = err_set(err, ERR_IO, "%s cannot be written", out);
@@ -101,6 +104,7 @@ ErrCode chat_batch(const ChatConfig *config, const Buf *in, const char *out, Err
     if (out && b.out && fclose(b.out) != 0 && !code) code = err_set(err, ERR_IO, "%s cannot be written; is the disk full?", out);
     if (!code && b.failed) code = err_set(err, ERR_RANGE, "%zu questions could not be answered; their lines say why", b.failed);
     answer_prompts_free(b.chat.prompts);
+    json_decref(b.chat.always);
     buf_free(&b.chat.system);
     return code;
 }

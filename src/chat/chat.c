@@ -64,6 +64,7 @@ ErrCode chat_load(Chat *c, const char *name, Err *err) {
     if (!code) {
         json_decref(c->messages);
         c->messages = json_incref(messages);
+        json_object_clear(c->always);
         buf_clear(&c->system);
         buf_put(&c->system, json_string_value(system), json_string_length(system));
         c->think = (ChatThink)json_integer_value(json_object_get(all, "think"));
@@ -77,8 +78,6 @@ ErrCode chat_load(Chat *c, const char *name, Err *err) {
 }
 
 /* ---- a question -------------------------------------------------------------------------------------------------- */
-
-static void told(void *user, TextEventKind kind, Str text) { chat_show_event(user, kind, text); }
 
 static double rate(size_t n, uint64_t ns) { return ns ? (double)n / ((double)ns * 1e-9) : 0; }
 
@@ -97,32 +96,30 @@ static void put_status(const Chat *c, const ChatTurn *t, const sluice_stats *bef
             c->colour ? "\033[0m" : "");
 }
 
-static json_t *answer_message(const ChatTurn *t) {
-    json_t *m = chat_message("assistant", t->text.ptr, t->text.len);
-    if (m && t->thoughts.len)
-        json_object_set_new(m, "reasoning_content", json_stringn_nocheck(t->thoughts.ptr, t->thoughts.len));
-    return m;
-}
+static void told(void *user, TextEventKind kind, Str text) { chat_show_event(user, kind, text); }
+static void ended(void *user, bool last) { chat_show_end(user, last); }
 
 /* Answers the conversation as it stands. An error leaves it as it was before the question. */
 static ErrCode answer(Chat *c) {
     Err err = {0};
-    ChatTurn turn = {0};
+    ChatRounds rounds = {0};
     sluice_stats before;
+    size_t n = json_array_size(c->messages);
     sluice_get_stats(c->c->model, &before);
     ChatShow show = {.colour = c->colour, .hide_thoughts = c->hide_thoughts};
-    ErrCode code = chat_turn(c, c->messages, told, &show, &turn, &err);
-    chat_show_end(&show);
-    if (code) fprintf(stderr, "sluice: %s\n", err.text);
-    if (!code && json_array_append_new(c->messages, answer_message(&turn)) != 0) {
-        code = ERR_MEMORY;
-        fprintf(stderr, "sluice: there is no memory to keep the answer\n");
+    ChatEars ears = {.told = told, .ended = ended, .user = &show};
+    ErrCode code = chat_rounds(c, c->messages, &ears, &rounds, &err);
+    if (code) {
+        fprintf(stderr, "sluice: %s\n", err.text);
+        if (rounds.n_calls) fprintf(stderr, "the question is taken back; what its %zu calls did is done\n", rounds.n_calls);
+        while (json_array_size(c->messages) >= n) json_array_remove(c->messages, json_array_size(c->messages) - 1);
+    } else {
+        if (rounds.unfinished)
+            fprintf(stderr, "%d rounds of calls and no answer yet: say \"go on\", or start with a larger --rounds\n", c->c->rounds);
+        put_status(c, &rounds.last, &before);
     }
-    if (code) json_array_remove(c->messages, json_array_size(c->messages) - 1);
-    else put_status(c, &turn, &before);
     c->changed = c->changed || !code;
-    if (!code && c->states) (void)states_put(c->states, c->c->session, STATES_TURN);
-    chat_turn_free(&turn);
+    chat_rounds_free(&rounds);
     return code;
 }
 
@@ -142,10 +139,11 @@ static bool ask(Chat *c, const Buf *line) {
 static ErrCode begin(Chat *c, Err *err) {
     const ChatConfig *k = c->c;
     c->messages = json_array();
+    c->always = json_object();
     c->prompts = answer_prompts_new(k->model, TURNS_BYTES, err);
     if (c->prompts) c->line = chat_line_new(k->folder, err);
     if (!c->line) return err->code;
-    if (!c->messages) return err_no_memory(err, 0, "the conversation");
+    if (!c->messages || !c->always) return err_no_memory(err, 0, "the conversation");
     sluice_info info;
     sluice_get_info(k->model, &info);
     if (info.plan.snapshot_bytes + info.plan.free_bytes > 0) {
@@ -167,6 +165,7 @@ static void end(Chat *c) {
     answer_prompts_free(c->prompts);
     chat_line_free(c->line);
     json_decref(c->messages);
+    json_decref(c->always);
     buf_free(&c->system);
 }
 

@@ -13,6 +13,7 @@
 #define CHAT_CHAT_H
 
 #include "base/base.h"
+#include "tools/tools.h"
 
 #include <sluice.h>
 
@@ -32,6 +33,9 @@ typedef struct ChatConfig {
     bool colour;          /* standard output is a terminal that may be coloured */
     const char *folder;   /* the state folder; NULL: sessions cannot be kept */
     const char *resume;   /* name of a session, "last" for the newest; NULL: a new one */
+    Tools *tools;         /* what the model may call; NULL: nothing */
+    bool yes;             /* calls run without being asked about. Otherwise, where nobody can be asked, they are refused */
+    int rounds;           /* of calls before an answer */
 } ChatConfig;
 
 ErrCode chat_run(const ChatConfig *config, Err *err);

@@ -12,34 +12,41 @@ static void say(const Err *err) { fprintf(stderr, "%s\n", err->text); }
 
 /* ---- the conversation -------------------------------------------------------------------------------------------- */
 
-/* Takes the last message away if it is this role's. */
-static bool drop_last(Chat *c, const char *role) {
+static const char *role_of(const Chat *c, size_t i) {
+    const char *role = json_string_value(json_object_get(json_array_get(c->messages, i), "role"));
+    return role ? role : "";
+}
+
+/* Takes away what came behind the last question, calls and results among it; how many messages were left. */
+static size_t back_to_question(Chat *c) {
     size_t n = json_array_size(c->messages);
-    const char *last = n ? json_string_value(json_object_get(json_array_get(c->messages, n - 1), "role")) : NULL;
-    if (!last || strcmp(last, role) != 0) return false;
-    json_array_remove(c->messages, n - 1);
-    c->changed = true;
-    return true;
+    while (n > 0 && strcmp(role_of(c, n - 1), "user") != 0) {
+        json_array_remove(c->messages, --n);
+        c->changed = true;
+    }
+    return n;
 }
 
 static bool do_retry(Chat *c, const char *rest) {
     (void)rest;
-    (void)drop_last(c, "assistant");
-    if (json_array_size(c->messages) > 0) return true;
+    if (back_to_question(c) > 0) return true;
     fprintf(stderr, "there is no question yet\n");
     return false;
 }
 
 static bool do_undo(Chat *c, const char *rest) {
     (void)rest;
-    bool answer = drop_last(c, "assistant"), question = drop_last(c, "user");
-    fprintf(stderr, answer || question ? "the last question and its answer are gone\n" : "there is nothing to undo\n");
+    size_t before = json_array_size(c->messages), n = back_to_question(c);
+    if (n > 0) json_array_remove(c->messages, n - 1);
+    c->changed = c->changed || before > 0;
+    fprintf(stderr, before ? "the last question and its answer are gone\n" : "there is nothing to undo\n");
     return false;
 }
 
 static bool do_clear(Chat *c, const char *rest) {
     (void)rest;
     json_array_clear(c->messages);
+    json_object_clear(c->always);
     c->name[0] = 0;
     c->changed = false;
     fprintf(stderr, "a new conversation\n");
@@ -161,6 +168,22 @@ static bool do_stats(Chat *c, const char *rest) {
     return false;
 }
 
+static bool do_tools(Chat *c, const char *rest) {
+    (void)rest;
+    const Tools *t = c->c->tools;
+    if (!t || !tools_count(t)) fprintf(stderr, "there are no tools; --tools FILE, --allow NAMES and --mcp COMMAND bring some\n");
+    for (size_t i = 0; t && i < tools_count(t); i++) {
+        const char *about = tools_about(t, i);
+        bool always = c->c->yes || json_object_get(c->always, tools_name(t, i));
+        fputs("  ", stderr);
+        chat_show_plainly(stderr, str_c(tools_name(t, i)));
+        fprintf(stderr, " (%s%s)  ", tools_origin(t, i), always ? ", runs without a question" : "");
+        chat_show_plainly(stderr, str_make(about, strcspn(about, "\n")));
+        fputs("\n", stderr);
+    }
+    return false;
+}
+
 static bool do_quit(Chat *c, const char *rest) {
     (void)rest;
     c->quit = true;
@@ -180,6 +203,7 @@ static const struct { const char *name, *rest, *what; Command *run; } commands[]
     {"clear", "", "begin a new conversation", do_clear},
     {"think", "on|off|hide", "thoughts before the answer: shown, none, unseen", do_think},
     {"set", "NAME VALUE", "sampling: temp, top-k, top-p, min-p, presence, frequency, repeat", do_set},
+    {"tools", "", "what the model may call", do_tools},
     {"stats", "", "speed, hits and memory so far", do_stats},
     {"quit", "", "save and leave; so does the end of input (Ctrl-D)", do_quit},
 };

@@ -7,8 +7,10 @@
 #include "chat/line.h"
 #include "os/os.h"
 #include "states/states.h"
+#include "tools/tools.h"
 
 #include <jansson.h>
+#include <stdio.h>
 
 /* A conversation under way. */
 typedef struct Chat {
@@ -20,6 +22,7 @@ typedef struct Chat {
     ChatThink think;
     bool hide_thoughts;
     sluice_sampling sampling;
+    json_t *always;          /* {tool: true}: calls that need not be asked about any more */
     char name[65];           /* of its session; "": not saved yet */
     bool colour, quit, changed;
     struct ChatLine *line;
@@ -29,10 +32,13 @@ typedef struct Chat {
 typedef struct ChatShow {
     bool colour, hide_thoughts;
     bool thinking, code;                  /* inside thoughts; inside a fenced block */
+    bool shown;                           /* something of this turn */
     Buf word;                             /* of the current line, held until its markup is whole */
 } ChatShow;
 void chat_show_event(ChatShow *s, TextEventKind kind, Str text);
-void chat_show_end(ChatShow *s);
+void chat_show_end(ChatShow *s, bool last); /* of a turn; last: of the answer, which ends its line even where it is empty */
+/* Text from elsewhere on a terminal that people believe: what would move, hide or turn it is shown as its number. */
+void chat_show_plainly(FILE *to, Str text);
 
 /* ---- turn.c: a question and its answer ---- */
 typedef struct ChatTurn {
@@ -41,6 +47,7 @@ typedef struct ChatTurn {
     size_t prompt_tokens, known_tokens, answer_tokens;
     uint64_t prefill_ns, decode_ns;
     Buf text, thoughts;
+    json_t *calls; /* [{"id", "type": "function", "function": {"name", "arguments": {...}}}]; NULL: none */
 } ChatTurn;
 /* Answers the messages; told(user, ...) hears it. ERR_INTERRUPTED is no error: turn->interrupted. */
 typedef void ChatTold(void *user, TextEventKind kind, Str text);
@@ -48,6 +55,27 @@ ErrCode chat_turn(Chat *c, json_t *messages, ChatTold *told, void *user, ChatTur
 void chat_turn_free(ChatTurn *turn);
 bool chat_json(const json_t *value, Buf *out); /* as compact text with a final 0; false: NULL, or out of memory */
 json_t *chat_message(const char *role, const char *text, size_t len);
+
+/* ---- rounds.c: turns and calls, until there is an answer ---- */
+typedef struct ChatRounds {
+    ChatTurn last;                        /* the answer; its tokens and times are those of all turns */
+    size_t n_calls;
+    bool unfinished;                      /* the bound was reached: its calls have results, but nobody has read them */
+} ChatRounds;
+/* Answers, and appends to the messages all that was said: turns of the assistant, results of tools. ended(user, last) after each turn. */
+typedef struct ChatEars {
+    ChatTold *told;
+    void (*ended)(void *user, bool last);
+    void *user;
+} ChatEars;
+ErrCode chat_rounds(Chat *c, json_t *messages, const ChatEars *ears, ChatRounds *rounds, Err *err);
+void chat_rounds_free(ChatRounds *rounds);
+
+/* ---- calls.c: what a model wants done ---- */
+/* Shows each call, asks, runs it, and appends its result to the messages. False: somebody said stop; the rest was not run. */
+bool chat_calls(Chat *c, const json_t *calls, json_t *messages, Err *err);
+/* Appends results that say why nothing was run. */
+ErrCode chat_calls_refuse(const json_t *calls, size_t from, json_t *messages, const char *why, Err *err);
 
 /* ---- commands.c: lines that begin with "/" ---- */
 /* line: with its "/". True: the last question is to be answered (again). */

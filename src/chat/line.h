@@ -9,6 +9,9 @@ ChatLine *chat_line_new(const char *folder, Err *err); /* folder: where the hist
 void chat_line_free(ChatLine *l);
 /* The next line, without its end; one that ends in \ goes on in the one after it. False: there is no more. */
 bool chat_line_read(ChatLine *l, Buf *out);
+/* A short answer to a question, which the history does not keep; what was typed before it was asked does not count. False: none came
+ * (Ctrl-C, Ctrl-D). */
+bool chat_line_ask(ChatLine *l, const char *question, Buf *out);
 bool chat_line_is_typed(const ChatLine *l); /* somebody sits there */
 
 #endif

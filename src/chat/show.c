@@ -71,6 +71,8 @@ static void end_thoughts(ChatShow *s) {
 }
 
 void chat_show_event(ChatShow *s, TextEventKind kind, Str text) {
+    if (kind != TEXT_REASONING && kind != TEXT_CONTENT) return; /* calls are shown when they are whole */
+    s->shown = s->shown || kind == TEXT_CONTENT || !s->hide_thoughts;
     if (kind == TEXT_REASONING) {
         if (s->hide_thoughts) return;
         if (!s->thinking) style(s, DIM);
@@ -83,11 +85,31 @@ void chat_show_event(ChatShow *s, TextEventKind kind, Str text) {
     fflush(stdout);
 }
 
-void chat_show_end(ChatShow *s) {
+void chat_show_end(ChatShow *s, bool last) {
     end_thoughts(s);
     if (s->word.len) put_line(s, s->word.ptr, s->word.len, false);
     style(s, PLAIN);
-    out("\n", 1);
+    if (last || s->shown) out("\n", 1);
     fflush(stdout);
     buf_free(&s->word);
+    s->shown = s->code = false;
+}
+
+/* Controls of C0 and C1, and what Unicode has to turn the direction of text, to hide letters and to end lines. */
+static bool is_dangerous(uint32_t c) {
+    return (c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7F && c < 0xA0) || c == 0xAD || (c >= 0x200B && c <= 0x200F) ||
+           (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF || (c >= 0xE0000 && c <= 0xE0FFF);
+}
+
+/* text is UTF-8. */
+void chat_show_plainly(FILE *to, Str text) {
+    for (size_t i = 0, n; i < text.len; i += n) {
+        unsigned char b = (unsigned char)text.ptr[i];
+        n = b < 0x80 ? 1 : b < 0xE0 ? 2 : b < 0xF0 ? 3 : 4;
+        if (n > text.len - i) n = text.len - i;
+        uint32_t c = n == 1 ? b : b & (0x7Fu >> n);
+        for (size_t k = 1; k < n; k++) c = c << 6 | ((unsigned char)text.ptr[i + k] & 0x3F);
+        if (is_dangerous(c)) fprintf(to, c < 0x100 ? "\\x%02x" : "\\u{%x}", c);
+        else (void)fwrite(text.ptr + i, 1, n, to);
+    }
 }

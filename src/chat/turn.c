@@ -1,8 +1,8 @@
 /* One turn: the messages become ids, what the session does not know of them is fed, and the answer is sampled. */
 #include "chat/inside.h"
 
+#include <stdio.h>
 #include <string.h>
-
 
 json_t *chat_message(const char *role, const char *text, size_t len) {
     return json_pack("{s:s,s:s%}", "role", role, "content", text ? text : "", len);
@@ -17,6 +17,7 @@ bool chat_json(const json_t *value, Buf *out) {
 void chat_turn_free(ChatTurn *turn) {
     buf_free(&turn->text);
     buf_free(&turn->thoughts);
+    json_decref(turn->calls);
     *turn = (ChatTurn){0};
 }
 
@@ -28,7 +29,9 @@ static json_t *make_request(const Chat *c, json_t *messages) {
     ok = ok && json_array_extend(all, messages) == 0;
     if (ok && c->think != CHAT_THINK_DEFAULT)
         ok = json_object_set_new(kwargs, "enable_thinking", json_boolean(c->think == CHAT_THINK_ON)) == 0;
-    if (ok) return json_pack("{s:o,s:n,s:o}", "messages", all, "tools", "kwargs", kwargs);
+    json_t *tools = c->c->tools && tools_count(c->c->tools) ? tools_declared(c->c->tools) : json_null();
+    if (ok) return json_pack("{s:o,s:o,s:o}", "messages", all, "tools", tools, "kwargs", kwargs);
+    json_decref(tools);
     json_decref(all);
     json_decref(kwargs);
     return NULL;
@@ -64,12 +67,33 @@ static ErrCode read_prompt(Chat *c, const TextIds *ids, ChatTurn *turn, Err *err
     return code;
 }
 
+/* A call arrives as its id (in some forms), its name, and its arguments. */
+static void take_call(ChatTurn *turn, TextEventKind kind, Str text) {
+    if (kind == TEXT_CALL_END) return;
+    if (!turn->calls) turn->calls = json_array();
+    size_t n = json_array_size(turn->calls);
+    json_t *last = n ? json_array_get(turn->calls, n - 1) : NULL;
+    if (!last || json_object_get(json_object_get(last, "function"), "arguments")) { /* the one before is whole */
+        char id[32];
+        snprintf(id, sizeof id, "call_%zu", n + 1);
+        last = json_pack("{s:s,s:s,s:{}}", "id", id, "type", "function", "function");
+        (void)json_array_append_new(turn->calls, last);
+    }
+    Err err = {0};
+    json_t *function = json_object_get(last, "function");
+    if (kind == TEXT_CALL_ID) (void)json_object_set_new(last, "id", json_stringn(text.ptr, text.len));
+    if (kind == TEXT_CALL_NAME) (void)json_object_set_new(function, "name", json_stringn(text.ptr, text.len));
+    if (kind == TEXT_CALL_ARGUMENTS) (void)json_object_set_new(function, "arguments", text_json_load(text.ptr, text.len, &err));
+}
+
 static void tell(const Answer *a, ChatTold *told, void *user, ChatTurn *turn) {
     const TextEvents *events = answer_events(a);
     for (size_t i = 0; i < events->n; i++) {
         Str text = text_events_text(events, i);
         TextEventKind kind = events->items[i].kind;
-        buf_put(kind == TEXT_REASONING ? &turn->thoughts : &turn->text, text.ptr, text.len);
+        if (kind == TEXT_REASONING) buf_put(&turn->thoughts, text.ptr, text.len);
+        else if (kind == TEXT_CONTENT) buf_put(&turn->text, text.ptr, text.len);
+        else take_call(turn, kind, text);
         if (told) told(user, kind, text);
     }
 }
@@ -107,7 +131,8 @@ ErrCode chat_turn(Chat *c, json_t *messages, ChatTold *told, void *user, ChatTur
     if (!code) {
         code = answer_it(c, a, told, user, turn, err);
         (void)answer_ids(a, &turn->answer_tokens);
-        if (turn->finish == ANSWER_STOP) answer_prompts_remember(c->prompts, prompt.ids.ids, prompt.ids.n, a);
+        if (turn->finish == ANSWER_STOP || turn->finish == ANSWER_TOOL_CALLS)
+            answer_prompts_remember(c->prompts, prompt.ids.ids, prompt.ids.n, a);
     }
     if (code == ERR_INTERRUPTED && !os_terminated()) {
         turn->interrupted = true;

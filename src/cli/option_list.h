@@ -17,6 +17,20 @@ OPTION(QUESTIONS, 'f', "file", KIND_TEXT, GROUP_COMMAND, CMD_CHAT, CMD_ALL, fals
     NO_FIELD)
 OPTION(RESUME, 0, "resume", KIND_TEXT, GROUP_COMMAND, CMD_CHAT, CMD_ALL, false, "NAME", 0, 0,
     "go on with a conversation that was kept; last: the newest", NO_FIELD)
+OPTION(TOOLS, 0, "tools", KIND_TEXT, GROUP_COMMAND, CMD_CHAT, CMD_ALL, false, "FILE", 0, 0,
+    "functions that the model may call: a JSON file of declarations, each with the command that runs it (docs/chat.md)", NO_FIELD)
+OPTION(ALLOW, 0, "allow", KIND_TEXT, GROUP_COMMAND, CMD_CHAT, CMD_ALL, false, "NAMES", 0, 0,
+    "built-in tools that the model may call: shell, read_file, write_file, list_dir, apart by commas, or all (default: none)", NO_FIELD)
+OPTION(YES, 0, "yes", KIND_FLAG, GROUP_COMMAND, CMD_CHAT, CMD_ALL, false, NULL, 0, 0,
+    "run calls without asking; otherwise each is confirmed, and refused where standard input is no terminal", NO_FIELD)
+OPTION(WORKDIR, 0, "workdir", KIND_TEXT, GROUP_COMMAND, CMD_CHAT, CMD_ALL, false, "FOLDER", 0, 0,
+    "where commands of tools run, and below which read_file, write_file and list_dir stay (default: the current folder)", NO_FIELD)
+OPTION(TOOL_TIME, 0, "tool-time", KIND_REAL, GROUP_COMMAND, CMD_CHAT, CMD_ALL, false, "SECONDS", 0.01, 86400,
+    "how long a call may take before it is killed (default 30)", NO_FIELD)
+OPTION(TOOL_OUTPUT, 0, "tool-output", KIND_SIZE, GROUP_COMMAND, CMD_CHAT, CMD_ALL, false, "SIZE", 0, 0,
+    "how much of a result the model gets; the middle of a longer one is cut out (default: a byte for each token of the context)", NO_FIELD)
+OPTION(ROUNDS, 0, "rounds", KIND_INT, GROUP_COMMAND, CMD_CHAT, CMD_ALL, false, "N", 1, 1000,
+    "how many rounds of calls an answer may take (default 25)", NO_FIELD)
 OPTION(PREDICT, 'n', "predict", KIND_INT, GROUP_COMMAND, CMD_RUN | CMD_CHAT | CMD_BENCH | CMD_TRACE, CMD_ALL, false, "N", -1, ANY,
     "stop after N new tokens; -1 (default): when the model ends or the context is full", NO_FIELD)
 OPTION(RAW, 0, "raw", KIND_FLAG, GROUP_COMMAND, CMD_RUN, CMD_ALL, false, NULL, 0, 0,

@@ -1,11 +1,11 @@
 /* os: everything that asks the kernel.
  *
- * What this is    files, pages, memory limits, a thread pool, CPU features, time, the terminal and Ctrl-C.
+ * What this is    files, pages, memory limits, a thread pool, CPU features, time, other programs, the terminal and Ctrl-C.
  * Who owns what   _open/_close and _new/_free pair; an OsFile is a plain value around a descriptor.
  * What may fail   whatever the kernel may refuse; the sentence names the path and errno's text.
  * Threads         files and pages: any thread. One OsPool runs one job at a time, started by the thread that owns it.
  * Promise         os_pread reads exactly what was asked or fails; nothing falls back in silence.
- *                 Checked by tests/unit/test_os.c.
+ *                 Checked by tests/unit/test_os.c and test_os_child.c.
  */
 #ifndef OS_OS_H
 #define OS_OS_H
@@ -77,6 +77,42 @@ ErrCode os_list(const char *path, bool (*each)(void *user, const OsEntry *entry)
 void os_touch(const char *path); /* modified now, where that is possible */
 /* A folder for this user alone, and what is missing above it; one that is there stays as it is. */
 ErrCode os_make_folder(const char *path, Err *err);
+
+/* A folder that names from elsewhere stay below: wherever "..", links and absolute names lead, what they reach lies in it or is refused,
+ * and the kernel (openat2) sees to it. Absolute names may begin with the folder's own. */
+typedef struct OsFolder {
+    int fd;     /* -1: not open */
+    char *path; /* without links */
+} OsFolder;
+ErrCode os_folder_open(OsFolder *f, const char *path, Err *err);
+void os_folder_close(OsFolder *f);
+/* Regular files only. read: refuses more than max_bytes. write: folders that are missing are made; `made`: there was none yet. */
+ErrCode os_folder_read(const OsFolder *f, const char *name, uint64_t max_bytes, Buf *out, Err *err);
+ErrCode os_folder_write(const OsFolder *f, const char *name, const void *bytes, size_t len, bool *made, Err *err);
+ErrCode os_folder_list(const OsFolder *f, const char *name, bool (*each)(void *user, const OsEntry *entry), void *user, Err *err);
+
+/* ---- other programs ------------------------------------------------------------------------------------------------ */
+
+typedef enum OsChildErr { OS_CHILD_ERR_WITH_OUT, OS_CHILD_ERR_APART, OS_CHILD_ERR_DROPPED, OS_CHILD_ERR_OURS } OsChildErr;
+typedef struct OsChildSpec {
+    const char *const *argv; /* the last one NULL; argv[0] is looked for in PATH */
+    const char *folder;      /* where it runs; NULL: here */
+    const char *const *env;  /* NAME=VALUE beside our own, the last one NULL; NULL: none */
+    OsChildErr err;          /* where its standard error goes */
+} OsChildSpec;
+typedef struct OsChild {
+    int pid;                 /* 0: none. It leads a session and a group of its own, without a terminal */
+    int in, out, err;        /* our ends of its streams, which do not block; -1: closed */
+    bool ended;
+    int status;              /* when it has ended: its exit code, 128 + the signal that ended it */
+} OsChild;
+ErrCode os_child_start(OsChild *c, const OsChildSpec *spec, Err *err);
+/* Waits until something moves, at most so long: sends of the input what is taken, and tells what is heard. False: it says no more. */
+typedef void OsChildHeard(void *user, bool is_err, const char *bytes, size_t len);
+bool os_child_move(OsChild *c, Str *input, uint64_t wait_ns, OsChildHeard *heard, void *user);
+void os_child_end_input(OsChild *c); /* it sees the end of its input */
+bool os_child_ended(OsChild *c);     /* does not wait */
+void os_child_end(OsChild *c);       /* kills it and what it has started in its group, and waits for it */
 
 /* ---- facts about the machine --------------------------------------------------------------------------------------- */
 

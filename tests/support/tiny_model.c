@@ -368,10 +368,10 @@ void tiny_write_folder(const TinyModel *hf, const char *folder) {
 static void put_array(GgufWriter *w, const char *key, const json_t *v) {
     const json_t *first = json_array_get(v, 0);
     const size_t n = json_array_size(v);
-    uint8_t truths[64];
-    uint32_t numbers[64];
-    const char *words[64];
-    assert_in_range(n, 1, 64);
+    static uint8_t truths[1024];
+    static uint32_t numbers[1024];
+    static const char *words[1024];
+    assert_in_range(n, 1, 1024);
     for (size_t i = 0; i < n; i++) {
         const json_t *one = json_array_get(v, i);
         truths[i] = json_is_true(one);
