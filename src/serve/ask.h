@@ -21,6 +21,7 @@ typedef struct ServeRefusal {
     char field[96];       /* the field that is wrong, as the client wrote it; "": none */
     char text[700];       /* one sentence */
     int retry_after_s;    /* 0: not said */
+    char allow[32];       /* of 405: the methods of this path */
 } ServeRefusal;
 
 /* Fills it and returns false, so that `return serve_refuse(...)` reads well. field may be NULL. */

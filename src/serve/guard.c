@@ -129,10 +129,28 @@ typedef struct Framing {
     bool odd, packed; /* the body is compressed */
 } Framing;
 
+/* libmicrohttpd appends a folded line to the name of its header, so a name that merely begins like these hides one of them from us that a
+ * proxy before us may have read. No header of that kind exists. */
+static bool hides_length(const char *name) {
+    static const char *const lengths[] = {"Content-Length", "Transfer-Encoding"};
+    for (size_t i = 0; i < COUNT_OF(lengths); i++) {
+        size_t len = strlen(lengths[i]);
+        if (strncasecmp(name, lengths[i], len) == 0 && name[len]) return true;
+    }
+    return false;
+}
+
+static bool is_token(const char *name) {
+    static const char token[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    return *name && !name[strspn(name, token)];
+}
+
 static enum MHD_Result look(void *user, enum MHD_ValueKind kind, const char *name, const char *value) {
     (void)kind;
     Framing *f = user;
-    if (strcasecmp(name, "Content-Length") == 0) {
+    if (!is_token(name) || hides_length(name)) {
+        f->odd = true;
+    } else if (strcasecmp(name, "Content-Length") == 0) {
         f->lengths++;
         if (!value || !*value || value[strspn(value, "0123456789")]) f->odd = true;
     } else if (strcasecmp(name, "Transfer-Encoding") == 0) {
@@ -146,11 +164,13 @@ static enum MHD_Result look(void *user, enum MHD_ValueKind kind, const char *nam
     return MHD_YES;
 }
 
-bool serve_guard_framing(const ServeVisit *v, ServeRefusal *no) {
+bool serve_guard_framing(const ServeVisit *v, const char *version, ServeRefusal *no) {
     Framing f = {0};
     MHD_get_connection_values(v->connection, MHD_HEADER_KIND, look, &f);
+    if (f.encodings && strcmp(version, "HTTP/1.1") != 0) f.odd = true;
     if (f.odd || f.lengths + f.encodings > 1 || f.hosts > 1)
-        return serve_refuse(no, 400, NULL, "the length of the body is told in more than one way, or in one that is not understood");
+        return serve_refuse(no, 400, NULL, "the headers can be read in more than one way: the length of the body or the host is told twice "
+                                           "or oddly, or a name is none");
     if (f.packed) return serve_refuse(no, 415, NULL, "compressed bodies are not read; send it without Content-Encoding");
     return true;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 enum { HEADER_BYTES = 64 << 10, IDLE_S = 75, MORE_CONNECTIONS = 64, STACK_BYTES = 512 << 10 };
+enum { TOLD_CONNECTIONS = 16 /* that are told there are too many */, UNREAD_BYTES = 128 << 10 };
 static const uint64_t REQUEST_NS = 60000000000;
 
 /* ---- connections ------------------------------------------------------------------------------------------------- */
@@ -19,10 +20,14 @@ static const uint64_t REQUEST_NS = 60000000000;
 struct ServeWires {
     pthread_mutex_t lock;
     ServeWire *first;
+    unsigned n, most;
 };
+
+uint64_t serve_request_ns(const Serve *s) { return s->config->limits.request_ns ? s->config->limits.request_ns : REQUEST_NS; }
 
 static void wire_begin(struct ServeWires *all, ServeWire *w) {
     pthread_mutex_lock(&all->lock);
+    w->over = ++all->n > all->most;
     w->after = all->first;
     if (w->after) w->after->before = w;
     all->first = w;
@@ -31,6 +36,7 @@ static void wire_begin(struct ServeWires *all, ServeWire *w) {
 
 static void wire_end(struct ServeWires *all, ServeWire *w) {
     pthread_mutex_lock(&all->lock);
+    all->n--;
     if (w->before) w->before->after = w->after;
     else all->first = w->after;
     if (w->after) w->after->before = w->before;
@@ -49,15 +55,18 @@ static void on_connection(void *user, struct MHD_Connection *c, void **socket, e
     *socket = w;
     if (!w) return;
     w->fd = info ? info->connect_fd : -1;
-    w->until_ns = os_now_ns() + REQUEST_NS;
+    atomic_init(&w->until_ns, os_now_ns() + serve_request_ns(s));
+    /* what waits in the kernel for a client that does not read is bounded too */
+    if (w->fd >= 0) (void)setsockopt(w->fd, SOL_SOCKET, SO_SNDBUF, &(int){UNREAD_BYTES}, sizeof(int));
     wire_begin(s->wires, w);
 }
 
+void serve_wire_owes(ServeVisit *v, uint64_t ns) {
+    if (v->wire) atomic_store(&v->wire->until_ns, ns ? os_now_ns() + ns : 0);
+}
+
 void serve_wire_until(ServeVisit *v, uint64_t ns) {
-    if (!v->wire) return;
-    pthread_mutex_lock(&v->serve->wires->lock);
-    v->wire->until_ns = ns ? os_now_ns() + ns : 0;
-    pthread_mutex_unlock(&v->serve->wires->lock);
+    serve_wire_owes(v, ns);
     /* while an answer is computed MHD's own clock, which wants the wire to be busy, stands still */
     MHD_set_connection_option(v->connection, MHD_CONNECTION_OPTION_TIMEOUT, ns ? (unsigned)IDLE_S : 0u);
 }
@@ -67,12 +76,14 @@ bool serve_wire_gone(const ServeVisit *v) {
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
-/* Shuts down what has been too slow. A stream is bounded by the worker, which ends a job whose client does not read. */
+/* Shuts down what has been too slow. */
 void serve_http_tidy(Serve *s) {
     uint64_t now = os_now_ns();
     pthread_mutex_lock(&s->wires->lock);
-    for (ServeWire *w = s->wires->first; w; w = w->after)
-        if (w->until_ns && now > w->until_ns) (void)shutdown(w->fd, SHUT_RDWR);
+    for (ServeWire *w = s->wires->first; w; w = w->after) {
+        uint64_t until = atomic_load(&w->until_ns);
+        if (until && now > until) (void)shutdown(w->fd, SHUT_RDWR);
+    }
     pthread_mutex_unlock(&s->wires->lock);
 }
 
@@ -94,14 +105,21 @@ static bool refuse_large(ServeVisit *v) {
 }
 
 /* What can be said before the body has come. */
-static bool may_enter(ServeVisit *v) {
+static bool may_enter(ServeVisit *v, const char *version) {
     const char *length = MHD_lookup_connection_value(v->connection, MHD_HEADER_KIND, "Content-Length");
-    if (!serve_guard_framing(v, &v->no) || !serve_guard_page(v, &v->no)) return false;
+    if (!serve_guard_framing(v, version, &v->no) || !serve_guard_page(v, &v->no)) return false;
     ServeRefusal not_found = {0};
     v->route = serve_route(v->method, v->path, &not_found);
+    memcpy(v->no.allow, not_found.allow, sizeof v->no.allow);
     if (!(v->route && v->route->open) && !serve_guard_key(v, &v->no)) return false;
     if (!v->route) {
         v->no = not_found;
+        return false;
+    }
+    if (!v->route->open && v->wire && v->wire->over) {
+        (void)serve_refuse(&v->no, 503, NULL, "%u connections are open already, the most that are served; try again later",
+                           v->serve->wires->most);
+        v->no.retry_after_s = 1;
         return false;
     }
     if (!v->route->open && serve_phase(v->serve) == SERVE_LOADING) {
@@ -127,7 +145,7 @@ static ServeVisit *visit_begin(Serve *s, struct MHD_Connection *c, const char *u
     v->began_ns = os_now_ns();
     snprintf(v->method, sizeof v->method, "%s", method);
     snprintf(v->path, sizeof v->path, "%s", url);
-    serve_wire_until(v, REQUEST_NS);
+    serve_wire_until(v, serve_request_ns(s));
     return v;
 }
 
@@ -144,12 +162,11 @@ static enum MHD_Result take_body(ServeVisit *v, const char *bytes, size_t *len) 
 
 static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const char *url, const char *method, const char *version,
                                   const char *bytes, size_t *len, void **state) {
-    (void)version;
     ServeVisit *v = *state;
     if (!v) {
         *state = v = visit_begin(user, c, url, method);
         if (!v) return MHD_NO;
-        if (!may_enter(v)) serve_reply_refusal(v);
+        if (!may_enter(v, version)) serve_reply_refusal(v);
         return MHD_YES;
     }
     if (v->answered) {
@@ -187,7 +204,7 @@ static void on_completed(void *user, struct MHD_Connection *c, void **state, enu
     if (!v) return;
     log_line(v, how);
     serve_board_status(&v->serve->board, v->status);
-    if (how == MHD_REQUEST_TERMINATED_COMPLETED_OK) serve_wire_until(v, REQUEST_NS); /* for the next one */
+    if (how == MHD_REQUEST_TERMINATED_COMPLETED_OK) serve_wire_until(v, serve_request_ns(v->serve)); /* for the next one */
     atomic_fetch_sub(&v->serve->visits, 1);
     serve_reply_close(v);
     mem_free(v);
@@ -197,7 +214,9 @@ static void on_completed(void *user, struct MHD_Connection *c, void **state, enu
 /* ---- the daemon -------------------------------------------------------------------------------------------------- */
 
 static ErrCode make_wires(Serve *s, Err *err) {
+    unsigned most = s->config->limits.connections;
     s->wires = MEM_NEW(struct ServeWires, 1);
+    if (s->wires) s->wires->most = most ? most : (unsigned)s->queue.most + MORE_CONNECTIONS;
     if (!s->wires || pthread_mutex_init(&s->wires->lock, NULL)) {
         mem_free(s->wires);
         s->wires = NULL;
@@ -219,7 +238,7 @@ ErrCode serve_http_open(Serve *s, struct MHD_Daemon **daemon, Err *err) {
     if (!code)
         *daemon = MHD_start_daemon(flags | (l.ipv6 ? MHD_USE_IPv6 : 0u), 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, l.fd,
                                    MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-                                   MHD_OPTION_CONNECTION_LIMIT, (unsigned)(s->queue.most + MORE_CONNECTIONS),
+                                   MHD_OPTION_CONNECTION_LIMIT, s->wires->most + TOLD_CONNECTIONS,
                                    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
                                    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES,
                                    MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,

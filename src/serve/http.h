@@ -14,7 +14,8 @@ struct ServeRoute;
 typedef struct ServeWire {
     struct ServeWire *before, *after;
     int fd;
-    uint64_t until_ns;        /* by then the request must be complete, or the answer taken; 0: no limit now */
+    bool over;                /* one too many: what it asks is answered 503 */
+    _Atomic uint64_t until_ns; /* by then the request must be complete, or the answer taken; 0: no limit now */
 } ServeWire;
 
 typedef struct ServeVisit {
@@ -56,7 +57,7 @@ json_t *serve_route_error(const char *path, const ServeRoute *route, const Serve
 /* ---- guard.c ----------------------------------------------------------------------------------------------------- */
 ErrCode serve_guard_open(Serve *s, Err *err);    /* reads the keys; refuses an open address without */
 void serve_guard_close(Serve *s);
-bool serve_guard_framing(const ServeVisit *v, ServeRefusal *no); /* what could be read in two ways */
+bool serve_guard_framing(const ServeVisit *v, const char *version, ServeRefusal *no); /* what could be read in two ways */
 bool serve_guard_page(const ServeVisit *v, ServeRefusal *no);    /* Host and Origin: which pages may call us */
 bool serve_guard_key(const ServeVisit *v, ServeRefusal *no);
 void serve_guard_headers(const ServeVisit *v, struct MHD_Response *response);
@@ -89,7 +90,9 @@ ServeHandler serve_page;
 ErrCode serve_http_open(Serve *s, struct MHD_Daemon **daemon, Err *err);
 void serve_http_close(Serve *s, struct MHD_Daemon *daemon);
 void serve_http_tidy(Serve *s);                                  /* the janitor's round */
-void serve_wire_until(ServeVisit *v, uint64_t ns_from_now);      /* 0: no limit */
+uint64_t serve_request_ns(const Serve *s);
+void serve_wire_owes(ServeVisit *v, uint64_t ns_from_now);       /* 0: nothing */
+void serve_wire_until(ServeVisit *v, uint64_t ns_from_now);      /* the same, and MHD's own clock runs or stands still */
 bool serve_wire_gone(const ServeVisit *v);                       /* the client has closed its side */
 uint64_t serve_body_most(const Serve *s);
 

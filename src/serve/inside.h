@@ -83,11 +83,10 @@ void serve_worker_close(Serve *s); /* when the HTTP threads have ended too: they
 /* ---- jobs.c ------------------------------------------------------------------------------------------------------ */
 
 void serve_jobs_collect(Serve *s, bool wait); /* those of the queue join, those that are over leave */
-void serve_jobs_let_go(Serve *s);             /* whose clients went away or do not read, and at the end all */
+void serve_jobs_let_go(Serve *s);             /* whose clients went away, and at the end all */
 void serve_jobs_admit(Serve *s);              /* free conversations are given to those who wait */
 void serve_jobs_end(Serve *s, ServeJob *job, const ServeRefusal *no); /* nothing more is computed for this one */
 void serve_jobs_turn_away(Serve *s);          /* whoever came too late */
-bool serve_job_stalled(ServeJob *job);
 void serve_sequence_end(Serve *serve, ServeSequence *s); /* its answer is complete */
 
 ErrCode serve_slots_open(Serve *s, int n, Err *err);

@@ -37,7 +37,7 @@ typedef struct ServeJob {
     ServeEvents events;
     atomic_int holders;       /* the HTTP thread and the worker */
     atomic_bool gone;         /* nobody listens any more */
-    uint64_t arrived_ns, stalled_ns; /* stalled: since when the client does not take what there is; 0: it does */
+    uint64_t arrived_ns;
     /* the worker's */
     struct ServeJob *after;   /* in the queue, or among those that run */
     ServeSequence *sequences; /* [n] */

@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-static const uint64_t STALLED_NS = 60000000000;
-
 /* ---- ends -------------------------------------------------------------------------------------------------------- */
 
 static void leave_slot(ServeSequence *s) {
@@ -166,16 +164,7 @@ void serve_jobs_collect(Serve *s, bool wait) {
     for (ServeJob *job = *end; job; job = job->after) atomic_fetch_add(&s->running, 1);
 }
 
-/* A client that does not take what there is holds a conversation; not for ever. */
-bool serve_job_stalled(ServeJob *job) {
-    if (!serve_events_full(&job->events)) {
-        job->stalled_ns = 0;
-        return false;
-    }
-    if (!job->stalled_ns) job->stalled_ns = os_now_ns();
-    return true;
-}
-
+/* A client that does not take what there is holds a conversation, until its wire is cut (http.c). */
 void serve_jobs_let_go(Serve *s) {
     ServeRefusal no;
     for (ServeJob *job = s->worker.jobs; job; job = job->after) {
@@ -184,8 +173,6 @@ void serve_jobs_let_go(Serve *s) {
             (void)serve_refuse(&no, 503, NULL, "the server is shutting down");
         } else if (atomic_load(&job->gone)) {
             (void)serve_refuse(&no, 499, NULL, "the client went away");
-        } else if (serve_job_stalled(job) && os_now_ns() - job->stalled_ns > STALLED_NS) {
-            (void)serve_refuse(&no, 408, NULL, "the client did not read the answer for a minute");
         } else {
             continue;
         }

@@ -138,6 +138,7 @@ void serve_preflight(ServeVisit *v) {
     struct MHD_Response *response = MHD_create_response_from_buffer(0, (char *)"", MHD_RESPMEM_PERSISTENT);
     if (!response) return;
     serve_guard_headers(v, response);
+    MHD_add_response_header(response, "Allow", v->no.allow);
     if (v->serve->config->cors) {
         MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
         /* clients add headers of their own kind (x-stainless-lang); none means anything to us that it must not */

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-static const uint64_t LOOK_NS = 100000000, ALIVE_NS = 5000000000, WRITE_NS = 60000000000;
+static const uint64_t LOOK_NS = 100000000, ALIVE_NS = 5000000000;
 enum { BLOCK = 16 << 10 };
 
 /* ---- at once ----------------------------------------------------------------------------------------------------- */
@@ -21,14 +21,15 @@ static void send_response(ServeVisit *v, int status, struct MHD_Response *respon
     char seconds[16];
     snprintf(seconds, sizeof seconds, "%d", v->no.retry_after_s);
     if (v->no.retry_after_s) MHD_add_response_header(response, "Retry-After", seconds);
-    if (status == 405 && v->no.field[0]) MHD_add_response_header(response, "Allow", v->no.field);
+    if (status == 405) MHD_add_response_header(response, "Allow", v->no.allow);
+    if (v->wire && v->wire->over) MHD_add_response_header(response, "Connection", "close");
     if (status == 401) MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
     MHD_queue_response(v->connection, (unsigned)status, response);
     MHD_destroy_response(response);
 }
 
 void serve_reply_text(ServeVisit *v, int status, const char *type, Buf *text) {
-    serve_wire_until(v, WRITE_NS);
+    serve_wire_until(v, serve_request_ns(v->serve));
     struct MHD_Response *response = NULL;
     if (!text->failed) response = MHD_create_response_from_buffer(text->len, text->ptr ? text->ptr : (char *)"", MHD_RESPMEM_MUST_COPY);
     send_response(v, status, response, type);
@@ -82,26 +83,34 @@ static void reply_whole(ServeVisit *v) {
 /* More of the stream into v->out: what there is, or a sign of life; v->over when it was the last. */
 static void more_of_stream(ServeVisit *v) {
     const ServeShape *shape = v->route->shape;
+    const uint64_t alive_ns = v->serve->config->limits.alive_ns ? v->serve->config->limits.alive_ns : ALIVE_NS;
+    const uint64_t look_ns = alive_ns < LOOK_NS ? alive_ns : LOOK_NS;
     ServeEvent e;
     buf_clear(&v->out);
     v->sent = 0;
     while (v->out.len == 0 && !v->over) {
-        bool any = serve_events_take(&v->job->events, LOOK_NS, &e);
+        bool any = serve_events_take(&v->job->events, look_ns, &e);
         for (; any; any = !v->over && v->out.len < BLOCK && serve_events_take(&v->job->events, 0, &e)) {
             serve_trace_event(v, &e);
             shape->stream(&v->reply, &e, &v->out);
             v->over = e.kind == SERVE_DONE || e.kind == SERVE_FAILED;
         }
         if (serve_events_lost(&v->job->events) || v->out.failed || serve_wire_gone(v)) v->over = true;
-        if (v->out.len == 0 && !v->over && os_now_ns() - v->spoke_ns >= ALIVE_NS) buf_puts(&v->out, shape->alive);
+        if (v->out.len == 0 && !v->over && os_now_ns() - v->spoke_ns >= alive_ns) buf_puts(&v->out, shape->alive);
     }
     v->spoke_ns = os_now_ns();
 }
 
+/* A client owes us nothing while it waits. What it is given it must take in time, or the janitor cuts its wire; its conversation rests
+ * meanwhile, as soon as its queue is full. */
 static ssize_t read_stream(void *user, uint64_t at, char *out, size_t most) {
     (void)at;
     ServeVisit *v = user;
-    if (v->sent == v->out.len && !v->over) more_of_stream(v);
+    if (v->sent == v->out.len && !v->over) {
+        serve_wire_owes(v, 0);
+        more_of_stream(v);
+    }
+    serve_wire_owes(v, serve_request_ns(v->serve));
     if (v->out.failed) return MHD_CONTENT_READER_END_WITH_ERROR;
     if (v->sent == v->out.len) return MHD_CONTENT_READER_END_OF_STREAM;
     size_t n = v->out.len - v->sent < most ? v->out.len - v->sent : most;
@@ -163,7 +172,7 @@ void serve_reply_job(ServeVisit *v) {
     bool ok = read_ask(v, &ask) && begin_job(v, &ask);
     serve_ask_free(&ask);
     if (!ok) serve_reply_refusal(v);
-    else if (v->job->ask.stream) serve_reply_events(v, read_stream); /* the worker ends it when the client does not read */
+    else if (v->job->ask.stream) serve_reply_events(v, read_stream);
     else reply_whole(v);
 }
 

@@ -29,20 +29,21 @@ static bool is_path(const char *pattern, const char *path) {
     return strncmp(pattern, path, len - 1) == 0 && path[len - 1] != 0;
 }
 
+/* A path has one method. */
 const ServeRoute *serve_route(const char *method, const char *path, ServeRefusal *no) {
     static const ServeRoute preflight = {.method = "OPTIONS", .handle = serve_preflight, .open = true};
-    char allowed[64] = "";
+    char allowed[sizeof no->allow] = "";
     for (size_t i = 0; i < COUNT_OF(routes); i++) {
         if (!is_path(routes[i].path, path)) continue;
         /* HEAD is GET whose body MHD leaves out */
         if (strcmp(routes[i].method, strcmp(method, "HEAD") == 0 ? "GET" : method) == 0) return &routes[i];
-        size_t len = strlen(allowed);
-        snprintf(allowed + len, sizeof allowed - len, "%s%s", len ? ", " : "", routes[i].method);
+        snprintf(allowed, sizeof allowed, "%s, OPTIONS", strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method);
     }
-    if (allowed[0] && strcmp(method, "OPTIONS") == 0) return &preflight;
-    if (allowed[0]) (void)serve_refuse(no, 405, allowed, "%.20s is not for this path; %s is", method, allowed);
-    else (void)serve_refuse(no, 404, NULL, "there is nothing at %.120s", path);
-    return NULL;
+    bool asks = allowed[0] && strcmp(method, "OPTIONS") == 0;
+    if (!allowed[0]) (void)serve_refuse(no, 404, NULL, "there is nothing at %.120s", path);
+    else if (!asks) (void)serve_refuse(no, 405, NULL, "%.20s is not for this path, which takes %s", method, allowed);
+    snprintf(no->allow, sizeof no->allow, "%s", allowed);
+    return asks ? &preflight : NULL;
 }
 
 json_t *serve_route_error(const char *path, const ServeRoute *route, const ServeRefusal *no) {

@@ -15,6 +15,13 @@
 
 #include <sluice.h>
 
+/* How patient the server is. 0: as users have it; tests are in a hurry. */
+typedef struct ServeLimits {
+    uint64_t request_ns;       /* by then a request must be complete, and what was offered of an answer taken (a minute) */
+    uint64_t alive_ns;         /* so long a stream may say nothing (5 s) */
+    unsigned connections;      /* beyond as many a request is answered 503 (those that may wait or run, and 64) */
+} ServeLimits;
+
 typedef struct ServeConfig {
     sluice_options options;    /* of the model; sessions, text_bytes, progress and user are the server's */
     const char *model_name;    /* what clients are told the model is called */
@@ -26,6 +33,7 @@ typedef struct ServeConfig {
     const char *state_folder;  /* where states are kept over restarts; NULL: in memory alone */
     const char *trace_dir;     /* a file is written here for each request that is computed; NULL: nowhere */
     const char *cors;          /* the origin whose pages may call us, "*": all; NULL: none */
+    ServeLimits limits;
     void (*sampling)(void *user, sluice_sampling *sampling); /* what the user said over the model's own settings; may be NULL */
     void *user;
 } ServeConfig;

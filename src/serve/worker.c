@@ -7,7 +7,7 @@ enum { SLICE_LEAST = 16, TEXT_PER_TOKEN = 120 /* some 6 bytes, and 20 of memory 
 static const uint64_t SLICE_LONG_NS = 2000000000, SLICE_SHORT_NS = 500000000, WRITING_NS = 5000000000;
 
 static bool reads_prompt(const ServeSequence *s) { return s && s->fed < s->prompt->n; }
-static bool answers(const ServeSequence *s) { return s && s->fed == s->prompt->n && s->next >= 0 && !serve_job_stalled(s->job); }
+static bool answers(const ServeSequence *s) { return s && s->fed == s->prompt->n && s->next >= 0 && !serve_events_full(&s->job->events); }
 
 /* ---- a round ----------------------------------------------------------------------------------------------------- */
 

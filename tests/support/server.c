@@ -1,13 +1,16 @@
 /* The server under test, and a client that can also be rude. */
 #define _GNU_SOURCE
 #include "support/server.h"
+#include "os/os.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -39,14 +42,20 @@ static void wait_for(Server *s, const char *text, int *port) {
     fail_msg("the server never said '%s'", text);
 }
 
-Server *server_start_early(const char *args) {
+static Server *new_server(void) {
     static Server servers[8];
     static int turn;
     Server *s = &servers[turn++ % 8];
-    char line[8192], name[32];
+    char name[32];
     snprintf(name, sizeof name, "serve-%d.log", turn);
     snprintf(s->log, sizeof s->log, "%s", temp_path(name));
     write_whole(s->log, "");
+    return s;
+}
+
+Server *server_start_early(const char *args) {
+    Server *s = new_server();
+    char line[8192];
     snprintf(line, sizeof line, "unset ${!SLUICE_*}; S='%s'; T='%s'; export XDG_CONFIG_HOME=$T XDG_STATE_HOME=$T/home\n"
              "exec $S serve --port 0 %s </dev/null >/dev/null 2>>'%s'", sluice_bin(), temp_dir(), args, s->log);
     s->pid = fork();
@@ -59,28 +68,69 @@ Server *server_start_early(const char *args) {
     return s;
 }
 
+void server_await(Server *s, const char *text) { wait_for(s, text, NULL); }
+
 Server *server_start(const char *args) {
     Server *s = server_start_early(args);
     wait_for(s, " is ready", NULL);
     return s;
 }
 
-int server_stop(Server *s, int signal_number) {
+static void serve_here(const Server *s, ServeConfig config) {
+    Err err = {0};
+    int log = open(s->log, O_WRONLY | O_APPEND | O_CLOEXEC);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that is killed leaves no server */
+    if (dup2(log, STDERR_FILENO) < 0) _exit(127);
+    os_catch_interrupt();
+    if (serve_run(&config, &err)) log_warn("%s", err.text);
+    exit(err_exit_code(err.code));
+}
+
+Server *server_start_config_early(const ServeConfig *config) {
+    Server *s = new_server();
+    ServeConfig whole = *config;
+    if (!whole.options.model) whole.options.model = source_path("data/tiny-tales.gguf");
+    if (!whole.model_name) whole.model_name = "tiny-tales";
+    if (!whole.host) whole.host = "127.0.0.1";
+    if (!whole.parallel) whole.parallel = 1;
+    if (!whole.queue) whole.queue = 64;
+    s->pid = fork();
+    if (s->pid == 0) serve_here(s, whole);
+    assert_true(s->pid > 0);
+    wait_for(s, "listening on http://", &s->port);
+    return s;
+}
+
+Server *server_start_config(const ServeConfig *config) {
+    Server *s = server_start_config_early(config);
+    server_await(s, " is ready");
+    return s;
+}
+
+static int server_wait(Server *s) {
     int status = 0;
-    assert_int_equal(kill(s->pid, signal_number), 0);
     assert_int_equal(waitpid(s->pid, &status, 0), s->pid);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+int server_stop(Server *s, int signal_number) {
+    assert_int_equal(kill(s->pid, signal_number), 0);
+    return server_wait(s);
+}
+
 /* ---- a client ---------------------------------------------------------------------------------------------------- */
 
-int http_connect(const Server *s) {
+static int connect_to(const Server *s, int receive_bytes) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (receive_bytes) (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)s->port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     assert_true(fd >= 0);
     if (connect(fd, (struct sockaddr *)&a, sizeof a)) fail_msg("no connection to port %d", s->port);
     return fd;
 }
+
+int http_connect(const Server *s) { return connect_to(s, 0); }
+int http_connect_narrow(const Server *s) { return connect_to(s, 4096); }
 
 void http_send(int fd, const char *text) {
     for (size_t at = 0, len = strlen(text); at < len;) {

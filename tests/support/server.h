@@ -3,6 +3,7 @@
 #define TESTS_SERVER_H
 
 #include "support/program.h"
+#include "serve/serve.h"
 
 typedef struct Server {
     int pid, port;
@@ -12,7 +13,12 @@ typedef struct Server {
 /* Starts `sluice serve --port 0 ARGS` (through bash) and waits until the model is loaded. */
 Server *server_start(const char *args);
 Server *server_start_early(const char *args); /* waits only until it listens */
+/* The same for a server in a process of its own that was given this configuration and no command line: what no option sets. An empty model
+ * is the story model, port is 0. */
+Server *server_start_config(const ServeConfig *config);
+Server *server_start_config_early(const ServeConfig *config);
 int server_stop(Server *s, int signal_number); /* its exit code */
+void server_await(Server *s, const char *text); /* until a line of its log says it */
 char *server_log(const Server *s);             /* freed by the caller */
 
 typedef struct Http {
@@ -29,6 +35,7 @@ void http_free(Http *h);
 
 /* By hand: a connection, bytes, and what comes back until the server closes it (or max bytes came). */
 int http_connect(const Server *s);
+int http_connect_narrow(const Server *s); /* whose kernel holds little of what is not read */
 void http_send(int fd, const char *text);
 char *http_read_all(int fd);
 Http http_parse(char *reply); /* takes the reply over */

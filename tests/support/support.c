@@ -42,8 +42,10 @@ bool under_thread_sanitizer(void) {
 }
 
 static char temp[64];
+static pid_t owner;
 
 static void remove_temp(void) {
+    if (getpid() != owner) return; /* a child */
     char command[128];
     snprintf(command, sizeof command, "rm -rf '%s'", temp);
     if (system(command) != 0) fprintf(stderr, "could not remove %s\n", temp);
@@ -56,6 +58,7 @@ const char *temp_dir(void) {
             perror("mkdtemp");
             exit(1);
         }
+        owner = getpid();
         atexit(remove_temp);
     }
     return temp;
