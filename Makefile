@@ -48,7 +48,7 @@ LONGEST  := $(filter $(TESTS),$(LONGEST:%=$(BUILD)/tests/%))
 TESTS    := $(LONGEST) $(filter-out $(LONGEST),$(TESTS))
 
 .PHONY: all help clean deps deps-tidy deps-arm deps-emulated demo man test check-library check-kernels check-neon check-avx512 asan tsan \
-        soak tidy tidy-deep laws objects clang-tidy fidelity experiments house mutations
+        soak soak-serve tidy tidy-deep laws objects clang-tidy fidelity experiments house mutations
 .SECONDARY:
 
 all: $(BUILD)/sluice $(BUILD)/libsluice.a
@@ -62,6 +62,7 @@ help:
 ## make asan       the same under AddressSanitizer and UBSan
 ## make tsan       the pool, disks, stores and whole models on several threads under ThreadSanitizer
 ## make soak       minutes of decoding on bad disks with a tiny cache: no wrong bit, no leak (SOAK_TOKENS=150000 SOAK_SEED=1)
+## make soak-serve a thousand requests over 32 connections, as alone and without a trace (SOAK_REQUESTS=1000 SOAK_SEED=1)
 ## make tidy       the laws of the house: floors, warnings as errors with gcc and clang, static analysis
 ## make laws       of these the ones that are read off the text in a second: floors, doors, names, lengths, columns
 ## make check-kernels  every rung of the arithmetic against the scalar one, bit for bit (build/check-kernels --bench: speeds)
@@ -213,6 +214,10 @@ SOAK_SEED   ?= 1
 soak: $(BUILD)/tests/stream/test_soak $(BUILD)/tests/stream/test_soak_model
 	@$(BUILD)/tests/stream/test_soak 60 $(SOAK_SEED)
 	@$(BUILD)/tests/stream/test_soak_model $(SOAK_TOKENS) $(SOAK_SEED)
+
+SOAK_REQUESTS ?= 1000
+soak-serve: $(BUILD)/sluice $(BUILD)/tests/serve/test_many
+	@SLUICE_BIN=$(BUILD)/sluice SOAK_REQUESTS=$(SOAK_REQUESTS) SOAK_SEED=$(SOAK_SEED) $(BUILD)/tests/serve/test_many
 
 tidy: deps-tidy
 	@tools/tidy.sh

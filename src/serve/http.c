@@ -23,6 +23,13 @@ struct ServeWires {
     unsigned n, most;
 };
 
+unsigned serve_connections(const Serve *s) {
+    pthread_mutex_lock(&s->wires->lock);
+    unsigned n = s->wires->n;
+    pthread_mutex_unlock(&s->wires->lock);
+    return n;
+}
+
 uint64_t serve_request_ns(const Serve *s) { return s->config->limits.request_ns ? s->config->limits.request_ns : REQUEST_NS; }
 
 static void wire_begin(struct ServeWires *all, ServeWire *w) {

@@ -95,5 +95,6 @@ void serve_wire_owes(ServeVisit *v, uint64_t ns_from_now);       /* 0: nothing *
 void serve_wire_until(ServeVisit *v, uint64_t ns_from_now);      /* the same, and MHD's own clock runs or stands still */
 bool serve_wire_gone(const ServeVisit *v);                       /* the client has closed its side */
 uint64_t serve_body_most(const Serve *s);
+unsigned serve_connections(const Serve *s);                      /* that are open */
 
 #endif

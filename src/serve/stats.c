@@ -43,6 +43,7 @@ void serve_metrics(ServeVisit *v) {
     put_metric(&out, "ready", "gauge", "1 when the model is loaded.", serve_phase(s) == SERVE_READY);
     put_metric(&out, "requests_inside", "gauge", "Requests that wait for the model or use it.", inside);
     put_metric(&out, "requests_running", "gauge", "Those of them that the worker has taken.", running);
+    put_metric(&out, "connections", "gauge", "Connections that are open.", serve_connections(s));
     pthread_mutex_lock(&b->lock);
     put_metric(&out, "request_failures_total", "counter", "Requests that failed while they were computed.", (double)b->failed);
     put_metric(&out, "request_cancels_total", "counter", "Requests whose clients went away.", (double)b->left);

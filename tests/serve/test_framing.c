@@ -83,7 +83,7 @@ static void a_length_that_leaves_doubt_is_refused_and_nothing_behind_it_is_read(
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked, identity\r\n",
         "Transfer-Encoding: xchunked\r\n",
-        "Transfer-Encoding: \x0b" "chunked\r\n",
+        "Transfer-Encoding: \013chunked\r\n",
         "Transfer-Encoding : chunked\r\nContent-Length: 19\r\n",
         "Transfer-Encoding:\r\n chunked\r\nContent-Length: 19\r\n",
         "Transfer-Encoding\r\n : chunked\r\nContent-Length: 19\r\n",
