@@ -176,6 +176,9 @@ void os_pressure_read(OsPressure *p, OsPressureReading *reading);
 
 uint64_t os_rss_now(void);  /* resident bytes of this process */
 uint64_t os_rss_peak(void); /* VmHWM */
+/* Before the first thread begins: one heap for all of them, of which freed memory goes back; and now, what lies free in it. */
+void os_heap_share(void);
+void os_heap_trim(void);
 
 /* ---- threads ------------------------------------------------------------------------------------------------------- */
 

@@ -19,12 +19,15 @@ static ErrCode open_all(Serve *s, struct MHD_Daemon **daemon, Err *err) {
 
 /* Until a signal comes, or the model cannot be opened. */
 static void watch(Serve *s) {
-    bool told = false;
+    bool told = false, used = false;
     int ticks = 0;
     while (!os_interrupted() && !atomic_load(&s->broken)) {
         os_sleep_ns(TICK_NS);
         serve_http_tidy(s);
         if (++ticks % 5 == 0) serve_board_fade(&s->board);
+        bool busy = atomic_load(&s->running) > 0;
+        if (used && !busy && ticks % 20 == 0) os_heap_trim();
+        used = busy || (used && ticks % 20 != 0);
         if (told || serve_phase(s) != SERVE_READY) continue;
         log_note("%s is ready: context %d, %d at a time", s->model.name, s->model.info.ctx, s->config->parallel);
         told = true;
@@ -46,6 +49,7 @@ ErrCode serve_run(const ServeConfig *config, Err *err) {
     static Serve s; /* its address is the engine's user pointer, and that of every thread */
     s.config = config;
     struct MHD_Daemon *daemon = NULL;
+    os_heap_share();
     ErrCode code = open_all(&s, &daemon, err);
     if (!code && serve_worker_start(&s, err)) {
         watch(&s);
