@@ -37,15 +37,16 @@ static ErrCode check_tools(const Opened *e, Err *err) {
     const char *source = sluice_chat_template(e->model);
     if (source && text_calls_form(str_c(source)) != TEXT_FORM_NONE) return ERR_OK;
     return err_set(err, ERR_UNSUPPORTED, "the chat template of this model has no place for tools, or writes calls in a form that is not "
-                   "known here: leave --tools and --allow out, or take a model that was taught to call tools");
+                   "known here: leave --tools, --allow and --mcp out, or take a model that was taught to call tools");
 }
 
 /* *tools stays NULL where none are asked for. */
 static ErrCode open_tools(const Options *o, const Opened *e, Tools **tools, Err *err) {
     static const OptionId about[] = {OPT_YES, OPT_WORKDIR, OPT_TOOL_TIME, OPT_TOOL_OUTPUT, OPT_ROUNDS};
-    bool any = opt_given(o, OPT_TOOLS) || opt_given(o, OPT_ALLOW);
+    bool any = opt_given(o, OPT_TOOLS) || opt_given(o, OPT_ALLOW) || opt_given(o, OPT_MCP);
     for (size_t i = 0; !any && i < COUNT_OF(about); i++)
-        if (opt_given(o, about[i])) return err_set(err, ERR_USAGE, "there are no tools: --tools FILE or --allow NAMES brings some");
+        if (opt_given(o, about[i]))
+            return err_set(err, ERR_USAGE, "there are no tools: --tools FILE, --allow NAMES or --mcp COMMAND brings some");
     ErrCode code = any ? check_tools(e, err) : ERR_OK;
     if (!any || code) return code;
     uint64_t most = opt_given(o, OPT_TOOL_OUTPUT) ? o->value[OPT_TOOL_OUTPUT].bytes : (uint64_t)e->info.ctx;
@@ -57,6 +58,7 @@ static ErrCode open_tools(const Options *o, const Opened *e, Tools **tools, Err 
     if (!*tools) return err->code;
     if (opt_given(o, OPT_ALLOW)) code = tools_allow(*tools, opt_text(o, OPT_ALLOW, ""), err);
     if (!code && opt_given(o, OPT_TOOLS)) code = tools_load(*tools, opt_text(o, OPT_TOOLS, ""), err);
+    if (!code && opt_given(o, OPT_MCP)) code = tools_connect(*tools, opt_text(o, OPT_MCP, ""), err);
     return code;
 }
 

@@ -21,6 +21,8 @@ OPTION(TOOLS, 0, "tools", KIND_TEXT, GROUP_COMMAND, CMD_CHAT, CMD_ALL, false, "F
     "functions that the model may call: a JSON file of declarations, each with the command that runs it (docs/chat.md)", NO_FIELD)
 OPTION(ALLOW, 0, "allow", KIND_TEXT, GROUP_COMMAND, CMD_CHAT, CMD_ALL, false, "NAMES", 0, 0,
     "built-in tools that the model may call: shell, read_file, write_file, list_dir, apart by commas, or all (default: none)", NO_FIELD)
+OPTION(MCP, 0, "mcp", KIND_TEXT, GROUP_COMMAND, CMD_CHAT, CMD_ALL, false, "COMMAND", 0, 0,
+    "an MCP server to start, whose tools the model may call; --tools FILE with \"mcpServers\" takes several", NO_FIELD)
 OPTION(YES, 0, "yes", KIND_FLAG, GROUP_COMMAND, CMD_CHAT, CMD_ALL, false, NULL, 0, 0,
     "run calls without asking; otherwise each is confirmed, and refused where standard input is no terminal", NO_FIELD)
 OPTION(WORKDIR, 0, "workdir", KIND_TEXT, GROUP_COMMAND, CMD_CHAT, CMD_ALL, false, "FOLDER", 0, 0,

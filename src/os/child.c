@@ -148,9 +148,9 @@ bool os_child_move(OsChild *c, Str *input, uint64_t wait_ns, OsChildHeard *heard
     struct pollfd fds[3] = {{c->out, POLLIN, 0}, {c->err, POLLIN, 0}, {input->len ? c->in : -1, POLLOUT, 0}};
     struct timespec wait = {(time_t)(wait_ns / 1000000000u), (long)(wait_ns % 1000000000u)};
     if (ppoll(fds, COUNT_OF(fds), &wait, NULL) <= 0) return c->out >= 0 || c->err >= 0;
+    if (fds[2].revents) send_some(c, input); /* before what is heard makes somebody add to it */
     if (fds[0].revents) hear_some(&c->out, false, heard, user);
     if (fds[1].revents) hear_some(&c->err, true, heard, user);
-    if (fds[2].revents) send_some(c, input);
     return c->out >= 0 || c->err >= 0;
 }
 

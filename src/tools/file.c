@@ -46,7 +46,7 @@ static ErrCode add_all(Tools *t, const json_t *file, const char *path, Err *err)
     ErrCode code = json_is_object(file) ? check_members(file, known, path, err) : ERR_OK;
     if (!code && list && !json_is_array(list)) code = err_set(err, ERR_FORMAT, "%.300s: \"tools\" is no array", path);
     for (size_t i = 0; !code && i < json_array_size(list); i++) code = add_function(t, json_array_get(list, i), path, err);
-    if (!code && servers) code = err_set(err, ERR_UNSUPPORTED, "%.300s: \"mcpServers\" are not supported yet", path);
+    if (!code && servers) code = tools_servers_add(t, servers, path, err);
     return code;
 }
 

@@ -69,6 +69,10 @@ ErrCode tools_command_check(const json_t *command, const char *name, Err *err);
 
 bool tools_arguments_check(const json_t *parameters, const json_t *arguments, Buf *why);
 
+/* ---- servers.c ---- */
+
+ErrCode tools_servers_add(Tools *t, const json_t *servers, const char *path, Err *err);
+
 /* ---- built_in.c ---- */
 
 ErrCode tools_built_in_add(Tools *t, Str name, Err *err);

@@ -1,5 +1,5 @@
 /* The functions that a model may call, and one call. */
-#include "tools/inside.h"
+#include "tools/mcp.h"
 
 #include "text/text.h"
 
@@ -32,6 +32,8 @@ void tools_free(Tools *t) {
         mem_free(t->entries[i].remote);
     }
     mem_free(t->entries);
+    for (size_t i = 0; i < t->n_servers; i++) tools_mcp_stop(t->servers[i]);
+    mem_free(t->servers);
     os_folder_close(&t->folder);
     mem_free(t);
 }
@@ -124,6 +126,7 @@ ToolsEnd tools_call(Tools *t, const char *name, const json_t *arguments, Buf *re
     ToolsEnd end = TOOLS_FAILED;
     if (!tools_check(t, name, arguments, &why)) tools_output_note(&out, "%s", why.ptr ? why.ptr : "these arguments do not fit");
     else if (e->built_in) end = e->built_in(t, arguments, &out);
+    else if (e->server) end = tools_mcp_call(e->server, e->remote, arguments, e->limit_ns, &out);
     else end = tools_command_call(t, e, arguments, &out);
     buf_free(&why);
     tools_output_end(&out, result);

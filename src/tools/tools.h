@@ -33,6 +33,8 @@ void tools_free(Tools *t);
 ErrCode tools_allow(Tools *t, const char *names, Err *err);
 /* A JSON file: an array of functions, each with its "command", or {"tools": [...], "mcpServers": {...}}. docs/chat.md tells the form. */
 ErrCode tools_load(Tools *t, const char *path, Err *err);
+/* Starts an MCP server: a line for the shell. */
+ErrCode tools_connect(Tools *t, const char *command, Err *err);
 
 /* What chat templates read: [{"type": "function", "function": {...}}]; empty: there are none. */
 json_t *tools_declared(const Tools *t);

@@ -83,6 +83,25 @@ static void a_function_of_a_file_gets_its_arguments_as_words_and_as_json(void **
     assert_string_equal(r->out, "I forgot the city.\n");
 }
 
+/* A server in the shell: it answers each request by its id, whatever else stands in it. */
+static void tools_of_a_server_are_called(void **state) {
+    (void)state;
+    write_whole(temp_path("server.sh"),
+                "answer() { printf '{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":%s}\\n' \"$id\" \"$1\"; }\n"
+                "while read -r line; do\n"
+                "  id=$(printf %s \"$line\" | sed -n 's/.*\"id\":\\([0-9]*\\).*/\\1/p')\n"
+                "  case $line in\n"
+                "  *tools/list*) answer '{\"tools\":[{\"name\":\"weather\",\"inputSchema\":{\"type\":\"object\"}}]}' ;;\n"
+                "  *tools/call*Ulm*) answer '{\"content\":[{\"type\":\"text\",\"text\":\"sunny by server\"}]}' ;;\n"
+                "  *initialize\\\"*) answer '{\"protocolVersion\":\"2025-06-18\",\"capabilities\":{}}' ;;\n"
+                "  esac\n"
+                "done\n");
+    const Result *r = shell_expect(0, "echo 'How is the weather?' | " CHAT "--mcp \"bash $T/server.sh\" --yes");
+    assert_string_equal(r->out, "It is sunny.\n");
+    expect(r->err, "> sunny by server");
+    expect(shell_expect(1, "echo Hi | " CHAT "--mcp true")->err, "speaks no MCP");
+}
+
 /* How many tokens of prompts were computed for one question. */
 static long tokens_read(const char *question) {
     char line[512];
@@ -230,6 +249,7 @@ int main(void) {
         cmocka_unit_test(calls_run_where_an_option_says_so_and_are_refused_otherwise),
         cmocka_unit_test(several_calls_of_a_turn_run_in_their_order),
         cmocka_unit_test(a_function_of_a_file_gets_its_arguments_as_words_and_as_json),
+        cmocka_unit_test(tools_of_a_server_are_called),
         cmocka_unit_test(what_was_computed_before_a_call_is_not_computed_again),
         cmocka_unit_test(rounds_have_a_bound),
         cmocka_unit_test(half_a_call_is_text_and_an_answer_without_tools_is_as_before),
