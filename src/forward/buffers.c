@@ -44,7 +44,7 @@ static void lay_out_experts(Forward *f, Cutter *c) {
     Route *r = &f->route;
     Experts *e = &f->experts;
     Ahead *a = &f->ahead;
-    uint64_t chunk = f->c.chunk, k = f->c.top_k;
+    uint64_t chunk = f->c.chunk, k = f->c.top_k, few = min_u64(chunk, FEW_TOKENS), rows = max_u64(chunk, few * k);
     r->logits = forward_take_floats(c, chunk * s->n_experts);
     r->top_ids = forward_take(c, chunk * k, sizeof *r->top_ids);
     r->top_w = forward_take_floats(c, chunk * k);
@@ -52,21 +52,21 @@ static void lay_out_experts(Forward *f, Cutter *c) {
     r->pick_at = forward_take(c, s->n_experts + 1, sizeof *r->pick_at);
     r->wanted = forward_take(c, s->n_experts, sizeof *r->wanted);
     r->uses = forward_take(c, s->n_experts, sizeof *r->uses);
-    e->open = forward_take(c, max_u64(k, EXPERT_BATCH), sizeof *e->open);
-    e->jobs = forward_take(c, max_u64(k, EXPERT_BATCH), sizeof *e->jobs);
-    e->gathered = forward_take(c, max_u64(chunk, k), sizeof *e->gathered);
-    e->up = forward_take_floats(c, max_u64(chunk, k) * max_u64(s->expert_inner, s->shared_inner));
-    forward_take_rows(c, &e->inner, &f->c, max_u64(chunk, k), s->expert_inner);
+    e->open = forward_take(c, max_u64(few * k, EXPERT_BATCH), sizeof *e->open);
+    e->jobs = forward_take(c, max_u64(few * k, EXPERT_BATCH), sizeof *e->jobs);
+    e->gathered = forward_take(c, rows, sizeof *e->gathered);
+    e->up = forward_take_floats(c, rows * max_u64(s->expert_inner, s->shared_inner));
+    forward_take_rows(c, &e->inner, &f->c, rows, s->expert_inner);
     forward_take_rows(c, &e->shared_inner, &f->c, chunk, s->shared_inner);
-    e->out = forward_take_floats(c, max_u64(chunk, k) * s->hidden);
+    e->out = forward_take_floats(c, rows * s->hidden);
     e->shared_out = forward_take_floats(c, s->shared_inner ? chunk * s->hidden : 0);
     r->shared_w = forward_take_floats(c, chunk);
-    bool ahead = f->c.lookahead != FORWARD_AHEAD_OFF;
-    a->sum = forward_take_floats(c, ahead ? s->hidden : 0);
-    a->x = forward_take_floats(c, ahead ? s->hidden : 0);
-    a->router = forward_take_floats(c, ahead ? s->n_experts : 0);
-    a->all = forward_take(c, ahead ? s->n_experts : 0, sizeof *a->all);
-    a->guess = forward_take(c, ahead ? k : 0, sizeof *a->guess);
+    uint64_t ahead = f->c.lookahead != FORWARD_AHEAD_OFF;
+    a->x = forward_take_floats(c, ahead * few * s->hidden);
+    a->router = forward_take_floats(c, ahead * few * s->n_experts);
+    a->all = forward_take(c, ahead * s->n_experts, sizeof *a->all);
+    a->guess = forward_take(c, ahead * few * k, sizeof *a->guess);
+    a->hint = forward_take(c, ahead * few * k, sizeof *a->hint);
 }
 
 /* The longest row that is decoded, what mixers need. */

@@ -2,8 +2,8 @@
  * of the store at once; while they are read the shared expert is computed, then each routed expert as it comes, for all tokens of the
  * step that chose it.
  *
- * Sums have an order: a token's experts are added in ascending expert id, whatever arrives first. A step of several tokens takes
- * the experts in that order and adds directly; a single token takes them as they land, keeps each output apart and adds at the end.
+ * Sums have an order: a token's experts are added in ascending expert id, whatever arrives first. A step of many tokens takes
+ * the experts in that order and adds directly; few tokens take them as they land, keep each output apart and add at the end.
  * Both give  mix = (((w_a out_a) + w_b out_b) + ...) + w_shared shared,  fused, so both give the same bits. */
 #include "forward/inside.h"
 
@@ -25,14 +25,7 @@ typedef struct Landing {
 
 static uint32_t tokens_of(const Forward *f, int32_t expert) { return f->route.pick_at[expert + 1] - f->route.pick_at[expert]; }
 
-/* Where a single token's output of this expert waits for its turn: its rank among the wanted. */
-static uint32_t rank_of(const Landing *l, int32_t expert) {
-    uint32_t i = 0;
-    while (i + 1 < l->n_wanted && l->f->route.wanted[i] != expert) i++;
-    return i;
-}
-
-/* Rows that the open experts of several tokens fill in the buffers between: one after the other. */
+/* Rows that the open experts of many tokens fill in the buffers between: one after the other. */
 static uint32_t rows_in_use(const Landing *l) {
     const ExpertJob *last = l->n_open > 0 ? &l->f->experts.jobs[l->n_open - 1] : NULL;
     return last ? last->first_row + last->n : 0;
@@ -44,11 +37,12 @@ static ErrCode take_next(Landing *l, Err *err) {
     StoreLease *lease = &f->experts.open[l->n_open];
     ErrCode code = store_next(f->c.store, lease, err);
     if (code) return code;
-    const Pick *picks = f->route.picks + f->route.pick_at[lease->expert];
-    uint32_t n = tokens_of(f, lease->expert), row = f->n == 1 ? rank_of(l, lease->expert) : rows_in_use(l);
+    uint32_t n = tokens_of(f, lease->expert), first_pick = f->route.pick_at[lease->expert];
+    uint32_t row = forward_few(f) ? first_pick : rows_in_use(l); /* few: where its outputs wait for their turn */
+    const Pick *picks = f->route.picks + first_pick;
     ExpertJob *job = &f->experts.jobs[l->n_open];
     *job = (ExpertJob){.expert = lease->expert, .acts = f->experts.gathered + row, .n = n, .first_row = row, .inner = &f->experts.inner,
-                       .rows_out = f->experts.out, .add_to = f->n == 1 ? NULL : picks};
+                       .rows_out = f->experts.out, .add_to = forward_few(f) ? NULL : picks};
     for (uint32_t i = 0; i < n; i++) f->experts.gathered[row + i] = f->in.acts[picks[i].token];
     for (int i = 0; i < MODEL_MATS; i++) {
         job->mat[i] = &l->at->layer->expert[i];
@@ -100,7 +94,7 @@ static ErrCode multiply_down(Landing *l, uint32_t n, Err *err) {
     return code;
 }
 
-/* ---- several tokens ------------------------------------------------------------------------------------------------ */
+/* ---- many tokens --------------------------------------------------------------------------------------------------- */
 
 /* The next experts in ascending order: one is waited for, more are taken if they are there and there is too little to do for the
  * pool. A share of the slots only, for reads go on in the others. */
@@ -133,7 +127,7 @@ static ErrCode run_in_order(Landing *l, Err *err) {
     return ERR_OK;
 }
 
-/* ---- one token ----------------------------------------------------------------------------------------------------- */
+/* ---- few tokens ---------------------------------------------------------------------------------------------------- */
 
 /* Gate and up of all experts that are ready; they stay open until their down is there. */
 static ErrCode begin_ready(Landing *l, Err *err) {
@@ -197,13 +191,13 @@ static ErrCode run_shared(Forward *f, const LayerAt *at, Err *err) {
     return atomic_load(&f->not_finite) ? forward_not_finite(f, at, "the output of the shared expert", err) : ERR_OK;
 }
 
-/* What is not in mix yet: a single token's experts, in ascending id, and after them the shared one. */
-static void add_up(Forward *f, uint32_t n_wanted) {
+/* What is not in mix yet: the experts of few tokens, in ascending id, and after them the shared one. */
+static void add_up(Forward *f) {
     const Route *r = &f->route;
     const Experts *e = &f->experts;
     uint64_t hidden = f->s->hidden;
-    for (uint32_t i = 0; f->n == 1 && i < n_wanted; i++)
-        f->c.kernels->axpy(f->mix, e->out + i * hidden, r->picks[r->pick_at[r->wanted[i]]].weight, hidden);
+    for (uint32_t i = 0; forward_few(f) && i < f->n * f->c.top_k; i++)
+        f->c.kernels->axpy(f->mix + r->picks[i].token * hidden, e->out + i * hidden, r->picks[i].weight, hidden);
     for (uint32_t t = 0; f->s->shared_inner && t < f->n; t++)
         f->c.kernels->axpy(f->mix + t * hidden, e->shared_out + t * hidden, r->shared_w[t], hidden);
 }
@@ -213,8 +207,8 @@ static void add_up(Forward *f, uint32_t n_wanted) {
 ErrCode forward_experts(Forward *f, const LayerAt *at, uint32_t n_wanted, Err *err) {
     Landing l = {.f = f, .at = at, .n_wanted = n_wanted};
     const Route *r = &f->route;
-    bool single = f->n == 1;
-    StoreOrder order = single ? STORE_ANY : STORE_ASCENDING;
+    bool few = forward_few(f);
+    StoreOrder order = few ? STORE_ANY : STORE_ASCENDING;
     forward_enter(f, SECTION_STORE);
     ErrCode code = store_want(f->c.store, (int)at->number, r->wanted, r->uses, (int)n_wanted, order, err);
     if (code) return code;
@@ -223,14 +217,14 @@ ErrCode forward_experts(Forward *f, const LayerAt *at, uint32_t n_wanted, Err *e
     if (f->s->shared_inner) code = run_shared(f, at, err);
     if (!code) forward_ahead_guess(f, at->number);
     forward_enter(f, SECTION_STORE);
-    if (!code) code = single ? run_as_they_land(&l, err) : run_in_order(&l, err);
+    if (!code) code = few ? run_as_they_land(&l, err) : run_in_order(&l, err);
     if (code) {
         give_back(&l, l.n_open);
         store_drop(f->c.store);
         return code;
     }
     forward_enter(f, SECTION_EXPERT);
-    add_up(f, n_wanted);
+    add_up(f);
     forward_enter(f, SECTION_DENSE);
     return ERR_OK;
 }

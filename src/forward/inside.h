@@ -6,7 +6,10 @@
 
 #include <stdatomic.h>
 
-enum { EXPERT_BATCH = 16 }; /* most experts that several tokens multiply at a time */
+enum {
+    EXPERT_BATCH = 16, /* most experts that many tokens multiply at a time */
+    FEW_TOKENS = 8,    /* so many, of a text or of several that share the step, take their experts as they land, and are worth a guess */
+};
 
 /* The rows of a matrix input, one per token: f32 and, unless arithmetic is precise, its 8-bit groups. */
 typedef struct Rows {
@@ -24,17 +27,18 @@ typedef struct Pick {
 
 /* What looking ahead keeps: the guess for one layer to come. */
 typedef struct Ahead {
-    float *sum, *x;      /* [hidden] the stream as far as it is known, and normed */
-    float *router;       /* [n_experts] logits */
-    int32_t *guess;      /* [k] most likely first */
+    float *x;            /* [few][hidden] the stream as far as it is known, normed */
+    float *router;       /* [few][n_experts] logits */
+    int32_t *guess;      /* [few][k] of each token, most likely first */
+    int32_t *hint;       /* [few * k] of all tokens, each once, most likely first */
     int32_t *all;        /* [n_experts] every expert, ascending */
-    uint32_t n, layer;   /* n guesses for this layer */
+    uint32_t n, layer;   /* n guesses of each token for this layer */
     bool now;            /* this step guesses */
     bool sweep;          /* this step has so many tokens that it needs no guess */
     bool reading;        /* the last step read something */
     uint64_t bytes_before, spent_before;
     ForwardGuesses guesses;
-    ForwardPays pays;
+    ForwardPays pays[2]; /* of steps of one token, and of several */
     char text[64];
 } Ahead;
 
@@ -82,14 +86,14 @@ typedef struct Route {
     float *shared_w;     /* [chunk] sigmoid of the shared expert's gate */
 } Route;
 
-/* What experts are multiplied in; rows = max(chunk, k). */
+/* What experts are multiplied in; few = min(chunk, FEW_TOKENS), rows = max(chunk, few * k). */
 typedef struct Experts {
-    StoreLease *open;    /* [max(k, EXPERT_BATCH)] those that were taken from the store and not yet given back */
-    ExpertJob *jobs;     /* [max(k, EXPERT_BATCH)] what is multiplied with them */
+    StoreLease *open;    /* [max(few * k, EXPERT_BATCH)] those that were taken from the store and not yet given back */
+    ExpertJob *jobs;     /* [max(few * k, EXPERT_BATCH)] what is multiplied with them */
     KernelsActs *gathered; /* [rows] inputs of some experts' tokens */
     float *up;           /* [rows][larger of the inner sizes] */
     Rows inner;          /* [rows][expert_inner] silu(gate) * up */
-    float *out;          /* [rows][hidden] outputs of some experts; with one token, of each of its experts */
+    float *out;          /* [rows][hidden] outputs of some experts; with few tokens, of each pick, sorted as they are */
     Rows shared_inner;   /* [chunk][shared_inner] the same of the shared expert */
     float *shared_out;   /* [chunk][hidden] output of the shared expert, added last */
 } Experts;
@@ -138,6 +142,9 @@ struct ForwardState {
     float *mtp_rows;   /* [FORWARD_MTP_OPEN][hidden] hidden states of the open pairs */
     uint32_t mtp_open, mtp_count; /* open pairs; pairs that the draft layer has seen */
 };
+
+/* Is this a step of few tokens? Its experts come in any order; those of others in ascending order, as they are read ahead. */
+static inline bool forward_few(const Forward *f) { return f->n <= FEW_TOKENS && !f->ahead.sweep; }
 
 static inline float *forward_scratch(Forward *f, int worker) { return f->scratch + (uint64_t)worker * f->scratch_floats; }
 

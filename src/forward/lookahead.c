@@ -27,7 +27,7 @@ static uint64_t bytes_read(const Forward *f) {
 void forward_ahead_new(Forward *f) {
     Ahead *a = &f->ahead;
     for (uint32_t e = 0; f->c.lookahead != FORWARD_AHEAD_OFF && e < f->s->n_experts; e++) a->all[e] = (int32_t)e;
-    if (f->c.lookahead == FORWARD_AHEAD_AUTO) forward_pays_text(&a->pays, a->text, sizeof a->text);
+    if (f->c.lookahead == FORWARD_AHEAD_AUTO) forward_pays_text(&a->pays[0], a->text, sizeof a->text);
     else snprintf(a->text, sizeof a->text, "%s", f->c.lookahead == FORWARD_AHEAD_ON ? "on" : "off");
 }
 
@@ -35,9 +35,9 @@ void forward_ahead_new(Forward *f) {
 void forward_ahead_begin(Forward *f) {
     Ahead *a = &f->ahead;
     a->layer = no_layer;
-    a->now = f->n == 1 && a->reading && (f->c.lookahead == FORWARD_AHEAD_ON ||
-                                         (f->c.lookahead == FORWARD_AHEAD_AUTO && forward_pays_next(&a->pays)));
     a->sweep = f->c.lookahead != FORWARD_AHEAD_OFF && (uint64_t)f->n * f->c.top_k >= (uint64_t)SWEEP_PICKS * f->s->n_experts;
+    a->now = forward_few(f) && a->reading && (f->c.lookahead == FORWARD_AHEAD_ON ||
+                                              (f->c.lookahead == FORWARD_AHEAD_AUTO && forward_pays_next(&a->pays[f->n > 1])));
     a->bytes_before = bytes_read(f);
     a->spent_before = forward_spent(f);
 }
@@ -46,8 +46,9 @@ void forward_ahead_begin(Forward *f) {
 void forward_ahead_end(Forward *f, bool whole) {
     Ahead *a = &f->ahead;
     a->reading = bytes_read(f) != a->bytes_before;
-    if (!whole || f->n > 1 || !a->reading || f->c.lookahead != FORWARD_AHEAD_AUTO) return;
-    if (forward_pays_token(&a->pays, forward_spent(f) - a->spent_before)) forward_pays_text(&a->pays, a->text, sizeof a->text);
+    if (!whole || !forward_few(f) || !a->reading || f->c.lookahead != FORWARD_AHEAD_AUTO) return;
+    ForwardPays *pays = &a->pays[f->n > 1];
+    if (forward_pays_token(pays, (forward_spent(f) - a->spent_before) / f->n)) forward_pays_text(pays, a->text, sizeof a->text);
 }
 
 /* The k largest, largest first; a logit that is not a number is never larger. */
@@ -64,20 +65,37 @@ static uint32_t best(const float *logits, uint32_t n, int32_t *ids, uint32_t k) 
 
 static uint32_t worth_reading(uint32_t guesses) { return (FORWARD_GUESSES_READ * guesses + FORWARD_GUESSES_OF - 1) / FORWARD_GUESSES_OF; }
 
+/* What all tokens think likeliest comes first; each expert once. Returns how many. */
+static uint32_t merge(Ahead *a, uint32_t tokens, uint32_t k) {
+    uint32_t n = 0;
+    for (uint32_t rank = 0; rank < worth_reading(a->n); rank++)
+        for (uint32_t t = 0; t < tokens; t++) {
+            int32_t expert = a->guess[t * k + rank];
+            uint32_t i = 0;
+            while (i < n && a->hint[i] != expert) i++;
+            if (i == n) a->hint[n++] = expert;
+        }
+    return n;
+}
+
 void forward_ahead_guess(Forward *f, uint32_t layer_index) {
     Ahead *a = &f->ahead;
     if (!a->now || layer_index + 1 >= f->s->n_layers) return;
     const ModelLayer *next = &f->c.model->layers[layer_index + 1];
-    uint32_t hidden = f->s->hidden;
-    memcpy(a->sum, f->x, hidden * sizeof *a->sum);
-    if (f->s->shared_inner) f->c.kernels->axpy(a->sum, f->experts.shared_out, f->route.shared_w[0], hidden);
-    f->c.kernels->rms_norm(a->x, a->sum, next->norm_post, f->s->eps, hidden);
-    KernelsActs acts = {.x = a->x};
-    forward_matmul(f, &next->router, &acts, 1, a->router, f->s->n_experts);
-    a->n = best(a->router, f->s->n_experts, a->guess, f->c.top_k);
+    uint32_t hidden = f->s->hidden, n_experts = f->s->n_experts, k = f->c.top_k;
+    KernelsActs acts[FEW_TOKENS];
+    for (uint32_t t = 0; t < f->n; t++) {
+        float *x = a->x + (uint64_t)t * hidden;
+        memcpy(x, f->x + (uint64_t)t * hidden, hidden * sizeof *x);
+        if (f->s->shared_inner) f->c.kernels->axpy(x, f->experts.shared_out + (uint64_t)t * hidden, f->route.shared_w[t], hidden);
+        f->c.kernels->rms_norm(x, x, next->norm_post, f->s->eps, hidden);
+        acts[t] = (KernelsActs){.x = x};
+    }
+    forward_matmul(f, &next->router, acts, f->n, a->router, n_experts);
+    for (uint32_t t = 0; t < f->n; t++) a->n = best(a->router + (uint64_t)t * n_experts, n_experts, a->guess + t * k, k);
     a->layer = layer_index + 1;
     Section section = forward_enter(f, SECTION_STORE);
-    store_hint(f->c.store, (int)a->layer, a->guess, (int)worth_reading(a->n));
+    store_hint(f->c.store, (int)a->layer, a->hint, (int)merge(a, f->n, k));
     forward_enter(f, section);
 }
 
@@ -99,9 +117,10 @@ void forward_ahead_sweep(Forward *f, uint32_t layer_index, uint32_t done, uint32
 void forward_ahead_check(Forward *f, uint32_t layer_index) {
     Ahead *a = &f->ahead;
     if (a->layer != layer_index) return;
-    a->guesses.wanted += f->c.top_k;
-    for (uint32_t i = 0; i < f->c.top_k; i++)
-        for (uint32_t g = 0; g < a->n; g++) a->guesses.right += f->route.top_ids[i] == a->guess[g];
+    uint32_t k = f->c.top_k;
+    a->guesses.wanted += (uint64_t)f->n * k;
+    for (uint32_t i = 0; i < f->n * k; i++)
+        for (uint32_t g = 0; g < a->n; g++) a->guesses.right += f->route.top_ids[i] == a->guess[i / k * k + g];
     a->layer = no_layer;
 }
 
