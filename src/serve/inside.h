@@ -101,7 +101,7 @@ void serve_slot_watch(ServeSlot *slot, bool logits); /* sets its probe; logits: 
 ErrCode serve_keep_open(Serve *s, Err *err);
 void serve_keep_marks(ServeSequence *s);                         /* where in its prompt a state is worth most */
 size_t serve_keep_until(const ServeSequence *s, size_t n);       /* how many of the next n tokens to feed at once for that */
-void serve_keep_prompt(ServeWorker *w, ServeSequence *s);        /* some of its prompt is through */
+void serve_keep_prompt(ServeWorker *w, ServeSequence *s, const ServeSlot *slot); /* slot: that it has, or had */
 void serve_keep_turn(ServeWorker *w, const ServeSequence *s);    /* its answer has ended */
 bool serve_keep_idle(ServeWorker *w);                            /* some is written; true: there is more */
 

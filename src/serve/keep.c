@@ -2,7 +2,7 @@
  * long prompt. */
 #include "serve/inside.h"
 
-enum { EVERY = 1024 /* tokens */, IDLE_BYTES = 4 << 20 };
+enum { EVERY = 1024, LEAST = 256 /* tokens */, IDLE_BYTES = 4 << 20 };
 
 ErrCode serve_keep_open(Serve *s, Err *err) {
     StatesConfig config = {.model = s->worker.model, .folder = s->config->state_folder};
@@ -38,14 +38,14 @@ static bool worth_it(const ServeWorker *w, const ServeSequence *s) {
     return w->states && !(s->job->ask.echo && s->job->ask.logprobs >= 0);
 }
 
-/* Some of the prompt is through. */
-void serve_keep_prompt(ServeWorker *w, ServeSequence *s) {
+/* Some of the prompt is through. A text to complete has no turns that could be seen: its end is taken for one's. */
+void serve_keep_prompt(ServeWorker *w, ServeSequence *s, const ServeSlot *slot) {
     if (!worth_it(w, s)) return;
     const ServeJob *job = s->job;
-    bool shared = s->fed == s->prompt->n && job->ask.choices > 1; /* the other choices go on from here */
-    bool system = s->fed == s->marks[0], turn = s->fed == s->marks[1];
+    bool whole = s->fed == s->prompt->n, shared = whole && job->ask.choices > 1; /* the other choices go on from here */
+    bool system = s->fed == s->marks[0], turn = s->fed == s->marks[1] || (whole && !job->ask.chat && s->fed - s->kept >= LEAST);
     if (!shared && !system && !turn && s->fed - s->kept < EVERY) return;
-    (void)states_put(w->states, s->slot->session, system ? STATES_SYSTEM : turn || shared ? STATES_TURN : STATES_CHUNK);
+    (void)states_put(w->states, slot->session, system ? STATES_SYSTEM : turn || shared ? STATES_TURN : STATES_CHUNK);
     s->kept = s->fed;
 }
 

@@ -91,8 +91,9 @@ static void take_part(Serve *serve, const ServePart *part, bool prompt) {
     } else if (!prompt) {
         sample(serve, s);
     } else {
-        serve_keep_prompt(w, s);
-        if (s->fed == s->prompt->n) first_token(serve, s);
+        const ServeSlot *slot = s->slot;
+        if (s->fed == s->prompt->n) first_token(serve, s); /* nobody waits for the copy; what was fed stays as it is */
+        serve_keep_prompt(w, s, slot);
     }
 }
 
@@ -183,10 +184,13 @@ static ErrCode open_model(Serve *s, Err *err) {
 /* Nobody waits: what was kept is written, a piece at a time, as long as nobody comes. */
 static void rest(Serve *s) {
     tell_board(s, true);
+    bool wrote = false;
     while (serve_keep_idle(&s->worker)) {
+        wrote = true;
         if (serve_queue_inside(&s->queue) || serve_phase(s) >= SERVE_STOPPING) return;
         os_sleep_ns(2000000); /* never the drive's whole attention */
     }
+    if (wrote) tell_board(s, true);
 }
 
 static void work(Serve *s, ServePart *parts) {
