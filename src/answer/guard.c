@@ -3,7 +3,8 @@
  * Rendering gives one text, in which the special tokens of the template and those that somebody typed look alike. So before rendering
  * a mark (a noncharacter of Unicode that the request does not contain) is put inside each special token that was typed. The rendered
  * text is then tokenised with special tokens recognised, which finds exactly those of the template; the stretches between them that
- * carry a mark are tokenised again without the mark, as ordinary characters. */
+ * carry a mark are tokenised again without the mark, as ordinary characters. Another mark stands for the zero byte, at which the rendered
+ * text would end. */
 #include "answer/inside.h"
 
 #include <string.h>
@@ -49,9 +50,13 @@ static Str special_at(const AnswerGuard *g, Str text, size_t at) {
 
 static ErrCode put_marked(const AnswerGuard *g, AnswerMark *mark, Str text, bool assistant, Buf *out, Err *err) {
     for (size_t at = 0; at < text.len; at++) {
+        if (!text.ptr[at]) {
+            buf_put(out, mark->zero, ANSWER_MARK_LEN);
+            mark->used = true;
+            continue;
+        }
         Str token = special_at(g, text, at);
         buf_putc(out, text.ptr[at]);
-        if (!text.ptr[at]) return err_set(err, ERR_FORMAT, "a message contains a zero byte; is it a text?");
         if (!token.len || (assistant && (str_eq_c(token, "<think>") || str_eq_c(token, "</think>")))) continue;
         size_t first = 1; /* bytes of its first character */
         while (first < token.len && ((unsigned char)token.ptr[first] & 0xC0) == 0x80) buf_putc(out, text.ptr[at + first++]);
@@ -127,8 +132,10 @@ static ErrCode put_stretch(const AnswerGuard *g, const AnswerMark *mark, const i
     for (size_t i = 0; i < n; i++) answer_token_bytes(g->model, ids[i], &text);
     size_t done = 0;
     for (size_t at = 0; at + ANSWER_MARK_LEN <= text.len; at++) {
-        if (memcmp(text.ptr + at, mark->bytes, ANSWER_MARK_LEN) != 0) continue;
+        bool zero = memcmp(text.ptr + at, mark->zero, ANSWER_MARK_LEN) == 0;
+        if (!zero && memcmp(text.ptr + at, mark->bytes, ANSWER_MARK_LEN) != 0) continue;
         buf_put(&plain, text.ptr + done, at - done);
+        if (zero) buf_putc(&plain, 0);
         done = at + ANSWER_MARK_LEN;
         at = done - 1;
     }

@@ -83,9 +83,10 @@ typedef struct AnswerGuard {
 ErrCode answer_guard_open(AnswerGuard *g, const sluice_model *model, Err *err);
 void answer_guard_close(AnswerGuard *g);
 
-/* A noncharacter of Unicode, as UTF-8, that a request does not contain. */
+/* Noncharacters of Unicode, as UTF-8, that a request does not contain. */
 typedef struct AnswerMark {
     char bytes[4];
+    char zero[4]; /* in place of a zero byte */
     bool used;
 } AnswerMark;
 enum { ANSWER_MARK_LEN = 3 };

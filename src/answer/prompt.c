@@ -96,17 +96,18 @@ static ErrCode write_json(const json_t *request, Buf *out, Err *err) {
     return err_set(err, ERR_RANGE, "the messages hold an integer of more than 64 bits, which cannot be rendered; send it as a string");
 }
 
-/* Two noncharacters that the request does not contain. */
+/* Three noncharacters that the request does not contain. */
 static ErrCode choose_marks(Making *m, Err *err) {
     Buf text = {0};
-    AnswerMark *marks[] = {&m->typed, &m->turn};
+    char *marks[] = {m->typed.bytes, m->typed.zero, m->turn.bytes};
     size_t found = 0;
     ErrCode code = write_json(m->request, &text, err);
-    for (int i = 0; !code && i < 32 && found < 2; i++) {
+    for (int i = 0; !code && i < 32 && found < COUNT_OF(marks); i++) {
         char bytes[] = {(char)0xEF, (char)0xB7, (char)(0x90 + i), 0}; /* U+FDD0 and on */
-        if (!strstr(text.ptr, bytes)) memcpy(marks[found++]->bytes, bytes, sizeof bytes);
+        if (!strstr(text.ptr, bytes)) memcpy(marks[found++], bytes, sizeof bytes);
     }
-    if (!code && found < 2) code = err_set(err, ERR_UNSUPPORTED, "the messages contain all of U+FDD0..U+FDEF, which no text should");
+    if (!code && found < COUNT_OF(marks))
+        code = err_set(err, ERR_UNSUPPORTED, "the messages contain all of U+FDD0..U+FDEF, which no text should");
     buf_free(&text);
     return code;
 }

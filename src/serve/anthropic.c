@@ -293,6 +293,7 @@ static const ServeField fields[] = {
 
 static bool read(const ServeModel *model, json_t *body, ServeAsk *ask, ServeRefusal *no) {
     ServeReading r = {.model = model, .ask = ask, .no = no};
+    ask->format_name = "output_config.format";
     json_t *kwargs = serve_chat_kwargs(ask, no);
     if (!kwargs || json_object_set_new(kwargs, "enable_thinking", json_false()) != 0) return out_of_memory(no);
     return serve_read_fields(&r, body, fields, COUNT_OF(fields)) && serve_chat_check(ask, no);

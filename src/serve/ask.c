@@ -31,7 +31,8 @@ bool serve_refuse_inside(ServeRefusal *no, const char *fmt, ...) {
 }
 
 void serve_ask_init(ServeAsk *ask, const ServeModel *model, json_t *body) {
-    *ask = (ServeAsk){.body = json_incref(body), .choices = 1, .max_tokens = -1, .sampling = model->sampling, .logprobs = -1};
+    *ask = (ServeAsk){.body = json_incref(body), .choices = 1, .max_tokens = -1, .sampling = model->sampling, .logprobs = -1,
+                      .chat_name = "messages", .format_name = "response_format"};
 }
 
 void serve_ask_free(ServeAsk *ask) {

@@ -62,6 +62,7 @@ typedef struct ServeAsk {
     /* Either a conversation, in the form the chat template takes: {"messages": [...], "tools": [...] | null, "kwargs": {...}}. Arguments
      * of tool calls are objects (text_chat_parse_arguments). The server renders and tokenises it and fills prompts. */
     json_t *chat;             /* owned; NULL: a completion */
+    const char *chat_name, *format_name; /* the fields that it, and what its answer must be, came in */
     TextCallsSpec parts;      /* how its answer is written: the server finds it when it renders */
     ServeToolChoice tool_choice;
     const char *tool_name;    /* of SERVE_TOOLS_NAMED */

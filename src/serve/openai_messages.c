@@ -229,15 +229,15 @@ bool serve_chat_check(ServeAsk *ask, ServeRefusal *no) {
     bool any = json_array_size(tools) > 0,
          forced = ask->tool_choice == SERVE_TOOLS_REQUIRED || ask->tool_choice == SERVE_TOOLS_NAMED;
     if (json_array_size(json_object_get(ask->chat, "messages")) == 0)
-        return serve_refuse(no, 400, "messages", "'messages' is missing");
+        return serve_refuse(no, 400, ask->chat_name, "'%s' is missing", ask->chat_name);
     if (forced && !any)
         return serve_refuse(no, 400, "tool_choice", "'tool_choice' asks for a call, but no tools are given");
     if (ask->tool_choice == SERVE_TOOLS_NAMED && !is_declared(tools, ask->tool_name))
         return serve_refuse(no, 400, "tool_choice", "'tool_choice' names '%.80s', which is not among the tools",
                             ask->tool_name);
     if (forced && ask->format != SERVE_FORMAT_TEXT)
-        return serve_refuse(no, 400, "response_format",
-                            "'response_format' and a 'tool_choice' that asks for a call exclude each other");
+        return serve_refuse(no, 400, ask->format_name,
+                            "'%s' and a 'tool_choice' that asks for a call exclude each other", ask->format_name);
     /* what must not be called is not shown */
     if (ask->tool_choice == SERVE_TOOLS_NONE && any && json_object_set_new(ask->chat, "tools", json_null()))
         return out_of_memory(no);

@@ -223,6 +223,8 @@ static const ServeField fields[] = {
 
 static bool read(const ServeModel *model, json_t *body, ServeAsk *ask, ServeRefusal *no) {
     ServeReading r = {.model = model, .ask = ask, .no = no};
+    ask->chat_name = "input";
+    ask->format_name = "text.format";
     if (!serve_read_fields(&r, body, fields, COUNT_OF(fields))) return false;
     const json_t *input = json_object_get(body, "input");
     if (!input || json_is_null(input)) return serve_refuse(no, 400, "input", "'input' is missing");

@@ -100,7 +100,7 @@ static ServeRule *find(ServeRules *rules, const ServeAsk *ask, const char *key, 
 
 bool serve_rules_find(ServeRules *rules, const ServeModel *model, ServeAsk *ask, ServeRefusal *no) {
     bool calls = calls_must_come(ask);
-    const char *field = calls ? "tool_choice" : "response_format";
+    const char *field = calls ? "tool_choice" : ask->format_name;
     if (!calls && ask->format == SERVE_FORMAT_TEXT) return true;
     if (calls && ask->parts.form != TEXT_FORM_QWEN_XML && ask->parts.form != TEXT_FORM_QWEN_JSON)
         return serve_refuse(no, 400, field, "'%s': calls cannot be forced in the form that this model writes them", field);

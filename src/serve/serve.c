@@ -10,6 +10,7 @@ static const uint64_t TICK_NS = 50000000, GRACE_NS = 1000000000, LAST_WORDS_NS =
 static ErrCode open_all(Serve *s, struct MHD_Daemon **daemon, Err *err) {
     s->model.created = (int64_t)time(NULL);
     ErrCode code = serve_guard_open(s, err);
+    if (!code && s->config->trace_dir) code = os_make_folder(s->config->trace_dir, err);
     if (code) return code;
     if (!serve_board_init(&s->board)) return err_no_memory(err, sizeof *s, "the server");
     if (!serve_queue_init(&s->queue, s->config->queue + s->config->parallel) || pthread_mutex_init(&s->text, NULL))

@@ -54,11 +54,11 @@ static bool render(Serve *s, ServeAsk *ask, ServeRefusal *no) {
     if (code == ERR_RANGE && join_systems(json_object_get(ask->chat, "messages")))
         code = answer_prompt(s->prompts, ask->chat, &made, &err);
     pthread_mutex_unlock(&s->text);
-    if (code) return serve_refuse(no, code == ERR_MEMORY ? 413 : 400, "messages", "%s", err.text);
+    if (code) return serve_refuse(no, code == ERR_MEMORY ? 413 : 400, ask->chat_name, "%s", err.text);
     ask->prompts[0] = (ServePrompt){made.ids.ids, made.ids.n};
     ask->parts = made.parts;
-    if (made.ids.n == 0) return serve_refuse(no, 400, "messages", "the messages are rendered to nothing");
-    if (!fits(s, &ask->prompts[0], "messages", no)) return false;
+    if (made.ids.n == 0) return serve_refuse(no, 400, ask->chat_name, "the messages are rendered to nothing");
+    if (!fits(s, &ask->prompts[0], ask->chat_name, no)) return false;
     pthread_mutex_lock(&s->text);
     bool ok = serve_rules_find(&s->rules, &s->model, ask, no);
     pthread_mutex_unlock(&s->text);

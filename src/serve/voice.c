@@ -119,6 +119,7 @@ bool serve_voice_next(ServeSequence *s, sluice_session *session) {
     s->answered = (int)n_ids;
     const TextEvents *events = answer_events(a);
     const ServeLikely *rows = answer_rows(a, &n_rows);
+    if (n_rows && s->next >= 0 && sluice_is_stop(s->job->model->model, s->next)) n_rows--; /* the end of a turn is no part of its text */
     if (events->n == 0 && answer_finish(a) == ANSWER_RUNNING) return false;
     bool more = true;
     for (size_t i = 0; i < events->n && more; i++) {

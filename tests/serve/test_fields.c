@@ -67,6 +67,10 @@ static void what_is_wrong_is_named_with_the_way_to_it(void **state) {
         {RESPONSES, "{\"input\": \"Hi\", \"include\": [\"message.output_text.logprobs\"]}", "include"},
         {RESPONSES, "{\"input\": \"Hi\", \"tools\": [{\"type\": \"function\"}]}", "tools[0].name"},
         {RESPONSES, "{\"input\": \"Hi\", \"text\": {\"verbosity\": \"high\"}}", "text.verbosity"},
+        {RESPONSES, "{\"input\": \"Hi\", \"text\": {\"format\": {\"type\": \"json_schema\", \"schema\": {\"not\": {}}}}}", "text.format"},
+        {RESPONSES, "{\"input\": [{\"role\": \"user\", \"content\": \"Hi\"}, {\"role\": \"system\", \"content\": \"No\"}]}", "input"},
+        {MESSAGES, "{" HI ", \"output_config\": {\"format\": {\"type\": \"json_schema\", \"schema\": {\"not\": {}}}}}",
+         "output_config.format: "},
     };
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         Http h = http_post(server, wrong[i].path, wrong[i].body);
@@ -108,6 +112,20 @@ static void a_schema_beside_json_object_is_kept(void **state) {
     assert_true(json_is_integer(json_object_get(value, "n")));
     assert_int_equal(json_object_size(value), 1);
     json_decref(value);
+    http_free(&h);
+}
+
+/* What an answer ends with is no part of its text. */
+static void likelihoods_are_those_of_the_text(void **state) {
+    (void)state;
+    Http h = http_post(server, CHAT, "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"temperature\": 0, \"logprobs\": true}");
+    assert_string_equal(text_at(h.json, "choices.0.finish_reason"), "stop");
+    json_t *rows = json_at(h.json, "choices.0.logprobs.content"), *row;
+    char text[512] = "";
+    size_t i;
+    json_array_foreach(rows, i, row) strcat(text, text_at(row, "token"));
+    assert_string_equal(text, text_at(h.json, "choices.0.message.content"));
+    assert_int_equal(json_array_size(rows), int_at(h.json, "usage.completion_tokens"));
     http_free(&h);
 }
 
@@ -155,6 +173,7 @@ int main(void) {
         cmocka_unit_test(what_is_wrong_is_named_with_the_way_to_it),
         cmocka_unit_test(what_clients_are_used_to_is_taken),
         cmocka_unit_test(a_schema_beside_json_object_is_kept),
+        cmocka_unit_test(likelihoods_are_those_of_the_text),
         cmocka_unit_test(several_system_messages_are_one_where_the_template_wants_one),
         cmocka_unit_test(cut_reasoning_is_the_same_whole_and_streamed),
     };

@@ -250,6 +250,7 @@ static void an_open_address_needs_a_key(void **state) {
     shell_expect(2, "echo '# nothing' >$T/empty; $S serve --port 0 --api-key-file $T/empty");
     shell_expect(1, "$S serve --port 0 --api-key-file $T/not-there");
     shell_expect(1, "$S serve --port 0 -m $T/not-there.gguf");
+    shell_expect(1, "$S serve --port 0 --trace-requests $T/empty/traces");
 }
 
 /* The value of one line of the log that the last request left. */
