@@ -47,8 +47,8 @@ LONGEST  := stream/test_one_answer golden/test_perplexity unit/test_kernels_avx5
 LONGEST  := $(filter $(TESTS),$(LONGEST:%=$(BUILD)/tests/%))
 TESTS    := $(LONGEST) $(filter-out $(LONGEST),$(TESTS))
 
-.PHONY: all help clean deps deps-tidy deps-arm deps-emulated demo man test check-library check-kernels check-neon check-avx512 asan tsan \
-        soak soak-serve tidy tidy-deep laws objects clang-tidy fidelity experiments house mutations
+.PHONY: all help clean deps deps-tidy deps-arm deps-emulated deps-fuzz demo man test check-library check-kernels check-neon check-avx512 asan tsan \
+        soak soak-serve fuzz build-fuzzers fuzzers tidy tidy-deep laws objects clang-tidy fidelity experiments house mutations
 .SECONDARY:
 
 all: $(BUILD)/sluice $(BUILD)/libsluice.a
@@ -63,6 +63,7 @@ help:
 ## make tsan       the pool, disks, stores and whole models on several threads under ThreadSanitizer
 ## make soak       minutes of decoding on bad disks with a tiny cache: no wrong bit, no leak (SOAK_TOKENS=150000 SOAK_SEED=1)
 ## make soak-serve a thousand requests over 32 connections, as alone and without a trace (SOAK_REQUESTS=1000 SOAK_SEED=1)
+## make fuzz       libFuzzer on each parser that the world reaches (FUZZ_SECONDS=600 each, ONLY="http calls"): docs/reliability.md
 ## make tidy       the laws of the house: floors, warnings as errors with gcc and clang, static analysis
 ## make laws       of these the ones that are read off the text in a second: floors, doors, names, lengths, columns
 ## make check-kernels  every rung of the arithmetic against the scalar one, bit for bit (build/check-kernels --bench: speeds)
@@ -79,9 +80,10 @@ $(BUILD)/obj/src/kernels/%_avx512.o $(BUILD)/obj/src/kernels/%_avx512.checked: I
 $(BUILD)/obj/src/kernels/%_neon.o $(BUILD)/obj/src/kernels/%_neon.checked: ISA := -march=armv8.2-a+dotprod
 $(BUILD)/obj/src/kernels/%_i8mm.o $(BUILD)/obj/src/kernels/%_i8mm.checked: ISA := -march=armv8.2-a+dotprod+i8mm
 
+$(BUILD)/obj/src/kernels/%.o: UNCHECKED = $(if $(KERNELS_UNCHECKED),-fno-sanitize=all)
 $(BUILD)/obj/%.o: %.c Makefile | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(STRICT) $(PKG_CFLAGS) $(ISA) -MMD -MP -c -o $@ $<
+	$(CC) $(CFLAGS) $(STRICT) $(PKG_CFLAGS) $(ISA) $(UNCHECKED) -MMD -MP -c -o $@ $<
 
 # the files of the web page, whole, in an object of their own
 PAGE := $(BUILD)/obj/src/serve/page_files.o
@@ -114,6 +116,13 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUP_OBJ) $(BUILD)/rooms.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka
 
+# a fuzz target is a test with a main of another file: replay.c, or (make fuzz) libFuzzer's own
+REPLAY ?= $(BUILD)/obj/tests/fuzz/replay.o
+FUZZERS := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/test_*.c)))
+$(FUZZERS): $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(REPLAY) $(SUP_OBJ) $(BUILD)/rooms.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka
+
 deps:
 	@tools/deps.sh $(PKGS) cmocka
 
@@ -125,6 +134,9 @@ deps-arm:
 
 deps-emulated:
 	@tools/deps.sh --emulated
+
+deps-fuzz:
+	@tools/deps.sh --fuzz
 
 # made from the option table, like --help; tests/cli notices when it is old
 man: $(BUILD)/sluice
@@ -219,6 +231,18 @@ SOAK_REQUESTS ?= 1000
 soak-serve: $(BUILD)/sluice $(BUILD)/tests/serve/test_many
 	@SLUICE_BIN=$(BUILD)/sluice SOAK_REQUESTS=$(SOAK_REQUESTS) SOAK_SEED=$(SOAK_SEED) $(BUILD)/tests/serve/test_many
 
+# Each target of tests/fuzz for FUZZ_SECONDS, from its corpus and what build/fuzz/corpus has grown to; ONLY="calls json": these alone.
+# Kernels, which no byte of the world steers, are compiled without checks: with them they take half an hour.
+FUZZ_SECONDS ?= 600
+FUZZ_CHECKS  := address,undefined
+fuzzers: $(FUZZERS)
+build-fuzzers: deps-fuzz
+	@$(MAKE) --no-print-directory fuzzers CC="$(filter ccache,$(CC)) clang" BUILD=build/fuzz O=-O1 REPLAY= KERNELS_UNCHECKED=1 \
+	    EXTRA_CFLAGS="-fsanitize=fuzzer-no-link,$(FUZZ_CHECKS) -fno-sanitize-recover=undefined -fno-omit-frame-pointer" \
+	    EXTRA_LDFLAGS="-fsanitize=fuzzer,$(FUZZ_CHECKS)"
+fuzz: build-fuzzers
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh build/fuzz/tests/fuzz $(ONLY)
+
 tidy: deps-tidy
 	@tools/tidy.sh
 
@@ -230,7 +254,7 @@ tidy-deep: deps-tidy
 	@DEEP=1 tools/tidy.sh
 
 # what tools/tidy.sh builds: all objects, and one mark per file that clang-tidy has nothing to say about
-objects: $(LIB_OBJ) $(CLI_OBJ) $(SUP_OBJ) $(TEST_OBJ)
+objects: $(LIB_OBJ) $(CLI_OBJ) $(SUP_OBJ) $(TEST_OBJ) $(REPLAY)
 clang-tidy: $(LIB_OBJ:.o=.checked) $(CLI_OBJ:.o=.checked)
 
 # Following paths through functions is nine tenths of clang-tidy's time. With an eighth of its default steps it still found each of the
@@ -260,4 +284,4 @@ mutations:
 clean:
 	rm -rf build
 
--include $(CHECK_OBJ:.o=.d) $(BUILD)/obj/bench/threads.d $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(SUP_OBJ:.o=.d) $(TEST_OBJ:.o=.d)
+-include $(CHECK_OBJ:.o=.d) $(BUILD)/obj/bench/threads.d $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(SUP_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(REPLAY:.o=.d)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure the distribution's libraries are there; installs what is missing with the system's package manager and prints the
 # exact command first. `deps.sh --tidy` does the same for the tools of `make tidy`, `deps.sh --arm` for the compiler and the emulator
-# of `make check-neon`, `deps.sh --emulated` for the headers with which `make check-avx512` emulates AVX-512.
+# of `make check-neon`, `deps.sh --fuzz` for what `make fuzz` needs, `deps.sh --emulated` for the headers with which `make check-avx512` emulates AVX-512.
 set -eu
 
 debian_name() {
@@ -22,6 +22,10 @@ if [ "${1:-}" = --tidy ]; then
 elif [ "${1:-}" = --arm ]; then
     command -v aarch64-linux-gnu-gcc >/dev/null 2>&1 || missing="$missing gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
     command -v qemu-aarch64-static >/dev/null 2>&1 || missing="$missing qemu-user-static"
+elif [ "${1:-}" = --fuzz ]; then
+    command -v clang >/dev/null 2>&1 || missing="$missing clang"
+    probe='int LLVMFuzzerTestOneInput(const unsigned char *p, unsigned long n); int LLVMFuzzerTestOneInput(const unsigned char *p, unsigned long n) { return p && n; }'
+    echo "$probe" | clang -fsanitize=fuzzer,address -x c -o /dev/null - 2>/dev/null || missing="$missing libclang-rt-dev"
 elif [ "${1:-}" = --emulated ]; then
     [ -e /usr/include/simde/x86/avx512.h ] || [ -e /usr/local/include/simde/x86/avx512.h ] || missing="$missing libsimde-dev"
 else

@@ -111,6 +111,8 @@ bool str_starts(Str s, const char *prefix);
 bool str_ends(Str s, const char *suffix);
 /* True where the bytes are well-formed UTF-8 (no surrogates, no overlong forms). */
 bool utf8_valid(const char *s, size_t len);
+/* Puts '?' for each byte that belongs to no character: where words of the world stand in a sentence, or its end was cut off. */
+void utf8_clean(char *z);
 
 /* Numbers at any address, in the byte order of the machine, which is that of our files. */
 static inline uint16_t load_u16(const void *p) {

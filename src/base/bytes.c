@@ -40,6 +40,16 @@ bool utf8_valid(const char *s, size_t len) {
     return true;
 }
 
+void utf8_clean(char *z) {
+    size_t len = strlen(z);
+    for (size_t at = 0; at < len;) {
+        size_t n = 1;
+        while (n < 4 && n < len - at && !utf8_valid(z + at, n)) n++;
+        if (!utf8_valid(z + at, n)) z[at] = '?', n = 1;
+        at += n;
+    }
+}
+
 static bool buf_room(Buf *b, size_t more) {
     if (b->failed) return false;
     if (more > SIZE_MAX - b->len - 1) {

@@ -11,6 +11,7 @@ ErrCode (err_set)(Err *err, ErrCode code, const char *fmt, ...) {
         err->code = code;
         vsnprintf(err->text, sizeof err->text, fmt, args);
         va_end(args);
+        utf8_clean(err->text);
     }
     return code;
 }
@@ -31,6 +32,7 @@ ErrCode err_prefix(Err *err, const char *fmt, ...) {
     memcpy(err->text, context, len);
     memcpy(err->text + len, ": ", 2);
     err->text[len + 2 + rest] = 0;
+    utf8_clean(err->text);
     return err->code;
 }
 

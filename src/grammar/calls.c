@@ -29,14 +29,22 @@ static void emit_text(GrammarSchema *b, const GrammarAll *all, uint32_t from) {
     grammar_dfa_free(dfa);
 }
 
+/* Also behind a U+0000. */
+static bool ends_argument(const json_t *value) {
+    Str s = json_is_string(value) ? str_make(json_string_value(value), json_string_length(value)) : str_c("");
+    for (; s.len > 0; s.ptr++, s.len--)
+        if (str_starts(s, ARGUMENT_END)) return true;
+    return false;
+}
+
 static void check_constants(GrammarSchema *b, const GrammarAll *all) {
     for (uint32_t p = 0; p < all->n; p++) {
         const json_t *list = json_object_get(all->parts[p], "enum"), *only = json_object_get(all->parts[p], "const"), *each;
         size_t i;
-        if (json_is_string(only) && strstr(json_string_value(only), ARGUMENT_END))
+        if (ends_argument(only))
             grammar_schema_refuse(b, all->parts[p], "const", "holds the end of an argument and cannot be written in this form of calls");
         json_array_foreach(list, i, each)
-            if (json_is_string(each) && strstr(json_string_value(each), ARGUMENT_END))
+            if (ends_argument(each))
                 grammar_schema_refuse(b, all->parts[p], "enum", "holds the end of an argument and cannot be written in this form of calls");
     }
 }

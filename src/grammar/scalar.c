@@ -36,17 +36,18 @@ unsigned grammar_scalar_types(GrammarSchema *b, const GrammarAll *all) {
 
 /* The string constraints of one part: pattern and format into *dfa, lengths into the bounds. */
 static void narrow(GrammarSchema *b, const json_t *part, GrammarDfa **dfa, uint32_t *min, uint32_t *max) {
-    const char *pattern = json_string_value(json_object_get(part, "pattern")), *format = json_string_value(json_object_get(part, "format"));
     uint32_t count;
     Err why = {0};
     if (grammar_keywords_count(b, part, "minLength", &count) && count > *min) *min = count;
     if (grammar_keywords_count(b, part, "maxLength", &count) && count < *max) *max = count;
     for (int i = 0; i < 2 && !b->bad; i++) {
-        const char *text = i == 0 ? pattern : format, *word = i == 0 ? "pattern" : "format";
+        const char *word = i == 0 ? "pattern" : "format";
+        const json_t *value = json_object_get(part, word);
+        const char *text = json_string_value(value);
         bool known = true;
-        if (!text && json_object_get(part, word)) grammar_schema_refuse(b, part, word, "must be a string");
+        if (!text && value) grammar_schema_refuse(b, part, word, "must be a string");
         if (!text) continue;
-        GrammarDfa *d = i == 0 ? grammar_dfa_pattern(text, strlen(text), &why) : grammar_dfa_format(text, &known, &why);
+        GrammarDfa *d = i == 0 ? grammar_dfa_pattern(text, json_string_length(value), &why) : grammar_dfa_format(text, &known, &why);
         if (!known) {
             grammar_schema_refuse(b, part, word, "\"%s\" is not supported; choose date, time, date-time, duration, uuid, email, hostname, "
                                   "ipv4, ipv6 or uri, or write a pattern", text);

@@ -46,8 +46,10 @@ static void walk(const char *root, char *group, bool v2, ProcVisit *visit, void 
 /* Whether a list such as "cpu,cpuacct" names it. */
 static bool names(const char *list, const char *controller) {
     size_t n = strlen(controller);
-    for (const char *at = list; at; at = strchr(at, ','), at += at != NULL)
+    for (const char *at = list; at; at = strchr(at, ',')) {
+        at += *at == ',';
         if (strncmp(at, controller, n) == 0 && (at[n] == 0 || at[n] == ',')) return true;
+    }
     return false;
 }
 

@@ -5,6 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
+void serve_clean(char *text) {
+    utf8_clean(text);
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7F) *c = ' ';
+}
+
 bool serve_refuse(ServeRefusal *no, int status, const char *field, const char *fmt, ...) {
     *no = (ServeRefusal){.status = status};
     snprintf(no->field, sizeof no->field, "%s", field ? field : "");
@@ -12,6 +18,8 @@ bool serve_refuse(ServeRefusal *no, int status, const char *field, const char *f
     va_start(args, fmt);
     vsnprintf(no->text, sizeof no->text, fmt, args);
     va_end(args);
+    serve_clean(no->field);
+    serve_clean(no->text);
     return false;
 }
 
@@ -27,6 +35,7 @@ bool serve_refuse_inside(ServeRefusal *no, const char *fmt, ...) {
     if (!field.failed && n) memcpy(no->field, field.ptr, n);
     if (!field.failed) no->field[n] = 0;
     buf_free(&field);
+    serve_clean(no->field);
     return false;
 }
 

@@ -24,6 +24,8 @@ typedef struct ServeRefusal {
     char allow[32];       /* of 405: the methods of this path */
 } ServeRefusal;
 
+/* Makes one line of UTF-8 of words that a client wrote, or of which the end was cut off. */
+void serve_clean(char *text);
 /* Fills it and returns false, so that `return serve_refuse(...)` reads well. field may be NULL. */
 bool serve_refuse(ServeRefusal *no, int status, const char *field, const char *fmt, ...) BASE_PRINTF(4, 5);
 /* Puts the way to a nested field before its name: "messages[3]" + "content". Returns false. */

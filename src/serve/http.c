@@ -174,7 +174,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const ch
         *state = v = visit_begin(user, c, url, method);
         if (!v) return MHD_NO;
         if (!may_enter(v, version)) serve_reply_refusal(v);
-        return MHD_YES;
+        return v->lost ? MHD_NO : MHD_YES;
     }
     if (v->answered) {
         *len = 0;
@@ -190,12 +190,13 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const ch
     } else {
         serve_reply_job(v);
     }
-    return MHD_YES;
+    return v->lost ? MHD_NO : MHD_YES;
 }
 
-static void log_line(const ServeVisit *v, enum MHD_RequestTerminationCode how) {
+static void log_line(ServeVisit *v, enum MHD_RequestTerminationCode how) {
     double ms = (double)(os_now_ns() - v->began_ns) * 1e-6;
     const char *cut = how == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : " cut";
+    serve_clean(v->path); /* %0A in it must not begin a line of the client's own */
     if (!v->job) {
         log_note("%s %s %d %.1f ms%s", v->method, v->path, v->status, ms, cut);
         return;

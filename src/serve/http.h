@@ -29,7 +29,8 @@ typedef struct ServeVisit {
     ServeRefusal no;
     int status;
     uint64_t began_ns;
-    bool answered;            /* MHD has a response */
+    bool answered;            /* MHD has a response, or */
+    bool lost;                /* there is none for lack of memory: the connection is closed, or MHD would ask for ever */
     const char *policy;       /* Content-Security-Policy of the answer; NULL: nothing may be loaded by it */
     /* what is computed for it */
     ServeJob *job;

@@ -136,6 +136,7 @@ void serve_preflight(ServeVisit *v) {
     v->status = 204;
     v->answered = true;
     struct MHD_Response *response = MHD_create_response_from_buffer(0, (char *)"", MHD_RESPMEM_PERSISTENT);
+    v->lost = !response;
     if (!response) return;
     serve_guard_headers(v, response);
     MHD_add_response_header(response, "Allow", v->no.allow);
@@ -147,6 +148,6 @@ void serve_preflight(ServeVisit *v) {
                                 wanted && *wanted ? wanted : "authorization, content-type, x-api-key, anthropic-version, anthropic-beta");
         MHD_add_response_header(response, "Access-Control-Max-Age", "600");
     }
-    MHD_queue_response(v->connection, 204, response);
+    v->lost = MHD_queue_response(v->connection, 204, response) == MHD_NO;
     MHD_destroy_response(response);
 }

@@ -15,7 +15,8 @@ enum { BLOCK = 16 << 10 };
 static void send_response(ServeVisit *v, int status, struct MHD_Response *response, const char *type) {
     v->status = status;
     v->answered = true;
-    if (!response) return; /* out of memory: MHD closes the connection */
+    v->lost = !response;
+    if (!response) return;
     MHD_add_response_header(response, "Content-Type", type);
     serve_guard_headers(v, response);
     char seconds[16];
@@ -24,7 +25,7 @@ static void send_response(ServeVisit *v, int status, struct MHD_Response *respon
     if (status == 405) MHD_add_response_header(response, "Allow", v->no.allow);
     if (v->wire && v->wire->over) MHD_add_response_header(response, "Connection", "close");
     if (status == 401) MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
-    MHD_queue_response(v->connection, (unsigned)status, response);
+    v->lost = MHD_queue_response(v->connection, (unsigned)status, response) == MHD_NO;
     MHD_destroy_response(response);
 }
 

@@ -119,7 +119,10 @@ static json_t *parse(const char *text, size_t len, Err *err) {
     json_error_t why;
     json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &why);
     if (j) return j;
-    if (json_error_code(&why) == json_error_out_of_memory) err_no_memory(err, len, "a JSON text");
+    bool no_memory = json_error_code(&why) == json_error_out_of_memory;
+    for (char *c = why.text; *c; c++) /* it quotes the text, which may go on in the next line */
+        if ((unsigned char)*c < ' ' || *c == 0x7F) *c = ' ';
+    if (no_memory) err_no_memory(err, len, "a JSON text");
     else err_set(err, ERR_FORMAT, "not valid JSON: line %d, column %d: %s", why.line, why.column, why.text);
     return NULL;
 }
@@ -127,6 +130,11 @@ static json_t *parse(const char *text, size_t len, Err *err) {
 json_t *text_json_load(const char *text, size_t len, Err *err) {
     Buf b = {0};
     bool changed;
+    const char *nul = len ? memchr(text, 0, len) : NULL;
+    if (nul) { /* jansson forgets one behind a number or a word */
+        err_set(err, ERR_FORMAT, "not valid JSON: a NUL byte at offset %zu", (size_t)(nul - text));
+        return NULL;
+    }
     rewrite(text, len, &b, &changed);
     if (b.failed) {
         buf_free(&b);

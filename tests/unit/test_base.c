@@ -85,6 +85,21 @@ static void utf8_is_strict(void **state) {
     for (size_t i = 0; i < COUNT_OF(bad); i++) assert_false(utf8_valid(bad[i], strlen(bad[i])));
 }
 
+static void an_error_is_utf8_wherever_it_was_cut(void **state) {
+    (void)state;
+    Err err = {0};
+    char words[2000];
+    for (size_t i = 0; i + 2 < sizeof words; i += 2) memcpy(words + i, "\xC3\xA9", 3);
+    for (int shift = 0; shift < 2; shift++) {
+        err_set(&err, ERR_FORMAT, "%.*s%s", shift, "x", words);
+        assert_true(utf8_valid(err.text, strlen(err.text)));
+        err_prefix(&err, "%.*s", shift + 1, "yz");
+        assert_true(utf8_valid(err.text, strlen(err.text)));
+    }
+    err_set(&err, ERR_FORMAT, "a tag \xDD\xC3\xA9\xF0\x9F");
+    assert_string_equal(err.text, "a tag ?\xC3\xA9??");
+}
+
 static void map_finds_what_was_put(void **state) {
     (void)state;
     StrMap m = {0};
@@ -126,7 +141,8 @@ int main(void) {
     const struct CMUnitTest base[] = {
         cmocka_unit_test(errors_keep_cause_behind_context), cmocka_unit_test(sizes_parse_and_print), cmocka_unit_test(rates_parse),
         cmocka_unit_test(choices_are_told_in_words), cmocka_unit_test(generator_is_the_published_one),
-        cmocka_unit_test(utf8_is_strict), cmocka_unit_test(map_finds_what_was_put), cmocka_unit_test(failing_memory_is_seen),
+        cmocka_unit_test(utf8_is_strict), cmocka_unit_test(an_error_is_utf8_wherever_it_was_cut),
+        cmocka_unit_test(map_finds_what_was_put), cmocka_unit_test(failing_memory_is_seen),
     };
     return RUN_TESTS(base);
 }
