@@ -226,7 +226,7 @@ static GrammarDfa *of_tree(const GrammarRegex *r, bool anywhere, Err *err) {
     return d;
 }
 
-GrammarDfa *grammar_dfa_pattern(const char *pattern, size_t len, Err *err) {
+GrammarDfa *grammar_dfa_found(const char *pattern, size_t len, Err *err) {
     Arena arena = {0};
     GrammarRegex *r = grammar_regex_parse(&arena, pattern, len, err);
     GrammarDfa *d = r ? of_tree(r, true, err) : NULL;

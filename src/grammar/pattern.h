@@ -2,6 +2,7 @@
  *
  *   regex.c   the text of a pattern (ECMA 262) becomes a tree        dfa.c   their automata: and, but not; into a program
  *   nfa.c     a tree becomes an automaton over code points           format.c  formats, as patterns
+ *   ahead.c   patterns that look ahead where they begin
  */
 #ifndef GRAMMAR_PATTERN_H
 #define GRAMMAR_PATTERN_H
@@ -49,7 +50,8 @@ typedef struct GrammarDfa {
 void grammar_dfa_free(GrammarDfa *d);
 GrammarDfa *grammar_dfa_copy(const GrammarDfa *d, Err *err);
 /* Texts in which the pattern is found somewhere (^ and $ bind it to the ends). */
-GrammarDfa *grammar_dfa_pattern(const char *pattern, size_t len, Err *err);
+GrammarDfa *grammar_dfa_found(const char *pattern, size_t len, Err *err);
+GrammarDfa *grammar_dfa_pattern(const char *pattern, size_t len, Err *err); /* the same, which may look ahead where it begins */
 GrammarDfa *grammar_dfa_literals(const Str *texts, size_t n, Err *err); /* exactly these */
 GrammarDfa *grammar_dfa_length(uint32_t min, uint32_t max, Err *err);   /* all texts of so many characters */
 GrammarDfa *grammar_dfa_format(const char *name, bool *known, Err *err);

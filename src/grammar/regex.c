@@ -1,5 +1,5 @@
 /* The text of a pattern becomes a tree. The language is ECMA 262's with its u flag, as JSON Schema asks for; what no automaton can do
- * (looking around, references back, word borders) is refused by name. */
+ * (looking around, references back, word borders) is refused by name; ahead.c takes off what a pattern looks ahead for at its beginning. */
 #include "grammar/pattern.h"
 
 #include <stdlib.h>
@@ -217,7 +217,9 @@ static GrammarRegex *group(Parser *p) {
         const char *close = named ? memchr(p->at, '>', (size_t)(p->end - p->at)) : NULL;
         if (p->at[1] == ':') p->at += 2;
         else if (close) p->at = close + 1;
-        else return bad(p, "looking ahead or behind ((?=...), (?!...), (?<=...)) is not supported");
+        else if (strchr("=!<", p->at[1]))
+            return bad(p, "looking ahead ((?=...), (?!...)) is supported behind the first ^ alone, looking behind is not");
+        else return bad(p, "flags of a group ((?i)) are not supported");
     }
     if (++p->depth > MAX_DEPTH) return bad(p, "groups nested too deeply");
     GrammarRegex *r = alternatives(p);
