@@ -98,6 +98,7 @@ typedef struct sluice_options {
     uint64_t text_bytes;      /* memory kept for tokenising one text, see sluice_text_memory; 0: enough for ordinary prompts */
     uint64_t snapshot_bytes;  /* memory kept for snapshots; 0: they have what the plan leaves over (free_bytes). SLUICE_SNAPSHOTS_AUTO: a
                                * sixteenth of the budget, at most four sessions' worth, and none where that would not fit */
+    uint64_t other_bytes;     /* memory that the program will take beside the model: the plan leaves it alone */
     bool mlock;               /* lock the dense weights in memory */
 
     /* speed; none of these changes a bit. NULL is "auto" */

@@ -52,6 +52,7 @@ static EnginePlanInput fixed_numbers(const sluice_model *m, const ForwardConfig 
         .peak_bytes = m->pool ? os_rss_peak() : m->sketch_peak,
         .dense_bytes = m->model->dense_bytes,
         .text_bytes = m->text_bytes,
+        .other_bytes = o->other_bytes,
         .snapshot_bytes = o->snapshot_bytes,
         .slot_bytes = m->slot_bytes,
         .experts_total = model_expert_layers(m->model) * m->model->shape.n_experts,

@@ -21,6 +21,7 @@ typedef struct EnginePlanInput {
     uint64_t peak_bytes;    /* most that was ever resident until now */
     uint64_t dense_bytes, state_bytes, kv_bytes, buffers_bytes;
     uint64_t text_bytes;    /* for tokenising */
+    uint64_t other_bytes;   /* for the program that uses the engine */
     uint64_t snapshot_bytes; /* for snapshots */
     uint32_t ctx;           /* positions that were asked for; 0: nobody can choose fewer */
     uint32_t ctx_step;      /* memory is taken for whole steps of so many positions */

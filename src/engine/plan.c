@@ -7,7 +7,7 @@
 /* Stacks of our threads and the disk's, page tables of the heap, code that is touched later, the allocator's slack. */
 static uint64_t reserve_for(const EnginePlanInput *in) {
     uint64_t reserve = (UINT64_C(3) << 20) + (uint64_t)in->threads * (128 << 10);
-    return reserve + in->dense_bytes / 256 + in->text_bytes;
+    return reserve + in->dense_bytes / 256 + in->text_bytes + in->other_bytes;
 }
 
 /* What a process holds when it starts varies a little from run to run: so much more is asked for than was counted. */
@@ -22,17 +22,18 @@ static uint32_t largest_ctx(const EnginePlanInput *in, uint64_t least) {
 }
 
 static ErrCode refuse(const EnginePlanInput *in, uint64_t least, uint64_t slots, Err *err) {
-    char a[32], b[32], c[32], d[32], e[32], f[32], g[32], h[32], ctx[64] = "", snapshots[64] = "";
+    char a[32], b[32], c[32], d[32], e[32], f[32], g[32], h[32], i[32], ctx[64] = "", snapshots[64] = "", other[64] = "";
     uint64_t megabytes = ((least + to_spare) >> 20) + 1;
     if (largest_ctx(in, least)) snprintf(ctx, sizeof ctx, ", or at this --ram a --ctx of %u or less", largest_ctx(in, least));
     if (in->snapshot_bytes) snprintf(snapshots, sizeof snapshots, "snapshots %s, ", format_size(in->snapshot_bytes, h));
+    if (in->other_bytes) snprintf(other, sizeof other, "requests and connections %s, ", format_size(in->other_bytes, i));
     return err_set(err, ERR_MEMORY,
                    "%s of memory are not enough: this model needs at least --ram %lluM%s (dense weights %s, keys and values "
-                   "at this --ctx %s, recurrent state %s, buffers at this --chunk %s, %llu expert slots %s, tokenising %s, %s"
+                   "at this --ctx %s, recurrent state %s, buffers at this --chunk %s, %llu expert slots %s, tokenising %s, %s%s"
                    "the process itself the rest)",
                    format_size(in->ram_bytes, a), (unsigned long long)megabytes, ctx, format_size(in->dense_bytes, b),
                    format_size(in->kv_bytes, c), format_size(in->state_bytes, d), format_size(in->buffers_bytes, e),
-                   (unsigned long long)slots, format_size(slots * in->slot_bytes, f), format_size(in->text_bytes, g), snapshots);
+                   (unsigned long long)slots, format_size(slots * in->slot_bytes, f), format_size(in->text_bytes, g), snapshots, other);
 }
 
 /* A sixteenth stays for everybody else and for the page cache: at least 256 MiB, or half of a machine that hardly has them, and at

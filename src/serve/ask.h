@@ -58,6 +58,7 @@ typedef struct ServeRule ServeRule;
 /* Starts as serve_ask_init leaves it; a shape changes what the client said. */
 typedef struct ServeAsk {
     json_t *body;             /* the request, held: strings below are borrowed from it */
+    uint64_t body_bytes;      /* as it was sent */
     bool stream;
     bool stream_usage;        /* OpenAI's stream_options.include_usage */
 

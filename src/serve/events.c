@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { FULL_BYTES = 256 << 10 };
+enum { FULL_BYTES = 64 << 10 };
 
 /* Before the bytes of its texts and the rows, each padded to 8. */
 typedef struct Record {

@@ -11,8 +11,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { HEADER_BYTES = 64 << 10, IDLE_S = 75, MORE_CONNECTIONS = 64, STACK_BYTES = 512 << 10 };
+enum { HEADER_BYTES = 32 << 10, IDLE_S = 75, MORE_CONNECTIONS = 64, STACK_BYTES = 512 << 10 };
 enum { TOLD_CONNECTIONS = 16 /* that are told there are too many */, UNREAD_BYTES = 128 << 10 };
+enum { BODY = 2 /* a buffer grows by doubling */ };
 static const uint64_t REQUEST_NS = 60000000000;
 
 /* ---- connections ------------------------------------------------------------------------------------------------- */
@@ -96,11 +97,25 @@ void serve_http_tidy(Serve *s) {
 
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
 
+/* Spare ones hear that there are too many. */
+unsigned serve_connections_most(const Serve *s) {
+    unsigned most = s->config->limits.connections;
+    return (most ? most : (unsigned)s->queue.most + MORE_CONNECTIONS) + TOLD_CONNECTIONS;
+}
+
+bool serve_hold(ServeVisit *v, uint64_t bytes, const char *what) {
+    ServePurse *purse = &v->serve->purse;
+    if (!serve_purse_take(purse, bytes)) return serve_purse_refuse(purse, bytes, what, &v->no);
+    v->held += bytes;
+    return true;
+}
+
 /* As long as a prompt that fills the context may be, with tools and JSON around it. */
 uint64_t serve_body_most(const Serve *s) {
     uint64_t ctx = serve_phase(s) == SERVE_LOADING ? 0 : (uint64_t)s->model.info.ctx;
-    uint64_t most = (UINT64_C(128) << 10) + 16 * ctx;
-    return most < (UINT64_C(4) << 20) ? UINT64_C(4) << 20 : most;
+    uint64_t most = (UINT64_C(128) << 10) + 16 * ctx, room = s->purse.most / 16;
+    if (most < UINT64_C(4) << 20) most = UINT64_C(4) << 20;
+    return most < room ? most : room;
 }
 
 /* Most clients hear an answer only when they have sent everything: so much of a body that is too large is read to no end. */
@@ -156,13 +171,14 @@ static ServeVisit *visit_begin(Serve *s, struct MHD_Connection *c, const char *u
     return v;
 }
 
-/* A body that is too long is read to its end, so that the client hears why; one without an end is cut. */
+/* A body that is too long, or for which there is no memory, is read to its end, so that the client hears why; one without an end is cut. */
 static enum MHD_Result take_body(ServeVisit *v, const char *bytes, size_t *len) {
     uint64_t most = serve_body_most(v->serve);
-    if (v->body.len + *len > most) v->too_large = true;
-    if (v->too_large && v->body.len > READ_ANYWAY * most) return MHD_NO;
-    if (v->too_large) v->body.len += *len; /* counted, not kept */
-    else buf_put(&v->body, bytes, *len);
+    v->body_bytes += *len;
+    if (v->body_bytes > most) v->too_large = true;
+    if (v->too_large && v->body_bytes > READ_ANYWAY * most) return MHD_NO;
+    if (!v->too_large && !v->no_room) v->no_room = !serve_hold(v, BODY * *len, "the body");
+    if (!v->too_large && !v->no_room) buf_put(&v->body, bytes, *len);
     *len = 0;
     return MHD_YES;
 }
@@ -182,8 +198,9 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const ch
     }
     if (*len) return take_body(v, bytes, len);
     if (v->too_large) {
-        v->body.len = 0;
         (void)refuse_large(v);
+        serve_reply_refusal(v);
+    } else if (v->no_room) {
         serve_reply_refusal(v);
     } else if (v->route->handle) {
         v->route->handle(v);
@@ -222,9 +239,8 @@ static void on_completed(void *user, struct MHD_Connection *c, void **state, enu
 /* ---- the daemon -------------------------------------------------------------------------------------------------- */
 
 static ErrCode make_wires(Serve *s, Err *err) {
-    unsigned most = s->config->limits.connections;
     s->wires = MEM_NEW(struct ServeWires, 1);
-    if (s->wires) s->wires->most = most ? most : (unsigned)s->queue.most + MORE_CONNECTIONS;
+    if (s->wires) s->wires->most = serve_connections_most(s) - TOLD_CONNECTIONS;
     if (!s->wires || pthread_mutex_init(&s->wires->lock, NULL)) {
         mem_free(s->wires);
         s->wires = NULL;
@@ -246,7 +262,7 @@ ErrCode serve_http_open(Serve *s, struct MHD_Daemon **daemon, Err *err) {
     if (!code)
         *daemon = MHD_start_daemon(flags | (l.ipv6 ? MHD_USE_IPv6 : 0u), 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, l.fd,
                                    MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-                                   MHD_OPTION_CONNECTION_LIMIT, s->wires->most + TOLD_CONNECTIONS,
+                                   MHD_OPTION_CONNECTION_LIMIT, serve_connections_most(s),
                                    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
                                    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES,
                                    MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,

@@ -25,7 +25,9 @@ typedef struct ServeVisit {
     const struct ServeRoute *route;
     char method[12], path[200]; /* for the log, and what stands behind a path that ends in "*" */
     Buf body;
-    bool too_large;
+    size_t body_bytes;        /* that came, kept or not */
+    uint64_t held;            /* of the purse, until the visit ends or its job has taken it over */
+    bool too_large, no_room;
     ServeRefusal no;
     int status;
     uint64_t began_ns;
@@ -96,6 +98,7 @@ void serve_wire_owes(ServeVisit *v, uint64_t ns_from_now);       /* 0: nothing *
 void serve_wire_until(ServeVisit *v, uint64_t ns_from_now);      /* the same, and MHD's own clock runs or stands still */
 bool serve_wire_gone(const ServeVisit *v);                       /* the client has closed its side */
 uint64_t serve_body_most(const Serve *s);
+bool serve_hold(ServeVisit *v, uint64_t bytes, const char *what); /* memory for it; false: v->no */
 unsigned serve_connections(const Serve *s);                      /* that are open */
 
 #endif

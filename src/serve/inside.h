@@ -4,6 +4,7 @@
 
 #include "serve/board.h"
 #include "serve/job.h"
+#include "serve/purse.h"
 #include "serve/rule.h"
 #include "serve/serve.h"
 #include "states/states.h"
@@ -60,6 +61,7 @@ typedef struct Serve {
     _Atomic bool broken;      /* the model could not be opened: *failure says why */
     Err failure;
     ServeModel model;         /* filled before the phase is SERVE_READY */
+    ServePurse purse;
     ServeQueue queue;
     ServeWorker worker;
     ServeBoard board;
@@ -75,6 +77,8 @@ typedef struct Serve {
 } Serve;
 
 static inline ServePhase serve_phase(const Serve *s) { return (ServePhase)atomic_load(&s->phase); }
+
+unsigned serve_connections_most(const Serve *s); /* http.c */
 
 bool serve_worker_start(Serve *s, Err *err);
 void serve_worker_stop(Serve *s);  /* joins */
@@ -118,8 +122,8 @@ void serve_step(ServeWorker *w, ServePart *parts, size_t n);
 
 /* ---- text.c ------------------------------------------------------------------------------------------------------ */
 
-/* Memory for remembering turns that were generated: as many tokens as a few contexts. */
-uint64_t serve_turns_bytes(const Serve *s);
+/* Memory for remembering turns that were generated: as many tokens as a few contexts, and no more than an eighth of the purse. */
+uint64_t serve_turns_bytes(Serve *s);
 /* Renders and tokenises what an ask has as messages or texts, and refuses what is longer than the context. */
 bool serve_text_prompts(Serve *s, ServeAsk *ask, ServeRefusal *no);
 bool serve_text_tokenize(Serve *s, const char *text, size_t len, unsigned flags, ServePrompt *out, ServeRefusal *no);

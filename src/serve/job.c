@@ -2,7 +2,7 @@
 #include "serve/job.h"
 #include "os/os.h"
 
-ServeJob *serve_job_new(ServeAsk *ask, const ServeModel *model) {
+ServeJob *serve_job_new(ServeAsk *ask, const ServeModel *model, ServePurse *purse) {
     ServeJob *job = MEM_NEW(ServeJob, 1);
     if (!job) return NULL;
     job->n = ask->n_prompts * (size_t)ask->choices;
@@ -15,6 +15,7 @@ ServeJob *serve_job_new(ServeAsk *ask, const ServeModel *model) {
     job->ask = *ask;
     *ask = (ServeAsk){.logprobs = -1};
     job->model = model;
+    job->purse = purse;
     job->arrived_ns = os_now_ns();
     atomic_init(&job->holders, 2);
     for (size_t i = 0; i < job->n; i++)
@@ -33,6 +34,7 @@ void serve_job_release(ServeJob *job) {
     mem_free(job->sequences);
     serve_events_free(&job->events);
     serve_ask_free(&job->ask);
+    serve_purse_give(job->purse, job->held);
     mem_free(job);
 }
 

@@ -4,6 +4,7 @@
 
 #include "answer/answer.h"
 #include "serve/events.h"
+#include "serve/purse.h"
 
 #include <stdatomic.h>
 
@@ -34,6 +35,8 @@ typedef struct ServeSequence {
 typedef struct ServeJob {
     ServeAsk ask;
     const ServeModel *model;
+    ServePurse *purse;
+    uint64_t held;            /* of the purse, until the job is freed */
     ServeEvents events;
     atomic_int holders;       /* the HTTP thread and the worker */
     atomic_bool gone;         /* nobody listens any more */
@@ -49,7 +52,7 @@ typedef struct ServeJob {
 } ServeJob;
 
 /* Takes the ask over, with its prompts filled. NULL: out of memory, the ask is still the caller's. Two holders. */
-ServeJob *serve_job_new(ServeAsk *ask, const ServeModel *model);
+ServeJob *serve_job_new(ServeAsk *ask, const ServeModel *model, ServePurse *purse);
 void serve_job_release(ServeJob *job);
 /* Everything has been told (refusal NULL), or it ends here. Only the first call tells. */
 void serve_job_end(ServeJob *job, const ServeRefusal *refusal);

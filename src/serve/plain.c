@@ -12,6 +12,7 @@ json_t *serve_body_json(ServeVisit *v) {
     }
     static const char mark[] = "\xEF\xBB\xBF"; /* some clients begin with a byte order mark; the RFC lets it be ignored */
     size_t skip = v->body.len >= 3 && v->body.ptr && memcmp(v->body.ptr, mark, 3) == 0 ? 3 : 0;
+    if (!v->body.failed && !serve_hold(v, serve_purse_json(v->body.ptr, v->body.len), "the JSON of the body")) return NULL;
     json_t *body = v->body.failed ? NULL : text_json_load(v->body.ptr + skip, v->body.len - skip, &err);
     if (!body) (void)serve_refuse(&v->no, 400, NULL, "the body is no JSON: %.500s", err.text);
     buf_free(&v->body);
@@ -47,6 +48,8 @@ void serve_model(ServeVisit *v) {
 }
 
 /* ---- ids and text ------------------------------------------------------------------------------------------------ */
+
+enum { ID_BYTES = 80 /* of one id as JSON and as text */ };
 
 typedef struct Words {
     Str text;
@@ -89,6 +92,7 @@ void serve_tokenize(ServeVisit *v) {
     bool ok = read_words(v, body, fields, COUNT_OF(fields), &w);
     if (ok && !w.has_text) ok = serve_refuse(&v->no, 400, "content", "'content' is missing: the text to be cut into tokens");
     ok = ok && serve_text_tokenize(v->serve, w.text.ptr, w.text.len, w.plain ? SLUICE_NO_SPECIAL : 0, &p, &v->no);
+    ok = ok && serve_hold(v, ID_BYTES * p.n, "the list of ids");
     json_t *ids = ok ? json_array() : NULL;
     for (size_t i = 0; ok && i < p.n; i++) json_array_append_new(ids, json_integer(p.ids[i]));
     if (ok) serve_reply_json(v, 200, json_pack("{s:o,s:I}", "tokens", ids, "count", (json_int_t)p.n));

@@ -138,18 +138,8 @@ static uint64_t fresh_number(void) {
     return splitmix(seed + SPLITMIX_STEP * (atomic_fetch_add(&turn, 1) + 1));
 }
 
-static bool begin_job(ServeVisit *v, ServeAsk *ask) {
+static bool refuse_full(ServeVisit *v) {
     Serve *s = v->serve;
-    v->reply = (ServeReply){.model = &s->model, .number = fresh_number(), .created = (int64_t)time(NULL)};
-    if (!ask->seeded) ask->seed = v->reply.number & 0xffffffffu;
-    if (v->route->shape->own_bytes) v->reply.own = mem_new(1, v->route->shape->own_bytes);
-    ServeJob *job = !v->route->shape->own_bytes || v->reply.own ? serve_job_new(ask, &s->model) : NULL;
-    if (!job) return serve_refuse(&v->no, 500, NULL, "out of memory while the request was begun");
-    v->job = job;
-    v->reply.ask = &job->ask;
-    serve_trace_begin(v); /* before the worker may end it */
-    if (serve_queue_put(&s->queue, job)) return true;
-    serve_job_release(job); /* the worker has never seen it */
     if (serve_phase(s) >= SERVE_STOPPING) return serve_refuse(&v->no, 503, NULL, "the server is shutting down");
     uint64_t wait_s = atomic_load(&s->job_ns) / 1000000000u;
     (void)serve_refuse(&v->no, 429, NULL, "%d requests are waiting already, which is all the queue holds; try again later",
@@ -158,10 +148,29 @@ static bool begin_job(ServeVisit *v, ServeAsk *ask) {
     return false;
 }
 
+static bool begin_job(ServeVisit *v, ServeAsk *ask) {
+    Serve *s = v->serve;
+    v->reply = (ServeReply){.model = &s->model, .number = fresh_number(), .created = (int64_t)time(NULL)};
+    if (!serve_hold(v, serve_purse_job(ask, s->model.info.ctx), "the answer")) return false;
+    if (!ask->seeded) ask->seed = v->reply.number & 0xffffffffu;
+    if (v->route->shape->own_bytes) v->reply.own = mem_new(1, v->route->shape->own_bytes);
+    ServeJob *job = !v->route->shape->own_bytes || v->reply.own ? serve_job_new(ask, &s->model, &s->purse) : NULL;
+    if (!job) return serve_refuse(&v->no, 500, NULL, "out of memory while the request was begun");
+    v->job = job;
+    job->held = v->held;
+    v->held = 0;
+    v->reply.ask = &job->ask;
+    serve_trace_begin(v); /* before the worker may end it */
+    if (serve_queue_put(&s->queue, job)) return true;
+    serve_job_release(job); /* the worker has never seen it */
+    return refuse_full(v);
+}
+
 static bool read_ask(ServeVisit *v, ServeAsk *ask) {
     json_t *body = serve_body_json(v);
     if (!body) return false;
     serve_ask_init(ask, &v->serve->model, body);
+    ask->body_bytes = v->body_bytes;
     bool ok = v->route->shape->read(&v->serve->model, body, ask, &v->no) && serve_text_prompts(v->serve, ask, &v->no);
     json_decref(body);
     return ok;
@@ -170,7 +179,8 @@ static bool read_ask(ServeVisit *v, ServeAsk *ask) {
 void serve_reply_job(ServeVisit *v) {
     ServeAsk ask = {.logprobs = -1};
     serve_wire_until(v, 0);
-    bool ok = read_ask(v, &ask) && begin_job(v, &ask);
+    bool room = serve_queue_inside(&v->serve->queue) < v->serve->queue.most || refuse_full(v); /* before anything is done for it */
+    bool ok = room && read_ask(v, &ask) && begin_job(v, &ask);
     serve_ask_free(&ask);
     if (!ok) serve_reply_refusal(v);
     else if (v->job->ask.stream) serve_reply_events(v, read_stream);
@@ -191,6 +201,7 @@ void serve_reply_close(ServeVisit *v) {
         atomic_store(&v->job->gone, true);
         serve_job_release(v->job);
     }
+    serve_purse_give(&v->serve->purse, v->held);
     if (v->reply.own && v->route->shape->close) v->route->shape->close(v->reply.own);
     mem_free(v->reply.own);
     buf_free(&v->out);

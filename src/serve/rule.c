@@ -2,6 +2,8 @@
 #include "serve/rule.h"
 #include "text/text.h"
 
+enum { VOCAB_BYTES = 64 /* of a token, at most on average */ };
+
 #include <string.h>
 
 void serve_rule_release(ServeRule *rule) {
@@ -9,6 +11,7 @@ void serve_rule_release(ServeRule *rule) {
     grammar_masks_free(rule->masks);
     grammar_free(rule->grammar);
     mem_free(rule->key);
+    serve_purse_give(rule->purse, rule->held);
     mem_free(rule);
 }
 
@@ -67,13 +70,14 @@ static bool put_key(const ServeAsk *ask, Buf *key) {
 
 /* ---- finding ----------------------------------------------------------------------------------------------------- */
 
-static ServeRule *make(const ServeAsk *ask, const char *key, Err *err) {
+static ServeRule *make(const ServeAsk *ask, const char *key, ServePurse *purse, Err *err) {
     ServeRule *rule = MEM_NEW(ServeRule, 1);
     if (!rule) {
         err_no_memory(err, sizeof *rule, "a rule");
         return NULL;
     }
     atomic_init(&rule->holders, 1);
+    rule->purse = purse;
     rule->key = mem_strdup(key);
     rule->grammar = rule->key ? build(ask, err) : NULL;
     if (rule->grammar) return rule;
@@ -82,14 +86,32 @@ static ServeRule *make(const ServeAsk *ask, const char *key, Err *err) {
     return NULL;
 }
 
+/* Others that are only kept leave for it. */
+static bool pay(ServeRules *rules, ServeRule *rule, Err *err) {
+    uint64_t bytes = grammar_bytes(rule->grammar) + strlen(rule->key) + grammar_masks_bytes(rules->vocab);
+    for (size_t i = COUNT_OF(rules->kept); !serve_purse_take(rule->purse, bytes); i--) {
+        if (i == 0) {
+            err_set(err, ERR_MEMORY, "the memory that is set aside for requests does not hold its automaton now");
+            return false;
+        }
+        serve_rule_release(rules->kept[i - 1]);
+        rules->kept[i - 1] = NULL;
+    }
+    rule->held = bytes;
+    return true;
+}
+
 /* The one with this key, now the newest. */
-static ServeRule *find(ServeRules *rules, const ServeAsk *ask, const char *key, Err *err) {
+static ServeRule *find(ServeRules *rules, ServePurse *purse, const ServeAsk *ask, const char *key, Err *err) {
     size_t i = 0, last = COUNT_OF(rules->kept) - 1;
     while (i < last && rules->kept[i] && strcmp(rules->kept[i]->key, key) != 0) i++;
     ServeRule *rule = rules->kept[i];
     if (!rule || strcmp(rule->key, key) != 0) {
-        rule = make(ask, key, err);
-        if (!rule) return NULL;
+        rule = make(ask, key, purse, err);
+        if (!rule || !pay(rules, rule, err)) {
+            serve_rule_release(rule);
+            return NULL;
+        }
         serve_rule_release(rules->kept[i]);
     }
     memmove(rules->kept + 1, rules->kept, i * sizeof *rules->kept);
@@ -98,7 +120,21 @@ static ServeRule *find(ServeRules *rules, const ServeAsk *ask, const char *key, 
     return rule;
 }
 
-bool serve_rules_find(ServeRules *rules, const ServeModel *model, ServeAsk *ask, ServeRefusal *no) {
+/* Made once, and kept. */
+static bool have_vocab(ServeRules *rules, ServePurse *purse, const ServeModel *model, Err *err) {
+    const uint64_t most = VOCAB_BYTES * (uint64_t)model->info.vocab;
+    if (rules->vocab) return true;
+    if (!serve_purse_take(purse, most)) {
+        err_set(err, ERR_MEMORY, "the memory that is set aside for requests does not hold the tokens' bytes now");
+        return false;
+    }
+    rules->vocab = answer_vocab_new(model->model, err);
+    uint64_t bytes = rules->vocab ? grammar_vocab_bytes(rules->vocab) : 0;
+    serve_purse_give(purse, bytes < most ? most - bytes : 0);
+    return rules->vocab != NULL;
+}
+
+bool serve_rules_find(ServeRules *rules, ServePurse *purse, const ServeModel *model, ServeAsk *ask, ServeRefusal *no) {
     bool calls = calls_must_come(ask);
     const char *field = calls ? "tool_choice" : ask->format_name;
     if (!calls && ask->format == SERVE_FORMAT_TEXT) return true;
@@ -106,11 +142,14 @@ bool serve_rules_find(ServeRules *rules, const ServeModel *model, ServeAsk *ask,
         return serve_refuse(no, 400, field, "'%s': calls cannot be forced in the form that this model writes them", field);
     Err err = {0};
     Buf key = {0};
-    if (!rules->vocab) rules->vocab = answer_vocab_new(model->model, &err);
-    if (rules->vocab && !put_key(ask, &key)) err_set(&err, ERR_RANGE, "the schema holds a number of more than 64 bits, or is too large");
-    if (rules->vocab && !err.code) ask->rule = find(rules, ask, key.ptr, &err);
+    bool vocab = have_vocab(rules, purse, model, &err);
+    if (vocab && !put_key(ask, &key)) err_set(&err, ERR_RANGE, "the schema holds a number of more than 64 bits, or is too large");
+    if (vocab && !err.code) ask->rule = find(rules, purse, ask, key.ptr, &err);
     buf_free(&key);
-    return ask->rule || serve_refuse(no, err.code == ERR_MEMORY ? 500 : 400, field, "'%s': %s", field, err.text);
+    if (ask->rule) return true;
+    (void)serve_refuse(no, err.code == ERR_MEMORY ? 503 : 400, field, "'%s': %s", field, err.text);
+    if (err.code == ERR_MEMORY) no->retry_after_s = 1;
+    return false;
 }
 
 GrammarMasks *serve_rule_masks(ServeRule *rule, const ServeModel *model, const GrammarVocab *vocab, Err *err) {

@@ -3,7 +3,7 @@
 #define SERVE_RULE_H
 
 #include "grammar/grammar.h"
-#include "serve/ask.h"
+#include "serve/purse.h"
 
 #include <stdatomic.h>
 
@@ -12,6 +12,8 @@ struct ServeRule {
     char *key;               /* the kind and the schema it was built from */
     Grammar *grammar;
     GrammarMasks *masks;     /* the worker's: made when it first needs them */
+    ServePurse *purse;
+    uint64_t held;           /* of the purse, for all of them */
 };
 
 /* The rules of late requests. Used under the lock of the model's text side. */
@@ -21,7 +23,7 @@ typedef struct ServeRules {
 } ServeRules;
 
 /* Fills ask->rule where response_format or tool_choice demand something. */
-bool serve_rules_find(ServeRules *rules, const ServeModel *model, ServeAsk *ask, ServeRefusal *no);
+bool serve_rules_find(ServeRules *rules, ServePurse *purse, const ServeModel *model, ServeAsk *ask, ServeRefusal *no);
 void serve_rules_free(ServeRules *rules);
 void serve_rule_release(ServeRule *rule);
 /* For the worker: the masks, made where they are not there yet. */

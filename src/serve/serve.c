@@ -12,6 +12,7 @@ static ErrCode open_all(Serve *s, struct MHD_Daemon **daemon, Err *err) {
     ErrCode code = serve_guard_open(s, err);
     if (!code && s->config->trace_dir) code = os_make_folder(s->config->trace_dir, err);
     if (code) return code;
+    serve_purse_open(&s->purse, s->config->options.ram_bytes);
     if (!serve_board_init(&s->board)) return err_no_memory(err, sizeof *s, "the server");
     if (!serve_queue_init(&s->queue, s->config->queue + s->config->parallel) || pthread_mutex_init(&s->text, NULL))
         return err_no_memory(err, sizeof *s, "the server");

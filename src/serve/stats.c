@@ -44,6 +44,7 @@ void serve_metrics(ServeVisit *v) {
     put_metric(&out, "requests_inside", "gauge", "Requests that wait for the model or use it.", inside);
     put_metric(&out, "requests_running", "gauge", "Those of them that the worker has taken.", running);
     put_metric(&out, "connections", "gauge", "Connections that are open.", serve_connections(s));
+    put_metric(&out, "request_memory_bytes", "gauge", "Memory set aside for requests that is in use.", (double)atomic_load(&s->purse.used));
     pthread_mutex_lock(&b->lock);
     put_metric(&out, "request_failures_total", "counter", "Requests that failed while they were computed.", (double)b->failed);
     put_metric(&out, "request_cancels_total", "counter", "Requests whose clients went away.", (double)b->left);

@@ -1,13 +1,17 @@
 /* From messages and texts to ids. */
 #include "serve/inside.h"
 
+enum { RENDERED = 10 /* times the bytes of the request */ };
+
 /* What the engine says of a text, as a refusal: too much memory is too large a request. */
 static bool refuse_text(const sluice_error *failure, const char *field, ServeRefusal *no) {
     return serve_refuse(no, failure->code == SLUICE_MEMORY ? 413 : 400, field, "%s", failure->message);
 }
 
-uint64_t serve_turns_bytes(const Serve *s) {
-    return 16 * sizeof(int32_t) * (uint64_t)s->model.info.ctx * (uint64_t)(s->config->parallel + 4);
+uint64_t serve_turns_bytes(Serve *s) {
+    uint64_t wanted = 16 * sizeof(int32_t) * (uint64_t)s->model.info.ctx * (uint64_t)(s->config->parallel + 4), most = s->purse.most / 8;
+    if (wanted > most) wanted = most;
+    return serve_purse_take(&s->purse, wanted) ? wanted : 0;
 }
 
 bool serve_text_tokenize(Serve *s, const char *text, size_t len, unsigned flags, ServePrompt *out, ServeRefusal *no) {
@@ -49,18 +53,22 @@ static bool render(Serve *s, ServeAsk *ask, ServeRefusal *no) {
     ask->n_prompts = 1;
     AnswerPrompt made = {0};
     Err err = {0};
+    uint64_t bytes = RENDERED * ask->body_bytes; /* what the template makes, and the texts on its way */
     pthread_mutex_lock(&s->text);
-    ErrCode code = answer_prompt(s->prompts, ask->chat, &made, &err);
+    bool room = serve_purse_take(&s->purse, bytes);
+    ErrCode code = room ? answer_prompt(s->prompts, ask->chat, &made, &err) : ERR_OK;
     if (code == ERR_RANGE && join_systems(json_object_get(ask->chat, "messages")))
         code = answer_prompt(s->prompts, ask->chat, &made, &err);
+    if (room) serve_purse_give(&s->purse, bytes);
     pthread_mutex_unlock(&s->text);
+    if (!room) return serve_purse_refuse(&s->purse, bytes, "rendering the messages", no);
     if (code) return serve_refuse(no, code == ERR_MEMORY ? 413 : 400, ask->chat_name, "%s", err.text);
     ask->prompts[0] = (ServePrompt){made.ids.ids, made.ids.n};
     ask->parts = made.parts;
     if (made.ids.n == 0) return serve_refuse(no, 400, ask->chat_name, "the messages are rendered to nothing");
     if (!fits(s, &ask->prompts[0], ask->chat_name, no)) return false;
     pthread_mutex_lock(&s->text);
-    bool ok = serve_rules_find(&s->rules, &s->model, ask, no);
+    bool ok = serve_rules_find(&s->rules, &s->purse, &s->model, ask, no);
     pthread_mutex_unlock(&s->text);
     return ok;
 }

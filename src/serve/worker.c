@@ -164,6 +164,7 @@ static ErrCode open_model(Serve *s, Err *err) {
     options.sessions = s->config->parallel;
     uint64_t text_bytes = TEXT_PER_TOKEN * (uint64_t)options.ctx; /* a prompt that fills the context can be tokenised */
     if (options.text_bytes < text_bytes) options.text_bytes = text_bytes;
+    options.other_bytes = serve_purse_plan(&s->purse, serve_connections_most(s), s->config->parallel);
     options.progress = on_progress;
     options.user = s;
     sluice_error failure = {0};
