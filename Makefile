@@ -47,8 +47,9 @@ LONGEST  := stream/test_one_answer golden/test_perplexity unit/test_kernels_avx5
 LONGEST  := $(filter $(TESTS),$(LONGEST:%=$(BUILD)/tests/%))
 TESTS    := $(LONGEST) $(filter-out $(LONGEST),$(TESTS))
 
-.PHONY: all help clean deps deps-tidy deps-arm deps-emulated deps-fuzz demo man test check-library check-kernels check-neon check-avx512 asan tsan \
-        soak soak-serve fuzz build-fuzzers fuzzers tidy tidy-deep laws objects clang-tidy fidelity experiments house mutations
+.PHONY: all help clean deps deps-tidy deps-arm deps-emulated deps-fuzz demo man test check-library check-kernels check-neon \
+        check-avx512 asan tsan soak soak-serve fuzz build-fuzzers fuzzers tidy tidy-deep laws objects clang-tidy fidelity \
+        experiments house mutations clients clients-short
 .SECONDARY:
 
 all: $(BUILD)/sluice $(BUILD)/libsluice.a
@@ -69,6 +70,8 @@ help:
 ## make check-kernels  every rung of the arithmetic against the scalar one, bit for bit (build/check-kernels --bench: speeds)
 ## make check-avx512   the same for the AVX-512 rung on any x86-64 CPU, its instructions emulated (part of make test)
 ## make check-neon     the same for the NEON rung, compiled here for AArch64 and run in an emulator
+## make clients    real clients against the server: openai, anthropic, lm-eval and others in environments of their own (minutes, PyPI)
+## make clients-short  of these openai and anthropic, in seconds; where they cannot be installed it says so
 ## make man        docs/sluice.1 from the option table
 ## make deps       install the libraries from the distribution
 
@@ -220,6 +223,14 @@ tsan:
 	    EXTRA_LDFLAGS=-fsanitize=thread build/tsan/sluice $(TSAN_TESTS:%=build/tsan/tests/%)
 	@SLUICE_BIN=build/tsan/sluice SLUICE_SHARED=$(SHARED) TSAN_OPTIONS="halt_on_error=1 $(TSAN_OPTIONS)" \
 	    setarch -R tests/run.sh $(TSAN_TESTS:%=build/tsan/tests/%)
+
+# Python programs under tests/clients; docs/clients.md
+clients: $(BUILD)/sluice
+	@SLUICE_BIN=$(BUILD)/sluice tests/clients/run.py long
+
+clients-short: $(BUILD)/sluice
+	@if python3 -c "import venv, ensurepip" 2>/dev/null; then SLUICE_BIN=$(BUILD)/sluice tests/clients/run.py short --or-skip; \
+	else echo "SKIPPED: the real clients need Python's venv (python3-venv), which is not here"; fi
 
 SOAK_TOKENS ?= 150000
 SOAK_SEED   ?= 1

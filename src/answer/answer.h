@@ -107,7 +107,8 @@ typedef struct AnswerPrompt {
  *     the special token that ended the turn. Where the template leaves reasoning out that there was, the turn is rendered like any
  *     other. */
 ErrCode answer_prompt(AnswerPrompts *p, const json_t *request, AnswerPrompt *out, Err *err);
-/* Remembers a turn that the model has ended by itself, and the prompt that it answered. What does not fit is forgotten at once. */
+/* Remembers a turn that the model has ended by itself, or that was ended behind its only call, and the prompt that it answered.
+ * What does not fit is forgotten at once. */
 void answer_prompts_remember(AnswerPrompts *p, const int32_t *prompt, size_t n, const Answer *a);
 
 #endif

@@ -60,7 +60,7 @@ typedef struct AnswerTurn {
     uint64_t key, reasoning, prefix;
     size_t n_prefix;
     bool thought, inside;  /* it had reasoning; the prompt had opened it */
-    int32_t stop_id;
+    int32_t stop_id;       /* -1: it was ended behind its only call, so any may follow */
     int32_t *ids;          /* [n] */
     size_t n;
     uint64_t used;

@@ -80,7 +80,9 @@ void answer_prompts_free(AnswerPrompts *p) {
 }
 
 void answer_prompts_remember(AnswerPrompts *p, const int32_t *prompt, size_t n, const Answer *a) {
-    if (a->stop_id < 0 || !a->calls || answer_failed(a)) return;
+    /* a turn that was ended behind its only call ends with whatever token the template has there */
+    bool whole = a->stop_id >= 0 || a->finish == ANSWER_TOOL_CALLS;
+    if (!whole || !a->calls || answer_failed(a)) return;
     answer_turns_put(p->turns, &(AnswerTurn){
         .key = answer_turns_key(&a->message),
         .reasoning = answer_turns_reasoning(str_make(a->reasoning.ptr ? a->reasoning.ptr : "", a->reasoning.len)),

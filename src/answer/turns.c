@@ -172,8 +172,8 @@ bool answer_turns_known(AnswerTurns *t, uint64_t key, uint64_t reasoning, Answer
 static AnswerTurn *find(AnswerTurns *t, const AnswerTurn *want) {
     for (size_t i = 0; i < t->n; i++) {
         AnswerTurn *turn = &t->turns[i];
-        if (turn->key == want->key && turn->prefix == want->prefix && turn->n_prefix == want->n_prefix && turn->stop_id == want->stop_id)
-            return turn;
+        bool ends = turn->stop_id < 0 || turn->stop_id == want->stop_id;
+        if (ends && turn->key == want->key && turn->prefix == want->prefix && turn->n_prefix == want->n_prefix) return turn;
     }
     return NULL;
 }

@@ -280,7 +280,8 @@ static bool read_output_config(ServeReading *r, const char *name, json_t *value)
 /* clang-format off */
 static const ServeField fields[] = {
     {"model", serve_field_idle}, {"metadata", serve_field_idle}, {"service_tier", serve_field_idle}, {"inference_geo", serve_field_idle},
-    {"cache_control", serve_field_idle},
+    {"cache_control", serve_field_idle}, {"speed", serve_field_idle}, {"diagnostics", serve_field_idle},
+    {"user_profile_id", serve_field_idle}, {"workspace_id", serve_field_idle},
     {"system", read_system}, {"messages", read_messages},
     {"tools", read_tools}, {"tool_choice", read_tool_choice}, {"thinking", read_thinking}, {"output_config", read_output_config},
     {"chat_template_kwargs", serve_field_template_kwargs},

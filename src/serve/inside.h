@@ -69,6 +69,7 @@ typedef struct Serve {
     AnswerPrompts *prompts;   /* asked under that lock, as are */
     ServeRules rules;
     _Atomic int running;      /* jobs that the worker has taken */
+    _Atomic int begun;        /* those of them that have, or had, a conversation */
     _Atomic int visits;       /* requests that have begun and are not answered to the end */
     _Atomic uint64_t job_ns;  /* how long a job takes, lately */
     struct ServeWires *wires; /* connections (http.c) */

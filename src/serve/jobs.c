@@ -34,6 +34,7 @@ static void end_job(Serve *s, ServeJob *job, const ServeRefusal *no) {
     if (job->over) return;
     note_end(s, job);
     atomic_fetch_sub(&s->running, 1);
+    if (job->begun) atomic_fetch_sub(&s->begun, 1);
     serve_queue_left(&s->queue);
     serve_job_end(job, no);
 }
@@ -142,7 +143,7 @@ void serve_jobs_admit(Serve *s) {
         size_t common;
         ServeSlot *slot = serve_slot_for(w, sequence->prompt, echoes_logprobs(job), &common);
         if (!slot) return;
-        job->begun++;
+        if (job->begun++ == 0) atomic_fetch_add(&s->begun, 1);
         begin(s, sequence, slot, common);
     }
 }

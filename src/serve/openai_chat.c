@@ -38,7 +38,7 @@ static bool read_search(ServeReading *r, const char *name, json_t *value) {
 static const ServeField fields[] = {
     {"model", serve_field_idle}, {"user", serve_field_idle}, {"metadata", serve_field_idle}, {"store", serve_field_idle},
     {"service_tier", serve_field_idle}, {"prompt_cache_key", serve_field_idle}, {"prompt_cache_retention", serve_field_idle},
-    {"safety_identifier", serve_field_idle}, {"prediction", serve_field_idle},
+    {"prompt_cache_options", serve_field_idle}, {"safety_identifier", serve_field_idle}, {"prediction", serve_field_idle},
     {"messages", serve_field_messages},
     {"tools", serve_field_tools}, {"tool_choice", serve_field_tool_choice}, {"parallel_tool_calls", serve_field_parallel_tools},
     {"response_format", serve_field_response_format},

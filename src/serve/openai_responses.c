@@ -208,7 +208,7 @@ static bool read_include(ServeReading *r, const char *name, json_t *value) {
 static const ServeField fields[] = {
     {"model", serve_field_idle}, {"user", serve_field_idle}, {"metadata", serve_field_idle}, {"store", serve_field_idle},
     {"service_tier", serve_field_idle}, {"prompt_cache_key", serve_field_idle}, {"prompt_cache_retention", serve_field_idle},
-    {"safety_identifier", serve_field_idle}, {"include", read_include},
+    {"prompt_cache_options", serve_field_idle}, {"safety_identifier", serve_field_idle}, {"include", read_include},
     {"instructions", read_instructions}, {"input", read_input},
     {"tools", read_tools}, {"tool_choice", read_tool_choice}, {"parallel_tool_calls", serve_field_parallel_tools},
     {"text", read_text}, {"reasoning", read_reasoning_wish}, {"chat_template_kwargs", serve_field_template_kwargs},

@@ -39,10 +39,10 @@ void serve_metrics(ServeVisit *v) {
     Serve *s = v->serve;
     ServeBoard *b = &s->board;
     Buf out = {0};
-    int running = atomic_load(&s->running), inside = serve_queue_inside(&s->queue);
+    int running = atomic_load(&s->begun), inside = serve_queue_inside(&s->queue);
     put_metric(&out, "ready", "gauge", "1 when the model is loaded.", serve_phase(s) == SERVE_READY);
     put_metric(&out, "requests_inside", "gauge", "Requests that wait for the model or use it.", inside);
-    put_metric(&out, "requests_running", "gauge", "Those of them that the worker has taken.", running);
+    put_metric(&out, "requests_running", "gauge", "Those of them that have a conversation; the others wait for one.", running);
     put_metric(&out, "connections", "gauge", "Connections that are open.", serve_connections(s));
     put_metric(&out, "request_memory_bytes", "gauge", "Memory set aside for requests that is in use.", (double)atomic_load(&s->purse.used));
     pthread_mutex_lock(&b->lock);
@@ -140,7 +140,7 @@ static json_t *stats_json(Serve *s) {
     static const char *const phases[] = {"loading", "ready", "stopping", "stopping"};
     ServeBoard *b = &s->board;
     bool loaded = serve_phase(s) != SERVE_LOADING;
-    int running = atomic_load(&s->running), inside = serve_queue_inside(&s->queue);
+    int running = atomic_load(&s->begun), inside = serve_queue_inside(&s->queue);
     json_t *all = json_pack("{s:s,s:s,s:i,s:i}", "phase", phases[serve_phase(s)], "model", s->config->model_name, "requests_running",
                             running, "requests_waiting", inside > running ? inside - running : 0);
     pthread_mutex_lock(&b->lock);

@@ -59,6 +59,30 @@ static void the_next_turn_reads_only_what_is_new(void **state) {
     assert_int_equal(server_stop(s, SIGTERM), 0);
 }
 
+static void a_turn_that_was_ended_behind_its_only_call_is_known_too(void **state) {
+    (void)state;
+    Server *s = server_start("--ctx 1024 --threads 2");
+    const char *head = "{\"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"look\", \"parameters\": {"
+                       "\"type\": \"object\", \"properties\": {\"at\": {\"enum\": [\"sky\", \"sea\"]}}, \"required\": [\"at\"], "
+                       "\"additionalProperties\": false}}}], "
+                       "\"max_tokens\": 100, \"temperature\": 0, \"messages\": [{\"role\": \"user\", \"content\": \"Hello!\"}";
+    char body[4096];
+    snprintf(body, sizeof body, "%s], \"parallel_tool_calls\": false, \"tool_choice\": \"required\"}", head);
+    Http a = http_post(s, PATH, body);
+    assert_string_equal(text_at(a.json, "choices.0.finish_reason"), "tool_calls");
+    assert_null(json_object_get(json_at(a.json, "choices.0.message"), "reasoning_content")); /* nobody asked it to think */
+    char *turn = json_dumps(json_at(a.json, "choices.0.message"), 0);
+    snprintf(body, sizeof body, "%s, %s, {\"role\": \"tool\", \"tool_call_id\": \"%s\", \"content\": \"blue\"}]}", head, turn,
+             text_at(a.json, "choices.0.message.tool_calls.0.id"));
+    Http b = http_post(s, PATH, body);
+    assert_int_equal(b.status, 200);
+    assert_true(cached(&b) >= int_at(a.json, "usage.total_tokens") - 1);
+    free(turn);
+    http_free(&a);
+    http_free(&b);
+    assert_int_equal(server_stop(s, SIGTERM), 0);
+}
+
 static void a_restart_keeps_the_states(void **state) {
     (void)state;
     const char *args = "--ctx 512 --threads 2 --state-dir $T/states", *more = "{\"role\": \"user\", \"content\": \"Tell me about a dog.\"}";
@@ -95,6 +119,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_second_conversation_begins_behind_the_system_prompt),
         cmocka_unit_test(the_next_turn_reads_only_what_is_new),
+        cmocka_unit_test(a_turn_that_was_ended_behind_its_only_call_is_known_too),
         cmocka_unit_test(a_restart_keeps_the_states),
         cmocka_unit_test(several_choices_read_their_prompt_once),
     };
