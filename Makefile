@@ -49,7 +49,7 @@ TESTS    := $(LONGEST) $(filter-out $(LONGEST),$(TESTS))
 
 .PHONY: all help clean deps deps-tidy deps-arm deps-emulated deps-fuzz demo man test check-library check-kernels check-neon \
         check-avx512 asan tsan soak soak-serve fuzz build-fuzzers fuzzers tidy tidy-deep laws objects clang-tidy fidelity \
-        experiments house mutations clients clients-short
+        experiments house mutations clients clients-short deps-clients check-page
 .SECONDARY:
 
 all: $(BUILD)/sluice $(BUILD)/libsluice.a
@@ -72,6 +72,7 @@ help:
 ## make check-neon     the same for the NEON rung, compiled here for AArch64 and run in an emulator
 ## make clients    real clients against the server: openai, anthropic, lm-eval and others in environments of their own (minutes, PyPI)
 ## make clients-short  of these openai and anthropic, in seconds; where they cannot be installed it says so
+## make check-page the web page in a headless Chromium; screenshots in build/page*.png
 ## make man        docs/sluice.1 from the option table
 ## make deps       install the libraries from the distribution
 
@@ -131,6 +132,9 @@ deps:
 
 deps-tidy:
 	@tools/deps.sh --tidy
+
+deps-clients:
+	@tools/deps.sh --clients
 
 deps-arm:
 	@tools/deps.sh --arm
@@ -225,12 +229,15 @@ tsan:
 	    setarch -R tests/run.sh $(TSAN_TESTS:%=build/tsan/tests/%)
 
 # Python programs under tests/clients; docs/clients.md
-clients: $(BUILD)/sluice
+clients: $(BUILD)/sluice deps-clients
 	@SLUICE_BIN=$(BUILD)/sluice tests/clients/run.py long
 
 clients-short: $(BUILD)/sluice
 	@if python3 -c "import venv, ensurepip" 2>/dev/null; then SLUICE_BIN=$(BUILD)/sluice tests/clients/run.py short --or-skip; \
 	else echo "SKIPPED: the real clients need Python's venv (python3-venv), which is not here"; fi
+
+check-page: $(BUILD)/sluice deps-clients
+	@SLUICE_BIN=$(BUILD)/sluice tests/clients/run.py page
 
 SOAK_TOKENS ?= 150000
 SOAK_SEED   ?= 1

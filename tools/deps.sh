@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes sure the distribution's libraries are there; installs what is missing with the system's package manager and prints the
 # exact command first. `deps.sh --tidy` does the same for the tools of `make tidy`, `deps.sh --arm` for the compiler and the emulator
-# of `make check-neon`, `deps.sh --fuzz` for what `make fuzz` needs, `deps.sh --emulated` for the headers with which `make check-avx512` emulates AVX-512.
+# of `make check-neon`, `deps.sh --fuzz` for what `make fuzz` needs, `deps.sh --clients` for what `make clients` runs in,
+# `deps.sh --emulated` for the headers with which `make check-avx512` emulates AVX-512.
 set -eu
 
 debian_name() {
@@ -19,6 +20,9 @@ if [ "${1:-}" = --tidy ]; then
     for tool in gcc clang clang-tidy cppcheck; do
         command -v $tool >/dev/null 2>&1 || missing="$missing $tool"
     done
+elif [ "${1:-}" = --clients ]; then
+    python3 -c "import venv, ensurepip" 2>/dev/null || missing="$missing python3-venv"
+    command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 elif [ "${1:-}" = --arm ]; then
     command -v aarch64-linux-gnu-gcc >/dev/null 2>&1 || missing="$missing gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
     command -v qemu-aarch64-static >/dev/null 2>&1 || missing="$missing qemu-user-static"

@@ -18,7 +18,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 VENVS = os.path.join("build", "clients-venv")
 TABLE = os.path.join("build", "clients.jsonl")
 # program, environment (None: this Python), whether it belongs to the short run
-PROGRAMS = [("test_openai", "official", True), ("test_responses", "official", True), ("test_anthropic", "official", True)]
+PROGRAMS = [("test_openai", "official", True), ("test_responses", "official", True), ("test_anthropic", "official", True),
+            ("test_lm_eval", "lm-eval", False), ("test_langchain", "others", False), ("test_llm", "others", False),
+            ("test_litellm", "litellm", False), ("test_agent", "official", False), ("test_page", None, False)]
 
 
 def environment(name):

@@ -172,7 +172,7 @@ async function meet() {
 
 at("form").onsubmit = event => { event.preventDefault(); send(); };
 at("stop").onclick = () => running?.abort();
-at("new").onclick = () => choose(talk.messages.length ? talks.begin() : talk);
+at("new").onclick = () => { choose(talk.messages.length ? talks.begin() : talk); toggle("menu", "side", false); };
 at("menu").onclick = () => toggle("menu", "side");
 at("live").onclick = () => show("live");
 at("set").onclick = () => show("set");
