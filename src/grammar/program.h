@@ -156,8 +156,8 @@ typedef struct GrammarDecimal {
     uint8_t fraction[17];
 } GrammarDecimal;
 int grammar_digits_compare(const GrammarDecimal *a, const GrammarDecimal *b); /* by value */
-/* Numbers without exponent from lo to hi, or integers; NULL: no bound but the number of digits. */
-uint32_t grammar_digits_between(Grammar *g, const GrammarDecimal *lo, const GrammarDecimal *hi, bool integer);
+/* Numbers without exponent from lo to hi, or multiples of an integer; NULL: no bound but the number of digits. step 0: all numbers. */
+uint32_t grammar_digits_between(Grammar *g, const GrammarDecimal *lo, const GrammarDecimal *hi, unsigned step);
 
 /* ---- vocabulary ---- */
 

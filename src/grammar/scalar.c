@@ -104,6 +104,8 @@ static uint32_t string_rule(GrammarSchema *b, const GrammarAll *all) {
 
 /* ---- numbers ---- */
 
+enum { MOST_STEP = 1000 };
+
 /* The shortest decimal that is this number. */
 static void shortest(double v, char out[40]) {
     for (int digits = 1; digits <= 17; digits++) {
@@ -171,16 +173,37 @@ GrammarBounds grammar_scalar_bounds(GrammarSchema *b, const GrammarAll *all) {
     return bounds;
 }
 
+static unsigned common(unsigned a, unsigned b) {
+    while (b) {
+        unsigned rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* The integer that every number must be a multiple of; 0: none. */
+static unsigned number_step(GrammarSchema *b, const GrammarAll *all) {
+    unsigned all_of_them = 0;
+    for (uint32_t p = 0; p < all->n && !b->bad; p++) {
+        const json_t *word = json_object_get(all->parts[p], "multipleOf");
+        double v = json_number_value(word);
+        if (!word) continue;
+        unsigned step = json_is_number(word) && v >= 1 && v <= MOST_STEP ? (unsigned)v : 0;
+        if (step) all_of_them = all_of_them ? all_of_them / common(all_of_them, step) * step : step;
+        if (!step || (double)step != v || all_of_them > MOST_STEP)
+            grammar_schema_refuse(b, all->parts[p], "multipleOf", "\"multipleOf\" is supported for whole numbers up to %d", MOST_STEP);
+    }
+    return all_of_them;
+}
+
 static uint32_t number_rule(GrammarSchema *b, const GrammarAll *all, bool integer) {
     GrammarBounds bounds = grammar_scalar_bounds(b, all);
-    for (uint32_t p = 0; p < all->n; p++) {
-        const json_t *step = json_object_get(all->parts[p], "multipleOf");
-        if (step && json_is_number(step) && json_number_value(step) == 1) integer = true;
-        else if (step) grammar_schema_refuse(b, all->parts[p], "multipleOf", "\"multipleOf\" is not supported, except 1");
-    }
+    unsigned step = number_step(b, all);
     if (b->bad || bounds.none) return b->never;
-    if (!integer && !bounds.has_lo && !bounds.has_hi) return grammar_json_number(b->g);
-    return grammar_digits_between(b->g, bounds.has_lo ? &bounds.lo : NULL, bounds.has_hi ? &bounds.hi : NULL, integer);
+    if (!integer && !step && !bounds.has_lo && !bounds.has_hi) return grammar_json_number(b->g);
+    if (integer && !step) step = 1;
+    return grammar_digits_between(b->g, bounds.has_lo ? &bounds.lo : NULL, bounds.has_hi ? &bounds.hi : NULL, step);
 }
 
 void grammar_scalar_emit(GrammarSchema *b, const GrammarAll *all, unsigned types, uint32_t from) {
