@@ -109,23 +109,24 @@ static Str text_of(const Buf *b) { return str_make(b->ptr ? b->ptr : "", b->len)
 
 /* ---- stop strings -------------------------------------------------------------------------------------------------- */
 
-/* The earliest place at which a stop string stands, or may come to stand: then *whole is false. Of several at one place the first
- * that was given. The length of what is held where there is none. */
+/* Where the stop string stands that ends first, as if the text had come byte by byte; of those that end together the longest, of equal
+ * ones the first that was given. *whole false: there is none, and what may become the beginning of one stands here. */
 static size_t find_stop(const Answer *a, Str *stop, bool *whole) {
-    size_t maybe = a->held.len;
-    *whole = false;
-    for (size_t at = 0; at < a->held.len; at++)
+    size_t maybe = a->held.len, end = SIZE_MAX, found = 0;
+    for (size_t at = 0; at < a->held.len && at < end; at++)
         for (size_t i = 0; i < a->spec.n_stops; i++) {
             size_t left = a->held.len - at, n = a->stops[i].len;
             if (n == 0 || memcmp(a->held.ptr + at, a->stops[i].ptr, n < left ? n : left) != 0) continue;
-            if (n <= left) {
+            if (n > left) {
+                if (at < maybe) maybe = at;
+            } else if (at + n < end) {
+                end = at + n;
+                found = at;
                 *stop = a->stops[i];
-                *whole = true;
-                return at;
             }
-            if (at < maybe) maybe = at;
         }
-    return maybe;
+    *whole = end != SIZE_MAX;
+    return *whole ? found : maybe;
 }
 
 /* An event leaves; what a client will send back is noted. */

@@ -38,7 +38,7 @@ fuzz_one() {
     awk -v name="$name" -v cpu="$cpu" -v code="$code" '
         /^stat::number_of_executed_units/ { n += $2 }
         / cov: / { for (i = 1; i < NF; i++) { if ($i == "cov:") cov = $(i + 1); if ($i == "ft:") ft = $(i + 1) } }
-        / INITED / { if (!began) began = ft }
+        /INITED/ { if (!began) began = ft }
         /LeakSanitizer: detected/ { leaks++ }
         /^SUMMARY:/ { found++ }
         END { printf "%-10s %6d CPU s %12d runs  coverage %6d  features %6d (+%d)  %s\n", name, cpu, n, cov, ft, ft - began,

@@ -100,6 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
         while (len < sizeof lines[0] - 1 && (c = fuzz_byte(&in)) && c != '\n') lines[n_stops][len++] = (char)c;
         lines[n_stops][len] = 0;
         if (!len) break;
+        utf8_clean(lines[n_stops]); /* as they come in JSON */
         stops[n_stops] = str_make(lines[n_stops], len);
         n_stops++;
     }
