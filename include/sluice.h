@@ -234,6 +234,7 @@ typedef struct sluice_probe {
      * session's from position on where it is fed alone, and otherwise those of all sessions in the step;
      * hit [n_wanted]: SLUICE_MISS, SLUICE_HIT or SLUICE_READ_AHEAD; wait_ns: how long the step stood still for them */
     void (*fetch)(void *user, int layer, int position, int n, int n_wanted, const int32_t *experts, const uint8_t *hit, uint64_t wait_ns);
+    bool guesses; /* fetch may tell of tokens that were only guessed, too. Otherwise a session with a probe drafts none */
 } sluice_probe;
 void sluice_set_probe(sluice_session *session, const sluice_probe *probe); /* copied; NULL: none */
 

@@ -110,7 +110,7 @@ static bool next_is_with(sluice_session *s) {
 
 bool engine_drafts_wanted(sluice_session *s) {
     const sluice_probe *p = &s->probe;
-    if (!s->drafts || p->logits || p->hidden || p->routing || p->fetch) return false; /* a probe sees tokens that are certain */
+    if (!s->drafts || p->logits || p->hidden || p->routing || (p->fetch && !p->guesses)) return false; /* it sees what is certain */
     if (forward_state_position(s->state) + 2 > s->model->ctx || s->model->chunk < 2) return false;
     return forward_mtp_open(s->state) > 0 && next_is_with(s);
 }

@@ -123,7 +123,7 @@ bool os_replaceable(const char *path) {
     return lstat(path, &st) != 0 || S_ISREG(st.st_mode);
 }
 
-ErrCode os_create_beside(const char *path, char **name, int *fd, Err *err) {
+static ErrCode create_beside(const char *path, mode_t mode, char **name, int *fd, Err *err) {
     Buf b = {0};
     *name = NULL;
     *fd = -1;
@@ -139,7 +139,7 @@ ErrCode os_create_beside(const char *path, char **name, int *fd, Err *err) {
             err_no_memory(err, strlen(path) + 32, "a file name");
             return ERR_MEMORY;
         }
-        *fd = open(b.ptr, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        *fd = open(b.ptr, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
         if (*fd >= 0) {
             *name = b.ptr;
             return ERR_OK;
@@ -151,10 +151,12 @@ ErrCode os_create_beside(const char *path, char **name, int *fd, Err *err) {
     return ERR_IO;
 }
 
-ErrCode os_write_file(const char *path, const void *bytes, size_t len, Err *err) {
+ErrCode os_create_beside(const char *path, char **name, int *fd, Err *err) { return create_beside(path, 0666, name, fd, err); }
+
+static ErrCode write_file(const char *path, mode_t mode, const void *bytes, size_t len, Err *err) {
     char *name;
     int fd;
-    ErrCode code = os_create_beside(path, &name, &fd, err);
+    ErrCode code = create_beside(path, mode, &name, &fd, err);
     if (code) return code;
     const char *shown = name ? name : path;
     code = write_all(fd, shown, bytes, len, err);
@@ -166,6 +168,9 @@ ErrCode os_write_file(const char *path, const void *bytes, size_t len, Err *err)
     mem_free(name);
     return code;
 }
+
+ErrCode os_write_file(const char *path, const void *bytes, size_t len, Err *err) { return write_file(path, 0666, bytes, len, err); }
+ErrCode os_write_private(const char *path, const void *bytes, size_t len, Err *err) { return write_file(path, 0600, bytes, len, err); }
 
 void os_remove(const char *path) { (void)unlink(path); }
 

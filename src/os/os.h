@@ -46,6 +46,7 @@ bool os_replaceable(const char *path);
 ErrCode os_create_beside(const char *path, char **name, int *fd, Err *err);
 /* Writes such a file, syncs, renames: a file that exists is whole. */
 ErrCode os_write_file(const char *path, const void *bytes, size_t len, Err *err);
+ErrCode os_write_private(const char *path, const void *bytes, size_t len, Err *err); /* the same, for the eyes of its owner alone */
 /* A large file that is written from front to back, and may be continued later. No two processes write the same one. */
 typedef struct OsOutput {
     int fd;             /* -1: not open */

@@ -8,11 +8,10 @@
 
 enum { FULL_BYTES = 64 << 10 };
 
-/* Before the bytes of its texts and the rows, each padded to 8. */
+/* Before the rows, the bytes of its texts and the refusal, if there is one, each padded to 8. */
 typedef struct Record {
     uint64_t bytes; /* of all of it */
     ServeEvent event; /* its pointers are filled when it is read */
-    ServeRefusal refusal;
 } Record;
 
 bool serve_events_init(ServeEvents *q) {
@@ -46,13 +45,15 @@ static size_t row_bytes(const ServeEvent *e) { return e->n_rows * (size_t)(1 + e
 void serve_events_put(ServeEvents *q, const ServeEvent *event) {
     const Str *texts[] = {&event->text, &event->tool_id, &event->tool_name, &event->stop};
     Record r = {.bytes = sizeof r + row_bytes(event), .event = *event};
-    if (event->refusal) r.refusal = *event->refusal;
+    const size_t refusal = event->refusal ? sizeof *event->refusal : 0;
+    r.bytes += align_up(refusal, 8);
     for (size_t i = 0; i < COUNT_OF(texts); i++) r.bytes += align_up(texts[i]->len, 8);
     pthread_mutex_lock(&q->lock);
     size_t before = q->waiting.len;
     put_padded(&q->waiting, &r, sizeof r);
     put_padded(&q->waiting, event->rows, row_bytes(event));
     for (size_t i = 0; i < COUNT_OF(texts); i++) put_padded(&q->waiting, texts[i]->ptr, texts[i]->len);
+    put_padded(&q->waiting, event->refusal, refusal);
     if (q->waiting.failed) {
         q->lost = true;
         q->waiting.failed = false;
@@ -83,7 +84,6 @@ static void read_record(ServeEvents *q, ServeEvent *event) {
     *event = r->event;
     q->at += r->bytes;
     p += sizeof *r;
-    event->refusal = event->kind == SERVE_FAILED ? &r->refusal : NULL;
     event->rows = (const ServeLikely *)(const void *)p;
     p += row_bytes(event);
     Str *texts[] = {&event->text, &event->tool_id, &event->tool_name, &event->stop};
@@ -91,6 +91,7 @@ static void read_record(ServeEvents *q, ServeEvent *event) {
         texts[i]->ptr = p;
         p += align_up(texts[i]->len, 8);
     }
+    event->refusal = event->kind == SERVE_FAILED ? (const ServeRefusal *)(const void *)p : NULL;
 }
 
 bool serve_events_take(ServeEvents *q, uint64_t wait_ns, ServeEvent *event) {

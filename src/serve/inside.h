@@ -51,6 +51,7 @@ typedef struct ServeWorker {
     ServeJob *jobs;           /* that were taken from the queue and have not ended, oldest first */
     size_t slice;             /* tokens of a prompt between two decode steps */
     int turn;                 /* which slot's prompt is read next */
+    ServeSequence *first;     /* of those that are being fed */
     ServeSequence *alone;     /* the one that is being fed; NULL: none, or others are fed with it */
     States *states;           /* NULL: none are kept */
 } ServeWorker;

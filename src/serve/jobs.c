@@ -98,10 +98,12 @@ static ServeJob *next_job(const ServeWorker *w) {
     return best;
 }
 
+/* What a step fetched for all of its sequences is told once. */
 static void on_fetch(void *user, int layer, int position, int n, int n_wanted, const int32_t *experts, const uint8_t *hit,
                      uint64_t wait_ns) {
     (void)position, (void)n, (void)wait_ns;
-    serve_board_fetch(&((ServeSlot *)user)->serve->board, layer, n_wanted, experts, hit);
+    const ServeSlot *slot = user;
+    if (slot->sequence == slot->serve->worker.first) serve_board_fetch(&slot->serve->board, layer, n_wanted, experts, hit);
 }
 
 static void on_prompt_logits(void *user, int position, const float *logits) {
@@ -111,7 +113,7 @@ static void on_prompt_logits(void *user, int position, const float *logits) {
 }
 
 void serve_slot_watch(ServeSlot *slot, bool logits) {
-    sluice_probe probe = {.user = slot, .fetch = on_fetch, .logits = logits ? on_prompt_logits : NULL};
+    sluice_probe probe = {.user = slot, .fetch = on_fetch, .guesses = true, .logits = logits ? on_prompt_logits : NULL};
     sluice_set_probe(slot->session, &probe);
 }
 

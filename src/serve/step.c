@@ -12,6 +12,7 @@ void serve_step(ServeWorker *w, ServePart *parts, size_t n) {
         before[i] = sluice_position(session);
         parts[i].error = (sluice_error){0};
     }
+    w->first = n ? parts[0].sequence : NULL;
     w->alone = n == 1 ? parts[0].sequence : NULL;
     int code = n ? sluice_feed_together(w->model, feed, n, &failure) : SLUICE_OK;
     w->alone = NULL;

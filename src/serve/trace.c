@@ -60,7 +60,7 @@ void serve_trace_end(ServeVisit *v) {
     const char *folder = v->serve->config->trace_dir;
     if (!folder || !v->job) return;
     snprintf(path, sizeof path, "%.1100s/%" PRIi64 "-%016" PRIx64 ".jsonl", folder, v->reply.created, v->reply.number);
-    if (v->trace.failed || os_make_folder(folder, &err) || os_write_file(path, v->trace.ptr, v->trace.len, &err))
+    if (v->trace.failed || os_make_folder(folder, &err) || os_write_private(path, v->trace.ptr, v->trace.len, &err))
         log_warn("--trace-requests: %s", err.code ? err.text : "out of memory");
     buf_free(&v->trace);
 }

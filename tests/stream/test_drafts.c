@@ -239,6 +239,26 @@ static void a_model_without_the_layer_says_so(void **state) {
 }
 
 /* Every step runs two tokens here: uneven routing makes some guesses come true by chance. */
+static void seen(void *user, int layer, int position, int n, int n_wanted, const int32_t *experts, const uint8_t *hit, uint64_t wait_ns) {
+    (void)layer, (void)position, (void)n, (void)n_wanted, (void)experts, (void)hit, (void)wait_ns;
+    ++*(int *)user;
+}
+
+/* Who watches what is read sees certain tokens only, unless guesses will do; then they are still made. */
+static void expect_guesses_only_where_they_may_be_seen(sluice_model *m, sluice_session *s) {
+    for (int guesses = 0; guesses < 2; guesses++) {
+        sluice_stats before, after;
+        int calls = 0;
+        sluice_get_stats(m, &before);
+        sluice_set_probe(s, &(sluice_probe){.user = &calls, .fetch = seen, .guesses = guesses});
+        for (int32_t id = 7; id < 17; id++) assert_int_equal(sluice_feed(s, &id, 1, NULL), SLUICE_OK);
+        sluice_set_probe(s, NULL);
+        sluice_get_stats(m, &after);
+        assert_true(calls > 0);
+        assert_true(guesses ? after.drafts > before.drafts : after.drafts == before.drafts);
+    }
+}
+
 static void a_synthetic_model_can_have_the_layer(void **state) {
     (void)state;
     Err err = {0};
@@ -264,6 +284,7 @@ static void a_synthetic_model_can_have_the_layer(void **state) {
         }
         sluice_get_stats(m, &stats);
         assert_true(with ? stats.drafts >= N / 2 - 1 : stats.drafts == 0);
+        if (with) expect_guesses_only_where_they_may_be_seen(m, s);
         sluice_session_free(s);
         sluice_close(m);
     }
