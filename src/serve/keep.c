@@ -2,7 +2,7 @@
  * long prompt. */
 #include "serve/inside.h"
 
-enum { EVERY = 1024, LEAST = 256 /* tokens */, IDLE_BYTES = 4 << 20 };
+enum { EVERY = 1024, LEAST = 256, LEAST_SYSTEM = 32 /* tokens */, IDLE_BYTES = 4 << 20 };
 
 ErrCode serve_keep_open(Serve *s, Err *err) {
     StatesConfig config = {.model = s->worker.model, .folder = s->config->state_folder};
@@ -11,7 +11,8 @@ ErrCode serve_keep_open(Serve *s, Err *err) {
 }
 
 /* Turns begin with the same special token, which the prompt begins with too, in all templates that have turns of that kind. The last
- * one is that of the answer; where the first message is the system's, or there are tools, the second one is that of the user. */
+ * one is that of the answer; where the first message is the system's, or there are tools, the second one is that of the user. To keep a
+ * state costs a step, which where experts come from disk may take as long as the whole prompt: not for a system prompt of a sentence. */
 void serve_keep_marks(ServeSequence *s) {
     const ServePrompt *p = s->prompt;
     const ServeAsk *ask = &s->job->ask;
@@ -21,9 +22,10 @@ void serve_keep_marks(ServeSequence *s) {
                   json_array_size(json_object_get(ask->chat, "tools")) > 0;
     for (size_t i = 1; i < p->n; i++) {
         if (p->ids[i] != p->ids[0]) continue;
-        if (system && !s->marks[0]) s->marks[0] = i;
+        if (!s->marks[0]) s->marks[0] = i;
         s->marks[1] = i;
     }
+    if (!system || s->marks[0] < LEAST_SYSTEM) s->marks[0] = 0;
 }
 
 /* How many of the next n tokens may be fed until a state is to be kept. */
