@@ -76,7 +76,7 @@ void serve_reply_events(ServeVisit *v, ssize_t (*read)(void *visit, uint64_t at,
 void serve_reply_close(ServeVisit *v);
 
 /* ---- plain.c: what is answered without computing ----------------------------------------------------------------- */
-ServeHandler serve_health, serve_models, serve_model, serve_tokenize, serve_detokenize, serve_preflight;
+ServeHandler serve_health, serve_models, serve_model, serve_tokenize, serve_detokenize, serve_tokenizer_info, serve_preflight;
 json_t *serve_body_json(ServeVisit *v);                          /* NULL: v->no */
 
 /* ---- trace.c ----------------------------------------------------------------------------------------------------- */

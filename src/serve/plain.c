@@ -85,7 +85,8 @@ void serve_tokenize(ServeVisit *v) {
     /* content is what llama.cpp calls it, prompt and text what others do */
     static const ServeField fields[] = {
         {"content", read_text}, {"text", read_text}, {"prompt", read_text}, {"model", serve_field_idle},
-        {"parse_special", read_special}, {"no_special", read_no_special}, {"add_special", serve_field_empty}};
+        {"parse_special", read_special}, {"no_special", read_no_special}, {"add_special", serve_field_empty},
+        {"add_special_tokens", serve_field_idle}}; /* vLLM's name: no model here adds any */
     Words w = {.text = {"", 0}};
     ServePrompt p = {0};
     json_t *body = serve_body_json(v);
@@ -127,12 +128,26 @@ void serve_detokenize(ServeVisit *v) {
     if (ok && !w.ids) ok = serve_refuse(&v->no, 400, "tokens", "'tokens' is missing: the list of ids to be joined");
     if (ok && join(v, &w, &text)) {
         json_t *content = serve_json_text(text.ptr, text.len);
-        serve_reply_json(v, 200, json_pack("{s:o,s:O}", "content", content, "text", content));
+        serve_reply_json(v, 200, json_pack("{s:o,s:O,s:O}", "content", content, "text", content, "prompt", content));
     } else {
         serve_reply_refusal(v);
     }
     buf_free(&text);
     json_decref(body);
+}
+
+/* As vLLM has it: lm-evaluation-harness asks for it, and then for ids, instead of fetching a tokenizer. Of several tokens that end a text
+ * the first, which stands between documents, is the one to begin with where there is no context. */
+void serve_tokenizer_info(ServeVisit *v) {
+    const ServeModel *m = &v->serve->model;
+    const char *source = sluice_chat_template(m->model);
+    Buf end = {0};
+    for (int32_t id = 0; id < m->info.vocab && !end.len; id++)
+        if (sluice_is_stop(m->model, id)) serve_token_bytes(m, id, &end);
+    json_t *token = end.len ? serve_json_text(end.ptr, end.len) : json_null();
+    serve_reply_json(v, 200, json_pack("{s:s,s:o,s:n,s:n,s:s?}", "tokenizer_class", "sluice", "eos_token", token, "bos_token", "pad_token",
+                                       "chat_template", source));
+    buf_free(&end);
 }
 
 /* What a browser asks before it lets a page call us. */

@@ -20,6 +20,7 @@ static const ServeRoute routes[] = {
     {.method = "GET",  .path = "/stats", .handle = serve_stats},
     {.method = "POST", .path = "/tokenize", .handle = serve_tokenize},
     {.method = "POST", .path = "/detokenize", .handle = serve_detokenize},
+    {.method = "GET",  .path = "/tokenizer_info", .handle = serve_tokenizer_info},
 };
 /* clang-format on */
 

@@ -41,6 +41,17 @@ doc_to_target: label
 target_delimiter: ""
 metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
 """
+ROLL = """
+task: own_choices_whole
+dataset_path: json
+dataset_kwargs:
+  data_files: {test: FOLDER/choices.jsonl}
+output_type: loglikelihood_rolling
+test_split: test
+doc_to_text: ""
+doc_to_target: "{{context}}"
+metric_list: [{metric: word_perplexity}]
+"""
 TELL = """
 task: own_questions
 dataset_path: json
@@ -62,21 +73,6 @@ def setUpModule():
 
 def tearDownModule():
     server.stop()
-
-
-class Local(LocalCompletionsAPI):
-    """With the server's own tokenizer, so that none has to be fetched."""
-
-    def __init__(self, **more):
-        super().__init__(tokenizer_backend=None, **more)
-        self.tokenized_requests, self.tokenizer = True, server  # only asked whether there is one
-
-    def tok_encode(self, string, **_):
-        return [server.tokens(s) for s in string] if isinstance(string, list) else server.tokens(string)
-
-    @property
-    def eot_token_id(self):
-        return server.tokens("<|endoftext|>")[0]
 
 
 def evaluate(model, task, text, rows):
@@ -103,7 +99,8 @@ class Likelihoods(unittest.TestCase):
     def test_they_are_those_of_sluice_ppl_and_the_right_choice_wins(self):
         rows = [{"context": c, "choices": o, "label": i} for c, o, i in CHOICES]
         for size in (1, 4):
-            model = Local(model="tiny-tales", base_url=server.v1 + "/completions", batch_size=size, max_length=512)
+            model = LocalCompletionsAPI(model="any", base_url=server.v1 + "/completions", batch_size=size, max_length=512)
+            self.assertEqual(model.tokenizer_backend, "remote")  # it found the server's
             out = evaluate(model, "own_choices", LIKELY, rows)
             worst = 0
             for sample in out["samples"]["own_choices"]:
@@ -116,6 +113,15 @@ class Likelihoods(unittest.TestCase):
             accuracy = out["results"]["own_choices"]["acc,none"]
             self.assertGreaterEqual(accuracy, 0.5)
         rig.note(f"12 items, 36 likelihoods: at most {worst:.1e} nats from sluice ppl; accuracy {accuracy:.2f}")
+
+
+    def test_a_whole_text_is_as_likely_as_behind_the_token_that_ends_another(self):
+        model = LocalCompletionsAPI(model="any", base_url=server.v1 + "/completions", max_length=512)
+        out = evaluate(model, "own_choices_whole", ROLL, [{"context": c, "choices": o, "label": i} for c, o, i in CHOICES])
+        for sample in out["samples"]["own_choices_whole"]:
+            ids = server.tokens("<|endoftext|>" + sample["doc"]["context"])
+            rows = server.post("/v1/completions", {"prompt": ids, "echo": True, "logprobs": 0, "max_tokens": 0})["choices"][0]["logprobs"]
+            self.assertAlmostEqual(sample["resps"][0][0], sum(rows["token_logprobs"][1:]), delta=1e-4)
 
 
 class Generation(unittest.TestCase):

@@ -47,6 +47,14 @@ static void text_and_ids_go_there_and_back(void **state) {
     http_free(&h);
     h = http_post(server, "/detokenize", body);
     assert_string_equal(text_at(h.json, "content"), "Once upon a time");
+    assert_string_equal(text_at(h.json, "prompt"), "Once upon a time"); /* as vLLM calls it */
+    http_free(&h);
+    h = http_get(server, "/tokenizer_info");
+    assert_string_equal(text_at(h.json, "eos_token"), "<|endoftext|>");
+    assert_non_null(strstr(text_at(h.json, "chat_template"), "<|im_start|>"));
+    http_free(&h);
+    h = http_post(server, "/tokenize", "{\"prompt\": \"<|endoftext|>\", \"add_special_tokens\": false}");
+    assert_int_equal(int_at(h.json, "count"), 1);
     http_free(&h);
 }
 
