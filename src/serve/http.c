@@ -156,6 +156,12 @@ static bool may_enter(ServeVisit *v, const char *version) {
     return !v->too_large || (!asks && bytes <= READ_ANYWAY * most) || refuse_large(v);
 }
 
+/* Clients behind a proxy may name us before the path: http://host:port/path. */
+static const char *path_of(const char *url) {
+    const char *path = strncmp(url, "http://", 7) == 0 ? strchr(url + 7, '/') : url;
+    return path ? path : "/";
+}
+
 static ServeVisit *visit_begin(Serve *s, struct MHD_Connection *c, const char *url, const char *method) {
     ServeVisit *v = MEM_NEW(ServeVisit, 1);
     if (!v) return NULL;
@@ -166,7 +172,7 @@ static ServeVisit *visit_begin(Serve *s, struct MHD_Connection *c, const char *u
     v->wire = info ? info->socket_context : NULL;
     v->began_ns = os_now_ns();
     snprintf(v->method, sizeof v->method, "%s", method);
-    snprintf(v->path, sizeof v->path, "%s", url);
+    snprintf(v->path, sizeof v->path, "%s", path_of(url));
     serve_wire_until(v, serve_request_ns(s));
     return v;
 }

@@ -60,6 +60,8 @@ static bool read(const ServeModel *model, json_t *body, ServeAsk *ask, ServeRefu
     Wish wish = {.top = -1};
     ServeReading r = {.model = model, .ask = ask, .no = no, .own = &wish};
     if (!serve_read_fields(&r, body, fields, COUNT_OF(fields))) return false;
+    json_t *newer = json_object_get(body, "max_completion_tokens"); /* goes before max_tokens, wherever it stands */
+    if (newer && !json_is_null(newer) && !serve_field_max_tokens(&r, "max_completion_tokens", newer)) return false;
     if (wish.top > 0 && !wish.logprobs)
         return serve_refuse(no, 400, "top_logprobs", "'top_logprobs' needs 'logprobs': true");
     if (wish.logprobs) ask->logprobs = wish.top > 0 ? (int)wish.top : 0;

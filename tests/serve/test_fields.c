@@ -101,6 +101,17 @@ static void what_clients_are_used_to_is_taken(void **state) {
     for (size_t i = 0; i < COUNT_OF(bodies); i++) expect_status(bodies[i][0], bodies[i][1], 200);
 }
 
+static void the_newer_name_of_a_limit_goes_first(void **state) {
+    (void)state;
+    static const char *const bodies[] = {"{" HI ", \"max_completion_tokens\": 4}",
+                                         "{\"max_completion_tokens\": 4, " HI "}"};
+    for (size_t i = 0; i < COUNT_OF(bodies); i++) {
+        Http h = http_post(server, CHAT, bodies[i]);
+        assert_int_equal(int_at(h.json, "usage.completion_tokens"), 4);
+        http_free(&h);
+    }
+}
+
 static void a_schema_beside_json_object_is_kept(void **state) {
     (void)state;
     Http h = http_post(server, CHAT,
@@ -172,6 +183,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_wrong_is_named_with_the_way_to_it),
         cmocka_unit_test(what_clients_are_used_to_is_taken),
+        cmocka_unit_test(the_newer_name_of_a_limit_goes_first),
         cmocka_unit_test(a_schema_beside_json_object_is_kept),
         cmocka_unit_test(likelihoods_are_those_of_the_text),
         cmocka_unit_test(several_system_messages_are_one_where_the_template_wants_one),

@@ -67,6 +67,8 @@ static void paths_and_methods_that_are_not_there_are_told(void **state) {
     expect_status(http_ask(server, "DELETE", "/v1/models", NULL, NULL), 405);
     expect_status(http_get(server, "/../../etc/passwd"), 404);
     expect_status(http_get(server, "/v1/models/%2e%2e%2fsecret"), 404);
+    expect_status(http_get(server, "http://localhost/health"), 200); /* as clients behind a proxy ask */
+    expect_status(http_get(server, "http://localhost/nothing"), 404);
     h = http_get(server, "/v1/messages/nothing");
     assert_string_equal(text_at(h.json, "type"), "error");
     http_free(&h);
