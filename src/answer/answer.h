@@ -110,5 +110,10 @@ ErrCode answer_prompt(AnswerPrompts *p, const json_t *request, AnswerPrompt *out
 /* Remembers a turn that the model has ended by itself, or that was ended behind its only call, and the prompt that it answered.
  * What does not fit is forgotten at once. */
 void answer_prompts_remember(AnswerPrompts *p, const int32_t *prompt, size_t n, const Answer *a);
+/* The turns that are remembered, as JSON, for a conversation that goes on in another process; NULL: no memory. Recalled, they count as
+ * generated here; what is no such turn is left out. */
+json_t *answer_prompts_keep(const AnswerPrompts *p);
+void answer_prompts_recall(AnswerPrompts *p, const json_t *kept);
+void answer_prompts_forget(AnswerPrompts *p);
 
 #endif

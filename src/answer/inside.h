@@ -69,7 +69,16 @@ typedef struct AnswerTurn {
 bool answer_turns_known(AnswerTurns *t, uint64_t key, uint64_t reasoning, AnswerTurn *like);
 /* Appends the ids of the turn with this key, prefix, n_prefix and stop_id. False: there is none, or (*failed) no memory. */
 bool answer_turns_get(AnswerTurns *t, const AnswerTurn *want, TextIds *out, bool *failed);
+size_t answer_turns_count(const AnswerTurns *t);
+const AnswerTurn *answer_turns_at(const AnswerTurns *t, size_t i); /* by the thread that puts them; until the next is put */
 void answer_turns_put(AnswerTurns *t, const AnswerTurn *turn); /* copies its ids */
+
+void answer_turns_forget(AnswerTurns *t);
+
+/* ---- keep.c: turns that outlive the process ---- */
+
+json_t *answer_turns_keep(const AnswerTurns *turns);
+void answer_turns_recall(AnswerTurns *turns, const json_t *kept, int vocab);
 
 /* ---- guard.c: special tokens that somebody typed ---- */
 

@@ -90,6 +90,14 @@ void answer_prompts_remember(AnswerPrompts *p, const int32_t *prompt, size_t n, 
         .ids = a->ids.ids, .n = a->ids.n});
 }
 
+json_t *answer_prompts_keep(const AnswerPrompts *p) { return answer_turns_keep(p->turns); }
+void answer_prompts_forget(AnswerPrompts *p) { answer_turns_forget(p->turns); }
+void answer_prompts_recall(AnswerPrompts *p, const json_t *kept) {
+    sluice_info info;
+    sluice_get_info(p->model, &info);
+    answer_turns_recall(p->turns, kept, info.vocab);
+}
+
 /* ---- what is rendered ---------------------------------------------------------------------------------------------- */
 
 static ErrCode write_json(const json_t *request, Buf *out, Err *err) {

@@ -230,3 +230,12 @@ void answer_turns_put(AnswerTurns *t, const AnswerTurn *turn) {
     pthread_mutex_unlock(&t->lock);
     mem_free(ids);
 }
+
+size_t answer_turns_count(const AnswerTurns *t) { return t->n; }
+const AnswerTurn *answer_turns_at(const AnswerTurns *t, size_t i) { return &t->turns[i]; }
+
+void answer_turns_forget(AnswerTurns *t) {
+    pthread_mutex_lock(&t->lock);
+    while (t->n) forget(t, &t->turns[t->n - 1]);
+    pthread_mutex_unlock(&t->lock);
+}

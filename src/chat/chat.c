@@ -21,8 +21,8 @@ ErrCode chat_save(Chat *c, const char *name, Err *err) {
     char fresh[65];
     if (!c->c->folder) return err_set(err, ERR_STATE, "there is no home folder, so nothing can be kept");
     if (!*name) fresh_name(fresh, sizeof fresh), name = fresh;
-    json_t *all = json_pack("{s:O,s:s%,s:i}", "messages", c->messages, "system", c->system.ptr ? c->system.ptr : "", c->system.len, "think",
-                            (int)c->think);
+    json_t *all = json_pack("{s:O,s:o,s:s%,s:i}", "messages", c->messages, "turns", answer_prompts_keep(c->prompts), "system",
+                            c->system.ptr ? c->system.ptr : "", c->system.len, "think", (int)c->think);
     Buf text = {0};
     bool ok = chat_json(all, &text);
     json_decref(all);
@@ -65,6 +65,8 @@ ErrCode chat_load(Chat *c, const char *name, Err *err) {
         json_decref(c->messages);
         c->messages = json_incref(messages);
         json_object_clear(c->always);
+        answer_prompts_forget(c->prompts);
+        answer_prompts_recall(c->prompts, json_object_get(all, "turns"));
         buf_clear(&c->system);
         buf_put(&c->system, json_string_value(system), json_string_length(system));
         c->think = (ChatThink)json_integer_value(json_object_get(all, "think"));
@@ -97,6 +99,7 @@ static void put_status(const Chat *c, const ChatTurn *t, const sluice_stats *bef
 }
 
 static void told(void *user, TextEventKind kind, Str text) { chat_show_event(user, kind, text); }
+static void waiting(void *user, size_t tokens) { chat_show_waiting(user, tokens); }
 static void ended(void *user, bool last) { chat_show_end(user, last); }
 
 /* Answers the conversation as it stands. An error leaves it as it was before the question. */
@@ -106,8 +109,8 @@ static ErrCode answer(Chat *c) {
     sluice_stats before;
     size_t n = json_array_size(c->messages);
     sluice_get_stats(c->c->model, &before);
-    ChatShow show = {.colour = c->colour, .hide_thoughts = c->hide_thoughts};
-    ChatEars ears = {.told = told, .ended = ended, .user = &show};
+    ChatShow show = {.colour = c->colour, .terminal = c->c->terminal, .hide_thoughts = c->hide_thoughts};
+    ChatEars ears = {.told = told, .waiting = waiting, .ended = ended, .user = &show};
     ErrCode code = chat_rounds(c, c->messages, &ears, &rounds, &err);
     if (code) {
         fprintf(stderr, "sluice: %s\n", err.text);
@@ -141,7 +144,7 @@ static ErrCode begin(Chat *c, Err *err) {
     c->messages = json_array();
     c->always = json_object();
     c->prompts = answer_prompts_new(k->model, TURNS_BYTES, err);
-    if (c->prompts) c->line = chat_line_new(k->folder, err);
+    if (c->prompts) c->line = chat_line_new(k->folder, chat_command_name, err);
     if (!c->line) return err->code;
     if (!c->messages || !c->always) return err_no_memory(err, 0, "the conversation");
     sluice_info info;
@@ -159,7 +162,7 @@ static void end(Chat *c) {
     Err err = {0};
     if (c->changed && json_array_size(c->messages) && c->c->folder && chat_line_is_typed(c->line)) {
         if (chat_save(c, c->name, &err)) fprintf(stderr, "sluice: %s\n", err.text);
-        else fprintf(stderr, "kept as %s; sluice chat --resume goes on with it\n", c->name);
+        else fprintf(stderr, "kept as %s; sluice chat --resume %s goes on with it\n", c->name, c->name);
     }
     states_free(c->states);
     answer_prompts_free(c->prompts);
@@ -178,6 +181,7 @@ ErrCode chat_run(const ChatConfig *config, Err *err) {
     bool failed = false;
     while (!code && !c.quit && chat_line_read(c.line, &line)) {
         os_forget_interrupt();
+        while (line.len && *line.ptr == '/' && line.ptr[line.len - 1] == ' ') line.len--; /* completion leaves one behind a file */
         buf_putc(&line, 0);
         line.len--;
         if (line.failed) code = err_no_memory(err, line.len, "a line");

@@ -7,7 +7,8 @@
  *                 as it was. Ctrl-C ends an answer, not the conversation.
  * Threads         one.
  * Promise         an answer is the same bits as with `sluice run` and the same messages, resumed or not.
- *                 Checked by tests/cli/test_chat_command.c.
+ *                 No call runs that was not confirmed, or allowed beforehand.
+ *                 Checked by tests/cli/test_chat_command.c, test_chat_terminal.c and test_chat_tools.c.
  */
 #ifndef CHAT_CHAT_H
 #define CHAT_CHAT_H
@@ -30,7 +31,7 @@ typedef struct ChatConfig {
     int max_tokens;       /* of an answer; -1: what the context holds */
     const char *system;   /* NULL: none */
     ChatThink think;
-    bool colour;          /* standard output is a terminal that may be coloured */
+    bool terminal, colour; /* standard output is a terminal; it may be coloured */
     const char *folder;   /* the state folder; NULL: sessions cannot be kept */
     const char *resume;   /* name of a session, "last" for the newest; NULL: a new one */
     Tools *tools;         /* what the model may call; NULL: nothing */

@@ -47,6 +47,7 @@ static bool do_clear(Chat *c, const char *rest) {
     (void)rest;
     json_array_clear(c->messages);
     json_object_clear(c->always);
+    answer_prompts_forget(c->prompts);
     c->name[0] = 0;
     c->changed = false;
     fprintf(stderr, "a new conversation\n");
@@ -117,6 +118,11 @@ static bool do_list(Chat *c, const char *rest) {
 /* ---- settings ---------------------------------------------------------------------------------------------------- */
 
 static bool do_think(Chat *c, const char *rest) {
+    const char *source = sluice_chat_template(c->c->model);
+    if (!source || !text_calls_thinks(str_c(source))) {
+        fprintf(stderr, "this model's chat template knows no thoughts: it answers at once\n");
+        return false;
+    }
     bool on = strcmp(rest, "on") == 0, off = strcmp(rest, "off") == 0, hide = strcmp(rest, "hide") == 0;
     if (on || hide) c->think = CHAT_THINK_ON;
     if (off) c->think = CHAT_THINK_OFF;
@@ -212,9 +218,12 @@ static bool do_help(Chat *c, const char *rest) {
     (void)c, (void)rest;
     for (size_t i = 0; i < COUNT_OF(commands); i++)
         fprintf(stderr, "  /%-7s %-12s %s\n", commands[i].name, commands[i].rest, commands[i].what);
-    fprintf(stderr, "A line that ends in \\ goes on in the next. Ctrl-C stops an answer, not the conversation.\n");
+    fprintf(stderr, "Alt-Enter begins a new line, so does \\ at the end of one; Tab completes commands and files.\n"
+                    "Ctrl-C stops an answer or a call, not the conversation.\n");
     return false;
 }
+
+const char *chat_command_name(size_t i) { return i < COUNT_OF(commands) ? commands[i].name : NULL; }
 
 bool chat_command_line(Chat *c, const char *line) {
     size_t n = strcspn(line + 1, " \n");

@@ -15,20 +15,28 @@
 #include <wchar.h>
 
 struct ChatLine {
-    EditLine *edit;     /* NULL: nobody types */
+    EditLine *edit;       /* NULL: nobody types */
     History *history;
-    Buf path;           /* of the history's file; empty: it is not kept */
-    bool goes_on;       /* the next line belongs to the one before */
+    Buf path;             /* of the history's file; empty: it is not kept */
+    ChatLineName *name;   /* of the commands */
+    bool goes_on;         /* the next line belongs to the one before */
     const char *question; /* in place of the prompt */
 };
 
-enum { REMEMBERED = 1000, WAIT_MS = 200 };
+enum { REMEMBERED = 1000, WAIT_MS = 200, PASTE_MOST = 4 << 20 };
 
-static const char *prompt(EditLine *edit) {
+static ChatLine *line_of(EditLine *edit) {
     ChatLine *l = NULL;
     el_get(edit, EL_CLIENTDATA, &l);
+    return l;
+}
+
+static const char *prompt(EditLine *edit) {
+    const ChatLine *l = line_of(edit);
     return !l ? "" : l->question ? l->question : l->goes_on ? ". " : "> ";
 }
+
+/* ---- letters ----------------------------------------------------------------------------------------------------- */
 
 /* libedit drops every letter that the locale does not know, and in "C" that is all but ASCII. */
 static void choose_letters(void) {
@@ -53,6 +61,89 @@ static int next_letter(EditLine *edit, wchar_t *letter) {
     }
 }
 
+static void put_letter(Buf *out, wchar_t letter) {
+    char bytes[16]; /* more than any letter has */
+    mbstate_t state = {0};
+    size_t n = wcrtomb(bytes, letter, &state);
+    if (n != (size_t)-1) buf_put(out, bytes, n);
+}
+
+/* ---- keys of our own --------------------------------------------------------------------------------------------- */
+
+static unsigned char insert(EditLine *edit, const char *text) { return el_insertstr(edit, text) == 0 ? CC_REFRESH : CC_ERROR; }
+
+static unsigned char on_newline(EditLine *edit, int key) {
+    (void)key;
+    return insert(edit, "\n");
+}
+
+/* What is pasted is one text, whatever ends of lines it has: the terminal says where it begins and ends. */
+static unsigned char on_paste(EditLine *edit, int key) {
+    static const char end[] = "\033[201~";
+    (void)key;
+    Buf text = {0};
+    wchar_t letter;
+    size_t n = sizeof end - 1;
+    bool ended = false;
+    while (!ended && text.len < PASTE_MOST && next_letter(edit, &letter) == 1) {
+        put_letter(&text, letter == L'\r' ? L'\n' : letter);
+        ended = text.len >= n && memcmp(text.ptr + text.len - n, end, n) == 0;
+    }
+    if (ended) text.len -= n;
+    while (text.len && text.ptr[text.len - 1] == '\n') text.len--; /* it is sent by whoever reads it first */
+    buf_putc(&text, 0);
+    unsigned char result = text.failed ? CC_ERROR : insert(edit, text.ptr);
+    buf_free(&text);
+    return result;
+}
+
+/* The commands that begin with what stands before the cursor: what they have in common is added, or they are listed. */
+static unsigned char complete_command(EditLine *edit, const ChatLine *l, const char *word, size_t len) {
+    const char *first = NULL;
+    size_t same = 0, n = 0;
+    for (size_t i = 0; l->name(i); i++) {
+        const char *name = l->name(i);
+        if (strncmp(name, word, len) != 0) continue;
+        if (n++ == 0) first = name, same = strlen(name);
+        for (size_t k = 0; k < same; k++)
+            if (name[k] != first[k]) same = k;
+    }
+    if (!n) return CC_ERROR;
+    Buf rest = {0};
+    buf_put(&rest, first + len, same - len);
+    if (n == 1) buf_putc(&rest, ' ');
+    buf_putc(&rest, 0);
+    unsigned char result = rest.failed ? CC_ERROR : rest.len > 1 ? insert(edit, rest.ptr) : CC_REDISPLAY;
+    buf_free(&rest);
+    if (result != CC_REDISPLAY) return result;
+    fputs("\n", stderr);
+    for (size_t i = 0; l->name(i); i++)
+        if (strncmp(l->name(i), word, len) == 0) fprintf(stderr, "/%s  ", l->name(i));
+    fputs("\n", stderr);
+    return result;
+}
+
+static unsigned char on_tab(EditLine *edit, int key) {
+    const LineInfo *line = el_line(edit);
+    const ChatLine *l = line_of(edit);
+    size_t n = (size_t)(line->cursor - line->buffer);
+    if (!l || n == 0 || *line->buffer != '/') return CC_ERROR;
+    if (memchr(line->buffer, ' ', n)) return _el_fn_complete(edit, key); /* a file */
+    return complete_command(edit, l, line->buffer + 1, n - 1);
+}
+
+static void bind_keys(EditLine *edit) {
+    el_set(edit, EL_ADDFN, "sluice-newline", "begin a new line", on_newline);
+    el_set(edit, EL_ADDFN, "sluice-paste", "take what is pasted", on_paste);
+    el_set(edit, EL_ADDFN, "sluice-complete", "complete a command or a file", on_tab);
+    el_set(edit, EL_BIND, "\\e\r", "sluice-newline", NULL); /* Alt-Enter */
+    el_set(edit, EL_BIND, "\\e\n", "sluice-newline", NULL);
+    el_set(edit, EL_BIND, "\\e[200~", "sluice-paste", NULL);
+    el_set(edit, EL_BIND, "\t", "sluice-complete", NULL);
+}
+
+/* ---- beginning and end ------------------------------------------------------------------------------------------- */
+
 static void open_editor(ChatLine *l, const char *folder) {
     HistEvent event;
     choose_letters();
@@ -64,6 +155,7 @@ static void open_editor(ChatLine *l, const char *folder) {
     el_set(l->edit, EL_GETCFN, next_letter);
     el_set(l->edit, EL_EDITOR, "emacs");
     el_set(l->edit, EL_HIST, history, l->history);
+    bind_keys(l->edit);
     el_source(l->edit, NULL);
     history(l->history, &event, H_SETSIZE, REMEMBERED);
     history(l->history, &event, H_SETUNIQUE, 1);
@@ -72,10 +164,14 @@ static void open_editor(ChatLine *l, const char *folder) {
     if (!l->path.failed) history(l->history, &event, H_LOAD, l->path.ptr);
 }
 
-ChatLine *chat_line_new(const char *folder, Err *err) {
+ChatLine *chat_line_new(const char *folder, ChatLineName *name, Err *err) {
     ChatLine *l = MEM_NEW(ChatLine, 1);
-    if (!l) err_no_memory(err, sizeof *l, "the line editor");
-    else if (isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1) open_editor(l, folder);
+    if (!l) {
+        err_no_memory(err, sizeof *l, "the line editor");
+        return NULL;
+    }
+    l->name = name;
+    if (isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1) open_editor(l, folder);
     return l;
 }
 
@@ -91,22 +187,30 @@ void chat_line_free(ChatLine *l) {
 
 bool chat_line_is_typed(const ChatLine *l) { return l->edit != NULL; }
 
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
+
 typedef enum Read { READ_LINE, READ_GIVEN_UP /* by Ctrl-C */, READ_END } Read;
+
+/* The terminal is asked to mark what is pasted as long as somebody reads it. */
+static Read edit_one(ChatLine *l, Buf *out) {
+    int n = 0;
+    fputs("\033[?2004h", stderr);
+    el_resize(l->edit);
+    const char *line = el_gets(l->edit, &n);
+    fputs("\033[?2004l", stderr);
+    if (!line && os_interrupted() && !os_terminated()) {
+        os_forget_interrupt();
+        fprintf(stderr, "\n");
+        return READ_GIVEN_UP;
+    }
+    if (!line || n <= 0) return READ_END;
+    buf_put(out, line, (size_t)n - (line[n - 1] == '\n'));
+    return READ_LINE;
+}
 
 /* One line without its newline. */
 static Read read_one(ChatLine *l, Buf *out) {
-    if (l->edit) {
-        int n = 0;
-        el_resize(l->edit);
-        const char *line = el_gets(l->edit, &n);
-        if (!line && os_interrupted() && !os_terminated()) {
-            os_forget_interrupt();
-            fprintf(stderr, "\n");
-            return READ_GIVEN_UP;
-        }
-        if (line && n > 0) buf_put(out, line, (size_t)n - (line[n - 1] == '\n'));
-        return line && n > 0 ? READ_LINE : READ_END;
-    }
+    if (l->edit) return edit_one(l, out);
     int c = EOF;
     bool any = false;
     while ((c = getchar()) != EOF && c != '\n') any = true, buf_putc(out, (char)c);

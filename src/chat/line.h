@@ -5,9 +5,12 @@
 #include "base/base.h"
 
 typedef struct ChatLine ChatLine;
-ChatLine *chat_line_new(const char *folder, Err *err); /* folder: where the history is kept; NULL: nowhere */
+typedef const char *ChatLineName(size_t i);
+/* folder: where the history is kept; NULL: nowhere. name: of the i-th command, for completion; NULL behind the last. */
+ChatLine *chat_line_new(const char *folder, ChatLineName *name, Err *err);
 void chat_line_free(ChatLine *l);
-/* The next line, without its end; one that ends in \ goes on in the one after it. False: there is no more. */
+/* The next line, without its end; one that ends in \ goes on in the one after it, Alt-Enter begins a new one, and what is pasted
+ * is one text. False: there is no more. */
 bool chat_line_read(ChatLine *l, Buf *out);
 /* A short answer to a question, which the history does not keep; what was typed before it was asked does not count. False: none came
  * (Ctrl-C, Ctrl-D). */

@@ -19,7 +19,7 @@ static bool run_calls(Chat *c, json_t *messages, const ChatTurn *t, Err *err) {
 static ErrCode one_round(Chat *c, json_t *messages, const ChatEars *ears, ChatRounds *r, Err *err) {
     ChatTurn before = r->last;
     r->last = (ChatTurn){0};
-    ErrCode code = chat_turn(c, messages, ears->told, ears->user, &r->last, err);
+    ErrCode code = chat_turn(c, messages, ears, &r->last, err);
     bool calls = !code && json_array_size(r->last.calls) > 0;
     if (ears->ended) ears->ended(ears->user, !calls);
     if (!code && json_array_append_new(messages, turn_message(&r->last)) != 0)

@@ -86,7 +86,7 @@ static void take_call(ChatTurn *turn, TextEventKind kind, Str text) {
     if (kind == TEXT_CALL_ARGUMENTS) (void)json_object_set_new(function, "arguments", text_json_load(text.ptr, text.len, &err));
 }
 
-static void tell(const Answer *a, ChatTold *told, void *user, ChatTurn *turn) {
+static void tell(const Answer *a, const ChatEars *ears, ChatTurn *turn) {
     const TextEvents *events = answer_events(a);
     for (size_t i = 0; i < events->n; i++) {
         Str text = text_events_text(events, i);
@@ -94,31 +94,34 @@ static void tell(const Answer *a, ChatTold *told, void *user, ChatTurn *turn) {
         if (kind == TEXT_REASONING) buf_put(&turn->thoughts, text.ptr, text.len);
         else if (kind == TEXT_CONTENT) buf_put(&turn->text, text.ptr, text.len);
         else take_call(turn, kind, text);
-        if (told) told(user, kind, text);
+        if (ears->told) ears->told(ears->user, kind, text);
     }
+    size_t n;
+    (void)answer_ids(a, &n);
+    if (!events->n && ears->waiting && !answer_finish(a)) ears->waiting(ears->user, n);
 }
 
-static ErrCode answer_it(Chat *c, Answer *a, ChatTold *told, void *user, ChatTurn *turn, Err *err) {
+static ErrCode answer_it(Chat *c, Answer *a, const ChatEars *ears, ChatTurn *turn, Err *err) {
     ErrCode code = ERR_OK;
     uint64_t start = os_now_ns();
     while (!code && !answer_finish(a)) {
         if (os_interrupted()) code = err_set(err, ERR_INTERRUPTED, "interrupted");
         if (code) break;
         int32_t id = answer_next(a, c->c->session, &c->sampling);
-        tell(a, told, user, turn);
+        tell(a, ears, turn);
         answer_told(a);
         if (answer_failed(a)) code = err_no_memory(err, turn->text.len, "the answer");
         if (!code && !answer_finish(a)) code = c->c->feed(c->c->user, &id, 1, err);
     }
     answer_end(a, ANSWER_LENGTH); /* of one that was stopped, what was held back is told */
-    tell(a, told, user, turn);
+    tell(a, ears, turn);
     answer_told(a);
     turn->decode_ns = os_now_ns() - start;
     turn->finish = answer_finish(a);
     return code;
 }
 
-ErrCode chat_turn(Chat *c, json_t *messages, ChatTold *told, void *user, ChatTurn *turn, Err *err) {
+ErrCode chat_turn(Chat *c, json_t *messages, const ChatEars *ears, ChatTurn *turn, Err *err) {
     AnswerPrompt prompt = {0};
     Answer *a = NULL;
     json_t *request = make_request(c, messages);
@@ -129,7 +132,7 @@ ErrCode chat_turn(Chat *c, json_t *messages, ChatTold *told, void *user, ChatTur
         code = a ? read_prompt(c, &prompt.ids, turn, err) : err->code;
     }
     if (!code) {
-        code = answer_it(c, a, told, user, turn, err);
+        code = answer_it(c, a, ears, turn, err);
         (void)answer_ids(a, &turn->answer_tokens);
         if (turn->finish == ANSWER_STOP || turn->finish == ANSWER_TOOL_CALLS)
             answer_prompts_remember(c->prompts, prompt.ids.ids, prompt.ids.n, a);

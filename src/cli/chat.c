@@ -29,6 +29,11 @@ static uint64_t text_bytes(const Options *o) {
     return sluice_text_memory(NULL, 0) + (uint64_t)len * (TEMPLATE_TIMES + 60);
 }
 
+static bool may_colour(void) {
+    const char *no = getenv("NO_COLOR"); /* https://no-color.org: any word but the empty one */
+    return !no || !*no;
+}
+
 /* ---- tools ---- */
 
 enum { ROUNDS = 25, MOST_RESULT = 64 << 10 };
@@ -82,7 +87,8 @@ ErrCode chat_command(const Options *o, Err *err) {
                              .max_tokens = opt_int(o, OPT_PREDICT, -1),
                              .system = opt_text(o, OPT_SYSTEM, NULL),
                              .think = !think ? CHAT_THINK_DEFAULT : strcmp(think, "on") == 0 ? CHAT_THINK_ON : CHAT_THINK_OFF,
-                             .colour = os_stdout_is_terminal() && !getenv("NO_COLOR"),
+                             .terminal = os_stdout_is_terminal(),
+                             .colour = os_stdout_is_terminal() && may_colour(),
                              .folder = state_folder(folder, sizeof folder),
                              .resume = opt_text(o, OPT_RESUME, NULL),
                              .tools = tools,

@@ -248,6 +248,7 @@ uint64_t os_now_ns(void); /* monotonic */
 void os_sleep_ns(uint64_t ns); /* or a little longer; a signal may end it */
 uint64_t os_thread_cpu_ns(void); /* CPU time of the calling thread */
 bool os_stdout_is_terminal(void);
+int os_terminal_columns(void); /* of the terminal that is standard output; 0: not known */
 
 /* After os_catch_interrupt the first Ctrl-C only sets the flag; the second one ends the process at once. */
 void os_catch_interrupt(void);

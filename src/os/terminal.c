@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +30,11 @@ uint64_t os_thread_cpu_ns(void) {
 static bool stderr_is_terminal(void) { return isatty(STDERR_FILENO) == 1; }
 
 bool os_stdout_is_terminal(void) { return isatty(STDOUT_FILENO) == 1; }
+
+int os_terminal_columns(void) {
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
 
 static volatile sig_atomic_t interrupted;
 

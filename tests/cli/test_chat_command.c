@@ -63,12 +63,24 @@ static void questions_of_a_file_are_answered_once_each(void **state) {
     shell_expect(2, STATE "echo Hi | " CHAT "-o $D/a");
 }
 
+/* Killed in the middle, whatever it was doing: the same command ends with the same file. */
+static void a_batch_that_was_killed_goes_on(void **state) {
+    (void)state;
+    shell_expect(0, STATE "for i in $(seq 40); do echo \"Tell me story number $i.\"; done > $D/q\n"
+                          CHAT "-n 20 -f $D/q -o $D/whole || exit 1\n"
+                          CHAT "-n 20 -f $D/q -o $D/part & p=$!\n"
+                          "until [ \"$(cat $D/part 2>/dev/null | wc -l)\" -ge 3 ]; do sleep 0.01; done; kill -9 $p; wait $p\n"
+                          "test $(wc -l < $D/part) -lt 40 || echo 'it was too fast to be killed' >&2\n"
+                          CHAT "-n 20 -f $D/q -o $D/part && cmp $D/whole $D/part");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_is_that_of_run),
         cmocka_unit_test(a_conversation_that_was_kept_goes_on_with_the_same_bits),
         cmocka_unit_test(commands_change_the_conversation),
         cmocka_unit_test(a_line_may_go_on_in_the_next),
+        cmocka_unit_test(a_batch_that_was_killed_goes_on),
         cmocka_unit_test(questions_of_a_file_are_answered_once_each),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -155,6 +155,9 @@ static void results_are_kept_in_the_session(void **state) {
     expect(r->out, "\"role\":\"tool\"");
     expect(r->out, "seen-42\\n");
     expect(r->out, "\"tool_calls\":[");
+    /* what was computed is there, turns with the ids that were sampled: only the question is read */
+    r = shell_expect(0, "printf 'more\\n/stats\\n' | " CHAT "--allow shell --yes --resume tooled 2>&1 | grep -o '^read [0-9]*'");
+    assert_in_range(strtol(r->out + strlen("read "), NULL, 10), 1, 60);
     r = shell_expect(0, "printf '/undo\\nmore\\n' | " CHAT "--allow shell --yes --resume tooled");
     assert_string_equal(r->out, "Just talk.\n");
 }

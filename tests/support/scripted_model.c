@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BYTES = 256, IM_START = BYTES, IM_END, SPACES, GO, HIDDEN = 8 };
+enum { BYTES = 256, IM_START = BYTES, IM_END, SPACES, GO, HIDDEN = 8, CERTAIN = 500 /* at any temperature */ };
 
 /* ---- the vocabulary: every byte, the ends of turns, and two tokens for each script ---- */
 
@@ -121,9 +121,10 @@ static void put_network(TinyModel *m, size_t n) {
     for (size_t i = 0; i < n; i++) {
         direction(i, is + (GO + 2 * i) * HIDDEN);
         direction(i, next + (GO + 2 * i + 1) * HIDDEN);
+        for (int k = 0; k < HIDDEN; k++) next[(GO + 2 * i + 1) * HIDDEN + (size_t)k] *= CERTAIN;
         is[(GO + 2 * i + 1) * HIDDEN + HIDDEN - 1] = 1;
     }
-    next[IM_END * HIDDEN + HIDDEN - 1] = 10;
+    next[IM_END * HIDDEN + HIDDEN - 1] = CERTAIN;
     for (int layer = 0; layer < 4; layer++) {
         snprintf(name, sizeof name, "blk.%d.attn_output.weight", layer);
         set_all(m, name, 0);
