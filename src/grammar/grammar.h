@@ -77,9 +77,5 @@ uint64_t grammar_masks_bytes(const GrammarVocab *v); /* heap that one GrammarMas
 /* mask: [(n_tokens + 31) / 32], bit i % 32 of word i / 32 is token i. False: no token may come, which no vocabulary with all single
  * bytes and a stop token ever sees. */
 bool grammar_mask(GrammarMasks *m, const GrammarState *s, uint32_t *mask);
-/* The same, for a text of which no more than n_tokens may follow: only tokens after which it can still be ended in time, if need be one
- * byte a token. Not remembered, so some milliseconds: ask for it when a token that was drawn from the other mask leaves
- * grammar_shortest_end above the tokens that are left. */
-bool grammar_mask_within(GrammarMasks *m, const GrammarState *s, uint32_t n_tokens, uint32_t *mask);
 
 #endif

@@ -11,16 +11,15 @@ enum {
     MAX_PLACES = 16384, /* known ones; their numbers begin with 1 */
     N_BUCKETS = 32768,
     N_MASKS = 128,
-    PLACE_WORDS = 2 + 3 * (GRAMMAR_MAX_ITEMS + GRAMMAR_MAX_LINKS) + 256, /* of the largest place */
+    PLACE_WORDS = 1 + 3 * (GRAMMAR_MAX_ITEMS + GRAMMAR_MAX_LINKS) + 256, /* of the largest place */
     POOL_WORDS = (GRAMMAR_MAX_TOKEN + 200) * PLACE_WORDS,                /* the places along one token always fit */
     DEAD = 1
 };
 
 _Static_assert(sizeof(GrammarItem) == 12 && sizeof(GrammarLink) == 12, "three words each, without gaps: places are compared as bytes");
 
-/* In the pool a place is its items, its links, its shortest way to an end (plus 1; 0: not known yet), its number, and a row: the rows of
- * the places after each class of byte, 0 where that is not known yet, DEAD where there is none. A row is given by the word at which it
- * begins, so that a walk goes from row to row. */
+/* In the pool a place is its items, its links, its number, and a row: the rows of the places after each class of byte, 0 where that is not
+ * known yet, DEAD where there is none. A row is given by the word at which it begins, so that a walk goes from row to row. */
 typedef struct Known {
     uint32_t at, row;   /* words in the pool */
     uint32_t hash, bucket_next;
@@ -108,14 +107,13 @@ static uint32_t row_of(GrammarMasks *m, const GrammarPlace *p) {
             memcmp(m->pool + known->at + (size_t)3 * p->n_items, links, p->n_links * sizeof *p->links) == 0)
             return known->row;
     }
-    uint32_t before = 3 * (p->n_items + p->n_links) + 2;
+    uint32_t before = 3 * (p->n_items + p->n_links) + 1;
     if (m->n_known == MAX_PLACES || m->used + before + m->g->n_classes > POOL_WORDS) return 0;
     uint32_t k = ++m->n_known, row = m->used + before;
     m->known[k] = (Known){m->used, row, hash, m->buckets[hash % N_BUCKETS], (uint16_t)p->n_items, (uint16_t)p->n_links, -1};
     m->buckets[hash % N_BUCKETS] = k;
     memcpy(m->pool + m->used, items, p->n_items * sizeof *p->items);
     memcpy(m->pool + m->used + (size_t)3 * p->n_items, links, p->n_links * sizeof *p->links);
-    m->pool[row - 2] = 0;
     m->pool[row - 1] = k;
     memset(m->pool + row, 0, m->g->n_classes * sizeof *m->pool);
     m->used = row + m->g->n_classes;
@@ -154,16 +152,8 @@ static void allow(const GrammarTrie *t, const GrammarTrieNode *n, uint32_t *mask
     for (uint32_t i = n[0].first; i < n[1].first; i++) mask[t->tokens[i] / 32] |= UINT32_C(1) << t->tokens[i] % 32;
 }
 
-static uint32_t shortest_from(GrammarMasks *m, uint32_t row) {
-    if (m->pool[row - 2] == 0) {
-        place_of(m, row, &m->from);
-        m->pool[row - 2] = grammar_program_shortest(m->g, &m->from) + 1;
-    }
-    return m->pool[row - 2] - 1;
-}
-
-/* Allows the tokens of the trie after which an end is at most `reach` bytes away. */
-static void walk(GrammarMasks *m, const GrammarTrie *t, uint32_t reach, uint32_t *mask) {
+/* Allows the tokens of the trie that can be read from the root. */
+static void walk(GrammarMasks *m, const GrammarTrie *t, uint32_t *mask) {
     for (uint32_t i = 0; i < t->n_nodes;) {
         const GrammarTrieNode *n = &t->nodes[i];
         uint32_t to = m->pool[m->path[n->depth - 1U] + m->g->class_of[n->byte]];
@@ -178,7 +168,7 @@ static void walk(GrammarMasks *m, const GrammarTrie *t, uint32_t reach, uint32_t
         }
         m->path[n->depth] = to;
         m->bytes[n->depth] = n->byte;
-        if (reach == GRAMMAR_NEVER || (n[0].first < n[1].first && shortest_from(m, to) <= reach)) allow(t, n, mask);
+        allow(t, n, mask);
         i++;
     }
 }
@@ -247,7 +237,7 @@ static void make_mask(GrammarMasks *m, uint32_t *mask) {
     GrammarText text = text_at(m, &m->root, &room);
     if (text) plain_tokens(m, text, room, mask);
     else memset(mask, 0, m->v->n_words * sizeof *mask);
-    walk(m, text ? &m->v->rest[text] : &m->v->all, GRAMMAR_NEVER, mask);
+    walk(m, text ? &m->v->rest[text] : &m->v->all, mask);
     if (grammar_machine_may_end(&m->root)) allow_stop(m, mask);
 }
 
@@ -278,17 +268,5 @@ bool grammar_mask(GrammarMasks *m, const GrammarState *s, uint32_t *mask) {
         make_mask(m, mask);
         memcpy(take_slot(m, m->pool[m->path[0] - 1]), mask, bytes);
     }
-    return any(m, mask);
-}
-
-bool grammar_mask_within(GrammarMasks *m, const GrammarState *s, uint32_t n_tokens, uint32_t *mask) {
-    memset(mask, 0, m->v->n_words * sizeof *mask);
-    if (n_tokens > 0) {
-        grammar_machine_copy(&m->root, &s->now); /* with its true counters, for they say how far it is */
-        m->path[0] = row_of(m, &m->root);
-        if (!m->path[0]) begin_again(m, 0);
-        walk(m, &m->v->all, n_tokens - 1, mask);
-    }
-    if (grammar_machine_may_end(&s->now)) allow_stop(m, mask);
     return any(m, mask);
 }

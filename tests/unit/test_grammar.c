@@ -127,43 +127,6 @@ static void random_texts_are_json(void **state) {
     buf_free(&text);
 }
 
-/* The way a caller goes: the usual mask first, the strict one only where the token drawn from it leads too far. */
-static void a_text_can_be_ended_within_any_number_of_tokens(void **state) {
-    (void)state;
-    uint32_t *mask = calloc((rig->n + 31) / 32, 4);
-    GrammarState *s = grammar_state_new(object, NULL), *try = grammar_state_new(object, NULL), *begin = grammar_state_new(object, NULL);
-    for (uint32_t limit = 2; limit < 60; limit += 3) {
-        Xoshiro rng;
-        Buf text = {0};
-        xoshiro_seed(&rng, limit);
-        grammar_state_set(s, begin);
-        for (uint32_t left = limit; !grammar_may_end(s); left--) {
-            assert_true(left > 0);
-            for (int strict = 0; strict < 2; strict++) {
-                assert_true(strict ? grammar_mask_within(masks, s, left, mask) : grammar_mask(masks, s, mask));
-                uint32_t id = (uint32_t)(xoshiro_next(&rng) % rig->n);
-                while (!(mask[id / 32] >> id % 32 & 1)) id = (id + 1) % rig->n;
-                grammar_state_set(try, s);
-                assert_true(grammar_accept(try, rig->tokens[id].ptr, rig->tokens[id].len));
-                if (!strict && grammar_shortest_end(try) > left - 1) continue;
-                assert_true(grammar_shortest_end(try) <= left - 1);
-                buf_put(&text, rig->tokens[id].ptr, rig->tokens[id].len);
-                break;
-            }
-            grammar_state_set(s, try);
-        }
-        json_t *json = json_loadb(text.ptr, text.len, JSON_ALLOW_NUL, NULL);
-        assert_true(json_is_object(json));
-        json_decref(json);
-        buf_free(&text);
-    }
-    assert_false(grammar_mask_within(masks, begin, 1, mask));
-    grammar_state_free(s);
-    grammar_state_free(try);
-    grammar_state_free(begin);
-    free(mask);
-}
-
 static void nothing_is_allocated_for_a_token(void **state) {
     (void)state;
     GrammarState *s = grammar_state_new(object, NULL);
@@ -222,7 +185,6 @@ int main(void) {
         cmocka_unit_test(masks_are_what_trying_every_token_gives),
         cmocka_unit_test(a_mask_does_not_depend_on_what_was_asked_before),
         cmocka_unit_test(random_texts_are_json),
-        cmocka_unit_test(a_text_can_be_ended_within_any_number_of_tokens),
         cmocka_unit_test(nothing_is_allocated_for_a_token),
         cmocka_unit_test(the_memory_of_a_vocabulary_and_its_masks_is_known_before),
         cmocka_unit_test(memory_that_runs_out_is_an_error_and_nothing_leaks),
