@@ -14,8 +14,7 @@ struct AnswerAllowed {
     int32_t think, newlines[2];
 };
 
-/* The only token of a text, or -1. */
-static int32_t token_of(const sluice_model *model, const char *text) {
+int32_t answer_token_of(const sluice_model *model, const char *text) {
     int32_t *ids = NULL, id = -1;
     size_t n;
     if (!sluice_tokenize(model, text, strlen(text), 0, &ids, &n, NULL) && n == 1) id = ids[0];
@@ -46,9 +45,9 @@ AnswerAllowed *answer_allowed_new(const AnswerSpec *spec, int vocab, Err *err) {
     for (int32_t id = 0; id < vocab; id++)
         if (!sluice_is_stop(spec->model, id)) allow(w->no_stop, id);
     for (size_t i = 0; i < spec->n_stop_ids; i++) w->no_stop[spec->stop_ids[i] / 32] &= ~(UINT32_C(1) << spec->stop_ids[i] % 32);
-    w->think = token_of(spec->model, "<think>");
-    w->newlines[0] = token_of(spec->model, "\n");
-    w->newlines[1] = token_of(spec->model, "\n\n");
+    w->think = answer_token_of(spec->model, "<think>");
+    w->newlines[0] = answer_token_of(spec->model, "\n");
+    w->newlines[1] = answer_token_of(spec->model, "\n\n");
     bool thinks = spec->parts && spec->parts->thinks && !spec->parts->behind_think;
     w->place = !thinks ? CONTENT : spec->parts->inside_think ? THINKING : BEGINNING;
     return w;

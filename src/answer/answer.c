@@ -28,6 +28,7 @@ Answer *answer_new(const AnswerSpec *spec, Err *err) {
     a->ctx = info.ctx;
     a->vocab = info.vocab;
     a->stop_id = -1;
+    a->close_id = spec->max_reasoning > 0 ? answer_token_of(spec->model, "</think>") : -1;
     a->inside = spec->parts && spec->parts->thinks && spec->parts->inside_think;
     bool ok = copy_stops(a) || (err_no_memory(err, sizeof *a, "stop strings"), false);
     if (ok && spec->parts) ok = (a->calls = text_calls_new(spec->parts, err)) != NULL;
@@ -266,8 +267,14 @@ void answer_take(Answer *a, int32_t id, const float *logits) {
     if (a->spec.max_tokens >= 0 && a->ids.n >= (size_t)a->spec.max_tokens) answer_end(a, ANSWER_LENGTH);
 }
 
+/* Reasoning has had as many tokens as it may have. */
+static bool closes_reasoning(const Answer *a) {
+    return a->close_id >= 0 && a->calls && text_calls_thinking(a->calls) && a->n_reasoning >= (size_t)a->spec.max_reasoning;
+}
+
 int32_t answer_next(Answer *a, sluice_session *session, const sluice_sampling *sampling) {
-    int32_t id = sluice_sample_allowed(session, sampling, a->allowed ? answer_allowed_mask(a->allowed) : NULL);
+    int32_t id = closes_reasoning(a) ? a->close_id
+                                     : sluice_sample_allowed(session, sampling, a->allowed ? answer_allowed_mask(a->allowed) : NULL);
     if (id < 0) { /* no token is allowed: the grammar and the vocabulary do not fit */
         a->failed = true;
         answer_end(a, ANSWER_LENGTH);

@@ -38,6 +38,7 @@ typedef struct AnswerSpec {
     const int32_t *stop_ids;    /* [n_stop_ids] beside those of the model */
     size_t n_stop_ids;
     int max_tokens;             /* -1: as many as the context holds */
+    int max_reasoning;          /* tokens of reasoning behind which it is closed; 0: no bound but max_tokens */
     const Grammar *grammar;     /* what the answer must be, behind its reasoning if it has any; NULL: anything */
     GrammarMasks *masks;        /* of this grammar, used by this thread while the answer runs */
     int likely;                 /* -1: how likely a token was is not asked; otherwise so many alternatives beside it */

@@ -26,6 +26,7 @@ struct Answer {
     Buf name;              /* of the call whose arguments come next */
     Buf message, reasoning; /* what a client will send back: content, then calls; and perhaps this */
     int32_t stop_id;       /* that ended the turn, or -1 */
+    int32_t close_id;      /* that ends reasoning, where it is bounded, or -1 */
     AnswerFinish finish;
     Str stop;
     bool failed;
@@ -33,6 +34,7 @@ struct Answer {
 
 /* ---- allowed.c: which tokens may come ---- */
 
+int32_t answer_token_of(const sluice_model *model, const char *text); /* the only token of a text, or -1 */
 AnswerAllowed *answer_allowed_new(const AnswerSpec *spec, int vocab, Err *err);
 void answer_allowed_free(AnswerAllowed *w);
 const uint32_t *answer_allowed_mask(AnswerAllowed *w);

@@ -244,10 +244,11 @@ static bool read_tool_choice(ServeReading *r, const char *name, json_t *value) {
 /* ---- the rest ------------------------------------------------------------------------------------------------------
  */
 
-/* How long thinking may be, a template cannot be told: max_tokens alone bounds it. */
 static bool read_budget(ServeReading *r, const char *name, json_t *value) {
-    int64_t tokens;
-    return serve_want_int(r, name, value, 1, INT32_MAX, &tokens);
+    int64_t tokens = 0;
+    bool ok = serve_want_int(r, name, value, 1, INT32_MAX, &tokens);
+    r->ask->max_reasoning = (int)tokens;
+    return ok;
 }
 
 static bool read_display(ServeReading *r, const char *name, json_t *value) {

@@ -82,6 +82,7 @@ typedef struct ServeAsk {
 
     int choices;              /* per prompt: n */
     int max_tokens;           /* -1: until the context is full */
+    int max_reasoning;        /* of them reasoning; 0: no bound of its own */
     const char *max_tokens_name; /* how the client calls it; NULL: it said nothing */
     sluice_sampling sampling;
     bool seeded;

@@ -61,6 +61,7 @@ bool serve_voice_begin(ServeSequence *s, Err *err) {
                        .stops = ask->stops,
                        .n_stops = ask->n_stops,
                        .max_tokens = ask->max_tokens,
+                       .max_reasoning = ask->max_reasoning,
                        .likely = ask->logprobs};
     if (ask->rule) {
         spec.grammar = ask->rule->grammar;

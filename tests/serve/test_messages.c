@@ -126,6 +126,24 @@ static void streams_tell_their_events_in_order(void **state) {
     http_free(&h);
 }
 
+static void thinking_ends_where_its_budget_does(void **state) {
+    (void)state;
+    const char *body = "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"max_tokens\": 30, \"temperature\": 0, "
+                       "\"thinking\": {\"type\": \"enabled\", \"budget_tokens\": %d}}";
+    char text[512], whole[128];
+    for (int budget = 2000; budget > 0; budget -= 1997) { /* enough, then three tokens */
+        snprintf(text, sizeof text, body, budget);
+        Http h = http_post(server, "/v1/messages", text);
+        const char *thoughts = text_at(h.json, "content.0.thinking");
+        if (budget == 2000) snprintf(whole, sizeof whole, "%s", thoughts);
+        else assert_string_equal(thoughts, "I should answer");
+        assert_memory_equal(whole, thoughts, strlen(thoughts));
+        assert_string_equal(text_at(h.json, "content.1.type"), "text");
+        http_free(&h);
+    }
+    assert_true(strlen(whole) > strlen("I should answer"));
+}
+
 static void what_is_wrong_is_named(void **state) {
     (void)state;
     static const struct {
@@ -160,6 +178,7 @@ int main(void) {
         cmocka_unit_test(three_apis_have_one_answer),
         cmocka_unit_test(tokens_can_be_counted_before),
         cmocka_unit_test(streams_tell_their_events_in_order),
+        cmocka_unit_test(thinking_ends_where_its_budget_does),
         cmocka_unit_test(what_is_wrong_is_named),
     };
     return cmocka_run_group_tests(tests, start, stop);
