@@ -114,6 +114,11 @@ static bool make_room(Subsets *s) {
     return true;
 }
 
+static int32_t too_many(Err *err) {
+    err_set(err, ERR_UNSUPPORTED, "it needs an automaton of too many states");
+    return -1;
+}
+
 /* The number of the state that what is reached makes; -1 with an error. */
 static int32_t state_of(Subsets *s, bool at_begin, Err *err) {
     uint32_t n = 0, number;
@@ -127,10 +132,7 @@ static int32_t state_of(Subsets *s, bool at_begin, Err *err) {
     Str key = str_make((const char *)s->members, (n + 1) * sizeof *s->members);
     if (strmap_get(&s->numbers, key, &number)) return (int32_t)number;
     number = s->dfa->n_states;
-    if (number >= GRAMMAR_MAX_DFA || (uint64_t)number * s->dfa->n_classes >= GRAMMAR_MAX_DFA_CELLS || s->visits > MAX_VISITS) {
-        err_set(err, ERR_UNSUPPORTED, "it needs an automaton of too many states");
-        return -1;
-    }
+    if (number >= GRAMMAR_MAX_DFA || (uint64_t)number * s->dfa->n_classes >= GRAMMAR_MAX_DFA_CELLS) return too_many(err);
     uint32_t *copy = arena_alloc(&s->arena, key.len, 8);
     if (copy) memcpy(copy, s->members, key.len);
     if (!copy || !make_room(s) || !strmap_put(&s->numbers, str_make((const char *)copy, key.len), number, NULL)) {
@@ -147,14 +149,21 @@ static int32_t state_of(Subsets *s, bool at_begin, Err *err) {
 }
 
 static bool holds(const GrammarSet *set, uint32_t c) {
-    for (uint32_t i = 0; i < set->n; i++)
-        if (c >= set->ranges[i][0] && c <= set->ranges[i][1]) return true;
+    uint32_t low = 0, high = set->n; /* the ranges before low end before c, those from high on begin behind it */
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (c > set->ranges[middle][1]) low = middle + 1;
+        else if (c < set->ranges[middle][0]) high = middle;
+        else return true;
+    }
     return false;
 }
 
 static bool fill_row(Subsets *s, uint32_t state, Err *err) {
     for (uint32_t c = 0; c < s->dfa->n_classes; c++) {
         nothing_reached(s);
+        s->visits += s->sets[state][0];
+        if (s->visits > MAX_VISITS) return too_many(err) > 0;
         for (uint32_t i = 1; i <= s->sets[state][0]; i++) {
             const NfaNode *n = &s->nfa->nodes[s->sets[state][i]];
             if (n->kind == NFA_SET && holds(n->set, s->dfa->border[c])) reach(s, n->to);

@@ -2,6 +2,7 @@
  * (looking around, references back, word borders) is refused by name; ahead.c takes off what a pattern looks ahead for at its beginning. */
 #include "grammar/pattern.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -13,7 +14,7 @@ typedef struct Parser {
     Err *err;
 } Parser;
 
-enum { MAX_DEPTH = 100 };
+enum { MAX_DEPTH = 100, MAX_RUNS = 8192 /* twice as many as Unicode 15 has */ };
 
 static GrammarRegex *alternatives(Parser *p);
 
@@ -34,23 +35,29 @@ static GrammarRegex *node(Parser *p, GrammarRegexKind kind, GrammarRegex *a, Gra
 
 /* ---- sets ---- */
 
+/* Ranges are looked through from the end, where those of a class that was written in order are added. */
 void grammar_regex_add_range(Arena *arena, GrammarSet *s, uint32_t first, uint32_t last) {
-    uint32_t (*to)[2] = arena_alloc(arena, ((size_t)s->n + 1) * sizeof *to, 8);
-    uint32_t n = 0, i = 0;
-    if (!to) {
-        s->n = s->cap = 0;
-        return;
+    uint32_t end = s->n, at;
+    while (end > 0 && s->ranges[end - 1][0] > last + 1) end--;
+    for (at = end; at > 0 && s->ranges[at - 1][1] + 1 >= first; at--) {
+        if (s->ranges[at - 1][0] < first) first = s->ranges[at - 1][0];
+        if (s->ranges[at - 1][1] > last) last = s->ranges[at - 1][1];
     }
-    for (; i < s->n && s->ranges[i][1] + 1 < first; i++) memcpy(to[n++], s->ranges[i], sizeof *to);
-    for (; i < s->n && s->ranges[i][0] <= last + 1; i++) {
-        if (s->ranges[i][0] < first) first = s->ranges[i][0];
-        if (s->ranges[i][1] > last) last = s->ranges[i][1];
+    if (at == end && s->n == s->cap) { /* nothing that it joins */
+        uint32_t cap = 2 * s->cap + 4;
+        uint32_t (*more)[2] = arena_alloc(arena, cap * sizeof *more, 8);
+        if (!more) {
+            s->n = s->cap = 0;
+            return;
+        }
+        if (s->n) memcpy(more, s->ranges, s->n * sizeof *more);
+        s->ranges = more;
+        s->cap = cap;
     }
-    to[n][0] = first;
-    to[n++][1] = last;
-    for (; i < s->n; i++) memcpy(to[n++], s->ranges[i], sizeof *to);
-    s->ranges = to;
-    s->n = s->cap = n;
+    if (s->n > end) memmove(s->ranges + at + 1, s->ranges + end, (s->n - end) * sizeof *s->ranges);
+    s->n += 1 + at - end;
+    s->ranges[at][0] = first;
+    s->ranges[at][1] = last;
 }
 
 static void add_all(Parser *p, GrammarSet *to, const GrammarSet *from, bool inverted) {
@@ -83,6 +90,24 @@ static bool add_class(Parser *p, GrammarSet *to, char letter) {
     return true;
 }
 
+/* Where the category of code points changes: found once, for asking each of them takes 20 ms, and a schema may ask a thousand times. */
+static struct {
+    uint32_t first[MAX_RUNS + 1]; /* [n + 1] */
+    utf8proc_category_t category[MAX_RUNS];
+    uint32_t n;
+} runs;
+static pthread_once_t runs_once = PTHREAD_ONCE_INIT;
+
+static void find_runs(void) {
+    for (uint32_t c = 0; c <= GRAMMAR_LAST_CHAR && runs.n < MAX_RUNS; c++) {
+        utf8proc_category_t here = utf8proc_category((utf8proc_int32_t)c);
+        if (runs.n > 0 && runs.category[runs.n - 1] == here) continue;
+        runs.first[runs.n] = c;
+        runs.category[runs.n++] = here;
+    }
+    runs.first[runs.n] = GRAMMAR_LAST_CHAR + 1;
+}
+
 /* \p{Lu}: a general category of one or two letters. */
 static bool add_category(Parser *p, GrammarSet *to, bool inverted) {
     char name[3] = {0};
@@ -94,13 +119,10 @@ static bool add_category(Parser *p, GrammarSet *to, bool inverted) {
         return false;
     }
     GrammarSet s = {0};
-    bool open = false;
-    uint32_t first = 0;
-    for (uint32_t c = 0; c <= GRAMMAR_LAST_CHAR + 1; c++) {
-        bool in = c <= GRAMMAR_LAST_CHAR && strncmp(utf8proc_category_string((utf8proc_int32_t)c), name, n) == 0;
-        if (in && !open) first = c;
-        if (!in && open) grammar_regex_add_range(p->arena, &s, first, c - 1);
-        open = in;
+    pthread_once(&runs_once, find_runs);
+    for (uint32_t i = 0; i < runs.n; i++) {
+        const char *category = utf8proc_category_string((utf8proc_int32_t)runs.first[i]);
+        if (strncmp(category, name, n) == 0) grammar_regex_add_range(p->arena, &s, runs.first[i], runs.first[i + 1] - 1);
     }
     if (s.n == 0) return bad(p, "\\p names a category that is not known") != NULL;
     add_all(p, to, &s, inverted);

@@ -347,8 +347,8 @@ static bool statement(JinjaParser *p, JinjaBlock *out, const char *inside) {
             if (str_eq_c(t->text, unsupported[i]))
                 return jinja_source_fail(p->err, ERR_UNSUPPORTED, t->line, "the tag {%% %s %%} is not supported",
                                          unsupported[i]);
-        char name[80];
-        jinja_describe(t, name);
+        char words[80];
+        const char *name = jinja_describe(t, words); /* a long one is told as what it is */
         return inside ? jinja_source_fail(p->err, ERR_FORMAT, t->line, "unknown tag %s inside {%% %s %%}", name, inside)
                       : jinja_source_fail(p->err, ERR_FORMAT, t->line, "unknown tag %s", name);
     }

@@ -3,11 +3,12 @@
  * Input: a byte for the kind, then a schema (kinds 0, 2 and 3: as JSON, as the parameters of a tool in both forms) or a pattern (1), and
  * after a line "----" bytes that choose a text.
  * Property: a grammar or a sentence; from wherever a text has come an end can be reached, in as many bytes as were told; the whole text
- * is accepted, is what it should be (jansson, PCRE2), and any cut of it can follow. */
+ * is accepted, also in pieces, and is what it should be (as jansson, PCRE2 and the parser of calls see it). */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "fuzz/fuzz.h"
 
 #include "grammar/grammar.h"
+#include "text/text.h"
 
 #include <pcre2.h>
 
@@ -95,6 +96,22 @@ static void check_json(Str text, const Str *pattern) {
     json_decref(value);
 }
 
+/* The parser of answers must see one call of the tool, and nothing else. */
+static void check_call(unsigned kind, Str text, json_t *parameters) {
+    json_t *tools = json_pack("[{s:s,s:O}]", "name", "tool", "parameters", parameters);
+    TextCallsSpec spec = {.form = kind == XML_CALL ? TEXT_FORM_QWEN_XML : TEXT_FORM_QWEN_JSON, .tools = tools};
+    TextCalls *c = text_calls_new(&spec, NULL);
+    TextEvents list = {0};
+    text_calls_put(c, text.ptr, text.len, &list);
+    text_calls_end(c, false, &list);
+    bool good = list.n == 3 && list.items[0].kind == TEXT_CALL_NAME && list.items[1].kind == TEXT_CALL_ARGUMENTS;
+    if (!good) fail_msg("not read as one call: %.*s", (int)text.len, text.ptr);
+    check_json(text_events_text(&list, 1), NULL);
+    text_events_free(&list);
+    text_calls_free(c);
+    json_decref(tools);
+}
+
 /* The whole text, and in two pieces. */
 static void check_taken(const Grammar *g, Str text, size_t cut) {
     for (int pieces = 1; pieces <= 2; pieces++) {
@@ -108,15 +125,16 @@ static void check_taken(const Grammar *g, Str text, size_t cut) {
 
 /* ---- kinds ---- */
 
-static Grammar *build(unsigned kind, Str source, Err *err) {
+static json_t *read_schema(unsigned kind, Str source) {
     json_error_t why;
-    json_t *schema = kind == PATTERN ? json_pack("{s:s,s:o}", "type", "string", "pattern", json_stringn(source.ptr, source.len))
-                                     : json_loadb(source.ptr, source.len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
-    if (!schema) return NULL;
+    return kind == PATTERN ? json_pack("{s:s,s:o}", "type", "string", "pattern", json_stringn(source.ptr, source.len))
+                           : json_loadb(source.ptr, source.len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
+}
+
+static Grammar *build(unsigned kind, const json_t *schema, Err *err) {
     GrammarTool tool = {str_c("tool"), schema};
     GrammarCallForm form = kind == XML_CALL ? GRAMMAR_CALLS_XML : GRAMMAR_CALLS_JSON;
     Grammar *g = kind <= PATTERN ? grammar_json_schema(schema, err) : grammar_tool_calls(form, &tool, 1, false, err);
-    json_decref(schema);
     if (!g) fuzz_sentence(err->text);
     return g;
 }
@@ -129,12 +147,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
     Str pattern = str_make(source, part.len);
     Err err = {0};
     Buf text = {0};
-    Grammar *g = build(kind, pattern, &err);
+    json_t *schema = read_schema(kind, pattern);
+    Grammar *g = schema ? build(kind, schema, &err) : NULL;
     if (g && choose_text(g, &in, &text)) {
         Str whole = str_make(text.ptr ? text.ptr : "", text.len);
         check_taken(g, whole, whole.len / 2);
         if (kind <= PATTERN) check_json(whole, kind == PATTERN ? &pattern : NULL);
+        else check_call(kind, whole, schema);
     }
+    json_decref(schema);
     grammar_free(g);
     buf_free(&text);
     mem_free(source);
