@@ -47,7 +47,7 @@ static bool read_turn(const json_t *kept, int vocab, AnswerTurn *turn, TextIds *
     const json_t *list = json_object_get(kept, "ids"), *stop = json_object_get(kept, "stop"), *n = json_object_get(kept, "n_prefix");
     bool ok = read_hash(kept, "key", &turn->key) && read_hash(kept, "reasoning", &turn->reasoning) &&
               read_hash(kept, "prefix", &turn->prefix) && json_is_integer(stop) && json_is_array(list) && json_integer_value(n) >= 0;
-    ok = ok && json_integer_value(stop) >= 0 && json_integer_value(stop) < vocab;
+    ok = ok && json_integer_value(stop) >= -1 && json_integer_value(stop) < vocab;
     for (size_t i = 0; ok && i < json_array_size(list); i++) {
         const json_t *item = json_array_get(list, i);
         int32_t id = (int32_t)json_integer_value(item);

@@ -114,13 +114,14 @@ static ErrCode answer(Chat *c) {
     ErrCode code = chat_rounds(c, c->messages, &ears, &rounds, &err);
     if (code) {
         fprintf(stderr, "sluice: %s\n", err.text);
-        if (rounds.n_calls) fprintf(stderr, "the question is taken back; what its %zu calls did is done\n", rounds.n_calls);
+        if (rounds.n_calls) fprintf(stderr, "the question is taken back; what its calls did (%zu) is done\n", rounds.n_calls);
         while (json_array_size(c->messages) >= n) json_array_remove(c->messages, json_array_size(c->messages) - 1);
     } else {
         if (rounds.unfinished)
             fprintf(stderr, "%d rounds of calls and no answer yet: say \"go on\", or start with a larger --rounds\n", c->c->rounds);
         put_status(c, &rounds.last, &before);
     }
+    os_forget_interrupt(); /* it ended the answer, and nothing else */
     c->changed = c->changed || !code;
     chat_rounds_free(&rounds);
     return code;

@@ -19,7 +19,7 @@ static const Script scripts[] = {
     {"both-done", "Both are done."},
     {"nobody can be asked", "Nobody is there."},
     {"did not allow", "So I shall not."},
-    {"slowly", CALL("shell", "{\"command\": \"echo begun > begun; sleep 60\"}") "\n"
+    {"slowly", CALL("shell", "{\"command\": \"echo begun > begun; sleep 60.0417\"}") "\n"
                CALL("shell", "{\"command\": \"echo never > never\"}")},
     {"for ever", CALL("shell", "{\"command\": \"echo for ever\"}")},
     {"the weather", CALL("weather", "{\"city\": \"Ulm; rm -rf /\", \"days\": 2}")},
@@ -199,6 +199,18 @@ static void each_call_is_confirmed(void **state) {
     assert_int_equal(terminal_end(t), 0);
 }
 
+static void what_was_typed_before_the_question_does_not_answer_it(void **state) {
+    (void)state;
+    Terminal *t = terminal_start(CHAT "--allow shell");
+    terminal_wait(t, "> ");
+    terminal_type(t, "Please look.\ny\n");
+    terminal_wait(t, "run it? ");
+    terminal_type(t, "n\n");
+    terminal_wait(t, "So I shall not.");
+    terminal_type(t, "/quit\n");
+    assert_int_equal(terminal_end(t), 0);
+}
+
 static void control_c_ends_a_call_and_not_the_conversation(void **state) {
     (void)state;
     Terminal *t = terminal_start("rm -f $T/work/begun; " CHAT "--allow shell --yes");
@@ -214,7 +226,7 @@ static void control_c_ends_a_call_and_not_the_conversation(void **state) {
     terminal_wait(t, "Just talk.");
     terminal_type(t, "/quit\n");
     assert_int_equal(terminal_end(t), 0);
-    shell_expect(0, "! test -e $T/work/never && ! pgrep -f '^sleep 60$'");
+    shell_expect(0, "! test -e $T/work/never && ! pgrep -f '^sleep 60.0417$'");
 }
 
 static void control_c_at_the_question_runs_nothing(void **state) {
@@ -260,6 +272,7 @@ int main(void) {
         cmocka_unit_test(questions_of_a_file_may_call_tools),
         cmocka_unit_test(results_are_kept_in_the_session),
         cmocka_unit_test(each_call_is_confirmed),
+        cmocka_unit_test(what_was_typed_before_the_question_does_not_answer_it),
         cmocka_unit_test(control_c_ends_a_call_and_not_the_conversation),
         cmocka_unit_test(control_c_at_the_question_runs_nothing),
         cmocka_unit_test(what_would_move_the_cursor_is_shown_as_it_is),

@@ -208,6 +208,37 @@ static void a_turn_of_ours_is_the_ids_that_were_sampled(void **state) {
     close_rig(&r);
 }
 
+static void turns_outlive_the_process_as_json(void **state) {
+    (void)state;
+    Rig r = open_rig(keeps, 1 << 20);
+    say(&r, "user", "Which one?");
+    prompt(&r);
+    answer(&r, "I see.\n</think>\n\nYes, the one.");
+    say(&r, "assistant", "Yes, the one.");
+    say(&r, "user", "And?");
+    assert_int_equal(prompt(&r)->turns_replayed, 1);
+    TextIds before = take_ids(&r);
+    json_t *kept = answer_prompts_keep(r.prompts);
+    answer_prompts_forget(r.prompts);
+    assert_int_equal(prompt(&r)->turns_replayed, 0);
+    json_t *turn = json_array_get(kept, 0), *strange = json_pack("[i,{},o,o,o]", 3, json_deep_copy(turn), json_deep_copy(turn),
+                                                                  json_deep_copy(turn));
+    json_array_append_new(json_object_get(json_array_get(strange, 2), "ids"), json_integer(1 << 30)); /* beyond the vocabulary */
+    json_object_set_new(json_array_get(strange, 3), "key", json_string("none"));
+    json_object_set_new(json_array_get(strange, 4), "stop", json_integer(-2));
+    answer_prompts_recall(r.prompts, strange);
+    answer_prompts_recall(r.prompts, NULL);
+    assert_int_equal(prompt(&r)->turns_replayed, 0);
+    answer_prompts_recall(r.prompts, kept);
+    assert_int_equal(prompt(&r)->turns_replayed, 1);
+    assert_int_equal(r.last.ids.n, before.n);
+    assert_memory_equal(r.last.ids.ids, before.ids, before.n * sizeof *before.ids);
+    json_decref(kept);
+    json_decref(strange);
+    text_ids_free(&before);
+    close_rig(&r);
+}
+
 static void a_call_is_known_in_any_spelling(void **state) {
     (void)state;
     Rig r = open_rig(keeps, 1 << 20);
@@ -405,6 +436,7 @@ int main(void) {
         cmocka_unit_test(a_zero_byte_is_a_byte_like_others),
         cmocka_unit_test(what_the_template_refuses_is_refused_in_its_words),
         cmocka_unit_test(a_turn_of_ours_is_the_ids_that_were_sampled),
+        cmocka_unit_test(turns_outlive_the_process_as_json),
         cmocka_unit_test(a_call_is_known_in_any_spelling),
         cmocka_unit_test(a_turn_that_was_changed_is_rendered),
         cmocka_unit_test(reasoning_that_was_changed_is_not_replaced),
