@@ -7,6 +7,7 @@
 
 With --or-skip, clients that cannot be installed here (no PyPI, no venv) are named aloud in one line, and that is no failure.
 """
+import concurrent.futures
 import datetime
 import hashlib
 import json
@@ -34,7 +35,8 @@ def environment(name):
         with open(stamp) as f:
             if f.read() == wanted:
                 return python, ""
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--retries", "1", "-r", pins]
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r", pins]
+    pip += ["--retries", "0", "--timeout", "10"] if "--or-skip" in sys.argv else []
     for command, seconds in (([sys.executable, "-m", "venv", "--clear", folder], 60), (pip, 40 if "--or-skip" in sys.argv else 900)):
         print("$ " + " ".join(command), flush=True)
         try:
@@ -50,12 +52,12 @@ def environment(name):
 
 
 def run(program, name):
-    python, why = (sys.executable, "") if name is None else environment(name)
-    if python is None:
-        return None, why
-    print(f"== {program}", flush=True)
+    python = sys.executable if name is None else os.path.join(VENVS, name, "bin", "python")
     env = {**os.environ, "SLUICE_CLIENTS_TABLE": TABLE}
-    return subprocess.run([python, "-W", "ignore::ResourceWarning", os.path.join(HERE, program + ".py")], env=env).returncode == 0, ""
+    done = subprocess.run([python, "-W", "ignore::ResourceWarning", os.path.join(HERE, program + ".py")], env=env, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    print(f"== {program}\n{done.stdout}", flush=True)
+    return done.returncode == 0
 
 
 def print_table():
@@ -77,18 +79,23 @@ def main():
     if os.path.exists(TABLE):
         os.remove(TABLE)
     failed, skipped = [], {}
-    for program, name, short in PROGRAMS:
-        if which == "long" or (which == "short" and short) or (which == "page" and program == "test_page"):
-            well, why = run(program, name)
-            if well is None:
-                skipped[name] = why
-            elif not well:
+    wanted = [(program, name) for program, name, short in PROGRAMS
+              if which == "long" or (which == "short" and short) or (which == "page" and program == "test_page")]
+    for name in {name: None for _, name in wanted if name}:
+        python, why = environment(name)
+        if python is None:
+            skipped[name] = why
+    wanted = [(program, name) for program, name in wanted if name not in skipped]
+    # those of the short run side by side; the others note times, which they would spoil for each other
+    with concurrent.futures.ThreadPoolExecutor(2 if which == "short" else 1) as several:
+        for (program, _), well in zip(wanted, several.map(lambda w: run(*w), wanted)):
+            if not well:
                 failed.append(program)
     if os.path.exists(TABLE):
         print_table()
     for name, why in skipped.items():
         print(f"SKIPPED: the clients of {name} cannot be installed here: {why}")
-    print(f"{datetime.date.today()}: " + ("failed: " + " ".join(failed) if failed else "nothing failed"))
+    print(f"{datetime.date.today()}: " + ("failed: " + " ".join(failed) if failed else "nothing failed" if wanted else "nothing ran"))
     sys.exit(bool(failed) or (bool(skipped) and "--or-skip" not in sys.argv))
 
 
