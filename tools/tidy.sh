@@ -68,7 +68,7 @@ cpp_check() {
 }
 
 scripts() {
-    sh -n tools/deps.sh && sh -n tools/tidy.sh && sh -n tools/check_neon.sh && sh -n tools/mutate.sh && sh -n tests/run.sh && bash -n .ci/run
+    sh -n tools/deps.sh && sh -n tools/tidy.sh && sh -n tools/check_neon.sh && sh -n tools/mutate.sh && sh -n tests/run.sh && bash -n .ci/run && bash -n tests/fuzz/run.sh
 }
 
 if [ -n "${DEEP:-}" ]; then

@@ -40,6 +40,7 @@ static void open_once(void) {
     config.options.threads = 1;
     serve.config = &config;
     serve.model.created = 1;
+    serve_purse_open(&serve.purse, 0);
     assert_true(serve_board_init(&serve.board));
     assert_true(serve_queue_init(&serve.queue, config.queue + config.parallel));
     assert_int_equal(pthread_mutex_init(&serve.text, NULL), 0);

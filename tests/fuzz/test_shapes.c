@@ -27,6 +27,7 @@ static void open_once(void) {
     serve.model = (ServeModel){.model = open_or_fail(&o), .name = config.model_name, .created = 1};
     sluice_get_info(serve.model.model, &serve.model.info);
     sluice_sampling_default(serve.model.model, &serve.model.sampling);
+    serve_purse_open(&serve.purse, 0);
     serve.prompts = answer_prompts_new(serve.model.model, 1 << 16, &err);
     assert_non_null(serve.prompts);
     assert_int_equal(pthread_mutex_init(&serve.text, NULL), 0);
