@@ -210,6 +210,7 @@ static void sort_choices(Buf *text) {
 /* ---- the clients ----------------------------------------------------------------------------------------------------- */
 
 static Buf alone[KINDS];
+static int stride = 1; /* of the kinds that are asked: under a sanitizer an answer takes tens of times as long */
 
 typedef struct Crowd {
     int port, requests;
@@ -288,7 +289,8 @@ static void *client(void *user) {
     Wire w = {.fd = -1};
     for (int i; (i = atomic_fetch_add(&c->next, 1)) < c->requests;) {
         uint64_t dice = splitmix(c->seed + (uint64_t)i * SPLITMIX_STEP);
-        ask(c, &w, (int)(dice % KINDS), (unsigned)(dice >> 32) % 12, (size_t)(dice >> 40) % 3000);
+        int kind = stride * (int)(dice % (unsigned)((KINDS + stride - 1) / stride));
+        ask(c, &w, kind, (unsigned)(dice >> 32) % 12, (size_t)(dice >> 40) % 3000);
     }
     hang_up(&w);
     buf_free(&w.in);
@@ -344,7 +346,7 @@ static void settle(const Server *s) {
 
 static void learn_alone(void) {
     Server *s = server_start("--ctx 512 --threads 2");
-    for (int kind = 0; kind < KINDS; kind++) {
+    for (int kind = 0; kind < KINDS; kind += stride) {
         Wire w = {.fd = -1};
         Reply r = {0};
         Buf request = {0};
@@ -375,13 +377,14 @@ static uint64_t number(const char *name, uint64_t otherwise) {
 
 static void whoever_stays_is_answered_as_alone_and_nothing_is_left_behind(void **state) {
     (void)state;
-    bool soak = getenv("SOAK_REQUESTS") != NULL;
-    Crowd c = {.requests = (int)number("SOAK_REQUESTS", 48), .seed = number("SOAK_SEED", 1), .patience = soak ? 1 : 0.02};
+    bool soak = getenv("SOAK_REQUESTS") != NULL, slow = under_sanitizer() && !soak;
+    if (slow) stride = 5;
+    Crowd c = {.requests = (int)number("SOAK_REQUESTS", slow ? 16 : 48), .seed = number("SOAK_SEED", 1), .patience = soak ? 1 : 0.02};
     assert_int_equal(pthread_mutex_init(&c.lock, NULL), 0);
     learn_alone();
     Server *s = server_start("--ctx 512 --threads 2 --parallel 4 --queue 4 --state-ram 2M");
     c.port = s->port;
-    Crowd before = {.requests = soak ? 200 : 16, .seed = c.seed + 1, .patience = 0.02, .port = s->port};
+    Crowd before = {.requests = soak ? 200 : slow ? 4 : 16, .seed = c.seed + 1, .patience = 0.02, .port = s->port};
     assert_int_equal(pthread_mutex_init(&before.lock, NULL), 0);
     let_in(&before); /* what is kept for good is there */
     settle(s);
@@ -392,7 +395,7 @@ static void whoever_stays_is_answered_as_alone_and_nothing_is_left_behind(void *
     if (c.wrong) fail_msg("%d answers were wrong; the first: %s", c.wrong, c.why);
     assert_int_equal(before.wrong, 0);
     assert_int_equal(c.answered + c.left, c.requests);
-    if (!soak || !under_sanitizer()) assert_true(c.refused > 0);
+    if (!under_sanitizer()) assert_true(c.refused > 0);
     for (int i = 0; i < 2000 && descriptors(s) > files; i++) nap(0.01); /* our own last connection is closed a moment later */
     assert_in_range(descriptors(s), 1, files);
     long more_kib = resident_kib(s) - kib;
