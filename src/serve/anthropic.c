@@ -141,11 +141,9 @@ static bool read_message(ServeRefusal *no, json_t *messages, const json_t *messa
                             "'role' must be user or assistant; the system text has a field of its own");
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)message, name,
-                        value) if (strcmp(name, "role") != 0 &&
-                                   strcmp(name, "content") !=
-                                       0) return serve_refuse(no, 400, name, "the field '%.60s' is not supported here",
-                                                              name);
+    json_object_foreach((json_t *)message, name, value)
+        if (strcmp(name, "role") != 0 && strcmp(name, "content") != 0)
+            return serve_refuse(no, 400, name, "the field '%.60s' is not supported here", name);
     Turn t = {.messages = messages, .assistant = assistant};
     bool ok = read_content(no, &t, json_object_get(message, "content"));
     json_decref(t.calls);
@@ -241,8 +239,7 @@ static bool read_tool_choice(ServeReading *r, const char *name, json_t *value) {
     return serve_read_fields(r, value, fields, COUNT_OF(fields)) || serve_refuse_inside(r->no, "%s", name);
 }
 
-/* ---- the rest ------------------------------------------------------------------------------------------------------
- */
+/* ---- the rest ---------------------------------------------------------------------------------------------------- */
 
 static bool read_budget(ServeReading *r, const char *name, json_t *value) {
     int64_t tokens = 0;

@@ -52,8 +52,7 @@ json_t *serve_anthropic_whole(ServeReply *reply, const ServeAnswer *a) {
     return message_json(reply, content, stop_reason(c->finish), stop, &a->usage);
 }
 
-/* ---- a stream ------------------------------------------------------------------------------------------------------
- */
+/* ---- a stream ---------------------------------------------------------------------------------------------------- */
 
 static void block_delta(const ServeAnthropicStream *s, Buf *out, const char *type, const char *field, json_t *text) {
     serve_put_event(out, "content_block_delta",

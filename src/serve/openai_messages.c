@@ -244,8 +244,7 @@ bool serve_chat_check(ServeAsk *ask, ServeRefusal *no) {
     return true;
 }
 
-/* ---- how the template is called ------------------------------------------------------------------------------------
- */
+/* ---- how the template is called ---------------------------------------------------------------------------------- */
 
 bool serve_field_template_kwargs(ServeReading *r, const char *name, json_t *value) {
     if (!json_is_object(value)) return serve_refuse(r->no, 400, name, "'%s' must be an object", name);

@@ -142,8 +142,7 @@ static bool read_instructions(ServeReading *r, const char *name, json_t *value) 
     return (message && json_array_insert_new(messages, 0, message) == 0) || out_of_memory(r->no);
 }
 
-/* ---- tools: a level flatter than in chat completions ----------------------------------------------------------------
- */
+/* ---- tools: a level flatter than in chat completions ------------------------------------------------------------- */
 
 static bool read_tools(ServeReading *r, const char *name, json_t *value) {
     if (!json_is_array(value)) return serve_refuse(r->no, 400, name, "'%s' must be a list", name);
@@ -167,8 +166,7 @@ static bool read_tool_choice(ServeReading *r, const char *name, json_t *value) {
     return r->ask->tool_name || serve_refuse(r->no, 400, name, "'%s' of type function must have a 'name'", name);
 }
 
-/* ---- the rest ------------------------------------------------------------------------------------------------------
- */
+/* ---- the rest ---------------------------------------------------------------------------------------------------- */
 
 static bool read_text(ServeReading *r, const char *name, json_t *value) {
     static const ServeField fields[] = {{"format", serve_field_response_format}, {"verbosity", serve_field_verbosity}};

@@ -39,8 +39,7 @@ static json_t *call_item(const ServeReply *reply, size_t index, const char *stat
                      status, "call_id", call_id, "name", name, "arguments", arguments);
 }
 
-/* ---- the response --------------------------------------------------------------------------------------------------
- */
+/* ---- the response ------------------------------------------------------------------------------------------------ */
 
 static json_t *usage_json(const ServeUsage *u) {
     return json_pack("{s:i,s:{s:i},s:i,s:{s:i},s:i}", "input_tokens", u->prompt, "input_tokens_details",
@@ -102,8 +101,7 @@ json_t *serve_responses_whole(ServeReply *reply, const ServeAnswer *a) {
     return response_json(reply, status, output, &a->usage);
 }
 
-/* ---- a stream ------------------------------------------------------------------------------------------------------
- */
+/* ---- a stream ---------------------------------------------------------------------------------------------------- */
 
 /* Sends an event; its type and number are put in front. */
 static void tell(ServeResponsesStream *s, Buf *out, const char *type, json_t *value) {
