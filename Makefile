@@ -10,7 +10,7 @@ API_PKGS := jansson libpcre2-8 libutf8proc liburing libxxhash
 PKGS     := $(API_PKGS) cairo libmicrohttpd libedit
 
 # a cache that holds a fraction of the experts, so what is told comes from disk
-DEMO     := --ram 20M --threads 2 --temp 0.5 --seed 2 --stats -p "Tell me a story about a little fox."
+DEMO     := --ram 24M --threads 2 --temp 0.5 --seed 2 --stats -p "Tell me a story about a little fox."
 
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith
 # -ffp-contract=off: a multiply and an add become one only where the code says fma (one answer on every compiler and CPU)
