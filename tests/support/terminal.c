@@ -30,7 +30,9 @@ Terminal *terminal_start(const char *line) {
     static char text[8192];
     Terminal *t = calloc(1, sizeof *t);
     const char *script = temp_path("terminal.sh");
-    snprintf(text, sizeof text, "unset ${!SLUICE_*} NO_COLOR\nS='%s'\nT='%s'\nexport XDG_CONFIG_HOME=$T XDG_STATE_HOME=$T/home\n%s\n",
+    write_whole(temp_path("leaks"), "leak:wcsdup\n"); /* libedit never frees the names of functions that it was given */
+    snprintf(text, sizeof text, "unset ${!SLUICE_*} NO_COLOR\nS='%s'\nT='%s'\nexport XDG_CONFIG_HOME=$T XDG_STATE_HOME=$T/home\n"
+             "export LSAN_OPTIONS=suppressions=$T/leaks:print_suppressions=0\n%s\n",
              sluice_bin(), temp_dir(), line);
     write_whole(script, text);
     t->fd = posix_openpt(O_RDWR | O_NOCTTY);
