@@ -21,6 +21,8 @@ bool jinja_source_fail(Err *err, ErrCode code, unsigned line, const char *fmt, .
     va_end(args);
     end_on_character(&e);
     if (err && err->code != ERR_OK) return false; /* the first cause is the right one */
+    for (char *c = e.text; line && *c; c++) /* what is quoted of the template may have several lines */
+        if ((unsigned char)*c < ' ' || *c == 0x7F) *c = ' ';
     if (line) err_set(err, code, "line %u: %s", line, e.text);
     else err_set(err, code, "%s", e.text);
     if (err) end_on_character(err);

@@ -304,12 +304,19 @@ static ErrCode read_tokens(Reader *r, const json_t *root, const json_t *config) 
     return code;
 }
 
+/* jansson quotes the text, which may go on in the next line: what it says, on one. */
+static const char *on_one_line(json_error_t *where) {
+    for (char *c = where->text; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7F) *c = ' ';
+    return where->text;
+}
+
 /* Integers are read as reals: model_max_length is often 10^30, and ids are keys here. */
 static json_t *parse_config(Str text, Err *err) {
     json_error_t where;
     json_t *root = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &where);
     if (!root)
-        err_set(err, ERR_FORMAT, "tokenizer_config.json: not valid JSON near byte %d: %s", where.position, where.text);
+        err_set(err, ERR_FORMAT, "tokenizer_config.json: not valid JSON near byte %d: %s", where.position, on_one_line(&where));
     return root;
 }
 
@@ -339,7 +346,7 @@ static json_t *parse_short(Reader *r, Str json) {
     for (int i = 0; i < 2; i++) /* back to a place in the file itself */
         if (lists[i].ptr && place > (size_t)(lists[i].ptr - json.ptr)) place += lists[i].len - strlen("null");
     if (rest.failed) err_no_memory(r->err, json.len, "a tokenizer.json");
-    else if (!root) err_set(r->err, ERR_FORMAT, "not valid JSON near byte %zu: %s", place, where.text);
+    else if (!root) err_set(r->err, ERR_FORMAT, "not valid JSON near byte %zu: %s", place, on_one_line(&where));
     buf_free(&rest);
     if (!root || json_is_object(root)) return root;
     err_set(r->err, ERR_FORMAT, "not a JSON object");

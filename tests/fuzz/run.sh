@@ -22,7 +22,7 @@ fuzz_one() {
         "-artifact_prefix=$work/found/$name-")
     [ "$name" = http ] && options+=(-detect_leaks=0) # it has threads, and looks for itself
     [ -f "tests/fuzz/$name.dict" ] && options+=("-dict=tests/fuzz/$name.dict")
-    while [ "$cpu" -lt "$seconds" ] && [ "$code" = 0 ]; do
+    while [ "$cpu" -lt "$seconds" ] && [ "$code" = 0 ] && [ "$runs" -lt 1000 ]; do
         left=$((seconds - cpu))
         line=$(
             CMOCKA_TEST_ABORT=1 ASAN_OPTIONS=allocator_may_return_null=1 \
@@ -32,7 +32,7 @@ fuzz_one() {
             times
         )
         code=${line%%$'\n'*}
-        cpu=$((cpu + 1 + $(tail -n 1 <<<"$line" | awk -F'[ms ]' '{ print int(60 * ($1 + $4) + $2 + $5) }')))
+        cpu=$((cpu + $(tail -n 1 <<<"$line" | awk -F'[ms ]' '{ print int(60 * ($1 + $4) + $2 + $5) }')))
         runs=$((runs + 1))
     done
     awk -v name="$name" -v cpu="$cpu" -v code="$code" '
