@@ -254,7 +254,7 @@ int os_terminal_columns(void); /* of the terminal that is standard output; 0: no
 void os_catch_interrupt(void);
 bool os_interrupted(void);
 void os_forget_interrupt(void); /* it was dealt with: the next Ctrl-C is a first one again. SIGTERM is not forgotten */
-bool os_terminated(void); /* and it was not Ctrl-C, but SIGTERM: somebody who keeps services asks for an end */
+bool os_terminated(void); /* and it was not Ctrl-C, but SIGTERM, or a terminal that closed: an end, and not only of what is under way */
 
 /* A progress line on stderr, redrawn at most ten times a second, only where stderr is a terminal and the log level allows. */
 typedef struct OsProgress {

@@ -39,6 +39,10 @@ int os_terminal_columns(void) {
 static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int signal_number) {
+    if (signal_number == SIGHUP) { /* the terminal is gone, as the kernel says, and the shell again: what would be lost is saved */
+        interrupted = SIGTERM;
+        return;
+    }
     if (interrupted) _exit(128 + signal_number);
     interrupted = signal_number;
 }
@@ -49,6 +53,8 @@ void os_catch_interrupt(void) {
     act.sa_handler = on_interrupt; /* no SA_RESTART: a read from the keyboard should end */
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
+    struct sigaction before;
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &act, NULL); /* ignored: nohup */
 }
 
 bool os_interrupted(void) { return interrupted != 0; }

@@ -3,6 +3,7 @@
 #include "support/scripted_model.h"
 #include "support/terminal.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +63,20 @@ static void tab_completes_commands_and_files(void **state) {
     type(t, "/s\t\t", "/save  /system  /set  /stats");
     terminal_type(t, "\x15/file a_lo\t\n"); /* Ctrl-U: a new line */
     terminal_wait(t, "bytes of a_long_name.txt");
+    quit(t);
+}
+
+static void a_terminal_that_closes_saves_the_conversation(void **state) {
+    (void)state;
+    shell_expect(0, "rm -rf $T/home/sluice/sessions");
+    Terminal *t = terminal_start("exec " CHAT);
+    type(t, "Say it.\n", "Just talk.");
+    terminal_wait(t, "> ");
+    kill(t->pid, SIGHUP);
+    kill(t->pid, SIGHUP);
+    terminal_end(t);
+    t = terminal_start(CHAT "--resume last");
+    type(t, "/retry\n", "Just talk.");
     quit(t);
 }
 
@@ -134,6 +149,7 @@ int main(void) {
         cmocka_unit_test(letters_of_every_language_arrive),
         cmocka_unit_test(what_is_pasted_is_one_question),
         cmocka_unit_test(tab_completes_commands_and_files),
+        cmocka_unit_test(a_terminal_that_closes_saves_the_conversation),
         cmocka_unit_test(history_is_there_and_is_kept),
         cmocka_unit_test(markdown_is_shown_and_controls_are_not),
         cmocka_unit_test(thoughts_are_dimmed_or_hidden),
