@@ -92,7 +92,7 @@ void forward_ahead_guess(Forward *f, uint32_t layer_index) {
         acts[t] = (KernelsActs){.x = x};
     }
     forward_matmul(f, &next->router, acts, f->n, a->router, n_experts);
-    for (uint32_t t = 0; t < f->n; t++) a->n = best(a->router + (uint64_t)t * n_experts, n_experts, a->guess + t * k, k);
+    for (uint32_t t = 0; t < f->n; t++) a->n = best(a->router + (uint64_t)t * n_experts, n_experts, a->guess + (uint64_t)t * k, k);
     a->layer = layer_index + 1;
     Section section = forward_enter(f, SECTION_STORE);
     store_hint(f->c.store, (int)a->layer, a->hint, (int)merge(a, f->n, k));

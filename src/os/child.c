@@ -12,8 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-extern char **environ;
-
 /* ---- starting ---------------------------------------------------------------------------------------------------- */
 
 static void close_end(int *fd) {

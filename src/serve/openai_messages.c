@@ -79,12 +79,12 @@ bool serve_call_arguments(json_t *function, ServeRefusal *no) {
     static const char name[] = "arguments";
     const json_t *given = json_object_get(function, name);
     if (!given || json_is_object(given)) return true;
-    json_t *object = NULL;
+    json_t *read = NULL;
     Str text = json_is_string(given) ? str_make(json_string_value(given), json_string_length(given)) : str_c("");
-    if (json_is_null(given) || (json_is_string(given) && text.len == 0)) object = json_object(); /* none, as some clients say it */
-    else if (json_is_string(given)) object = text_json_load(text.ptr, text.len, NULL);
-    if (json_is_object(object)) return json_object_set_new(function, name, object) == 0 || out_of_memory(no);
-    json_decref(object);
+    if (json_is_null(given) || (json_is_string(given) && text.len == 0)) read = json_object(); /* none, as some clients say it */
+    else if (json_is_string(given)) read = text_json_load(text.ptr, text.len, NULL);
+    if (json_is_object(read)) return json_object_set_new(function, name, read) == 0 || out_of_memory(no);
+    json_decref(read);
     return serve_refuse(no, 400, name, "'%s' of a call must be a string that holds one JSON object", name);
 }
 

@@ -45,14 +45,14 @@ bool serve_purse_refuse(const ServePurse *p, uint64_t bytes, const char *what, S
 
 /* Jansson's values with the allocator's rounding: some 100 bytes for a value in its place, some 300 for a list or object. Shapes make the
  * request's parts anew for the template: as much again. A character is in a value, and in what grows while it is read or in the copy. */
-uint64_t serve_purse_json(const char *s, size_t len) {
+uint64_t serve_purse_json(const char *text, size_t len) {
     uint64_t values = 1, lists = 0;
     for (size_t i = 0; i < len; i++) {
-        if (s[i] == '"') {
-            for (i++; i < len && s[i] != '"'; i++) i += s[i] == '\\';
-        } else if (s[i] == '[' || s[i] == '{') {
+        if (text[i] == '"') {
+            for (i++; i < len && text[i] != '"'; i++) i += text[i] == '\\';
+        } else if (text[i] == '[' || text[i] == '{') {
             lists++;
-        } else if (s[i] == ',' || s[i] == ':') {
+        } else if (text[i] == ',' || text[i] == ':') {
             values++;
         }
     }

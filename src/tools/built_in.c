@@ -159,7 +159,7 @@ ErrCode tools_built_in_add(Tools *t, Str name, Err *err) {
         json_t *declared = json_pack("{s:s,s:{s:s,s:s,s:o}}", "type", "function", "function", "name", built_in[i].name, "description",
                                      built_in[i].about, "parameters", parameters);
         ErrCode code = declared ? tools_add(t, declared, "built in", &entry, err) : err_no_memory(err, 0, "a tool");
-        if (!code) entry->built_in = built_in[i].call;
+        if (entry) entry->built_in = built_in[i].call;
         return code;
     }
     return err_set(err, ERR_USAGE, "there is no built-in tool \"%.*s\"; choose %s, or all", (int)(name.len < 80 ? name.len : 80), name.ptr,
