@@ -61,7 +61,7 @@ class Answer:
                 "stream_options": {"include_usage": True}}
         connection = http.client.HTTPConnection("127.0.0.1", server.port)
         connection.connect()
-        self.likely, self.usage = [], None
+        self.likely, self.usage, self.times = [], None, []
         asked = time.perf_counter()
         connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
         reply = connection.getresponse()
@@ -70,12 +70,18 @@ class Answer:
         for line in reply:
             if not line.startswith(b"data: {"):
                 continue
+            self.times.append(time.perf_counter())
             event = json.loads(line[6:])
             self.usage = event.get("usage") or self.usage
             for choice in event["choices"]:
                 self.likely += (choice.get("logprobs") or {}).get("token_logprobs") or []
         self.ms = 1e3 * (time.perf_counter() - asked)
         connection.close()
+
+    def token_ms(self):
+        """Between two tokens. A model without a tokenizer says all at once: then nothing is known."""
+        n = self.usage["completion_tokens"]
+        return 1e3 * (self.times[-1] - self.times[0]) / (n - 1) if n > 1 and len(self.times) > n / 2 else None
 
 
 def ids(rng, n, vocab):
@@ -92,26 +98,31 @@ def vocabulary(args):
 
 
 def overhead(args):
-    """Prefill and decode by the engine alone and through the server. Both hold the model at once; one of them rests. The server's time to
-    the first token is that of an answer of one token, and a token's what more of them take."""
+    """Decoding by the engine alone and through the server; both hold the model at once, and one of them rests. And what it takes until the
+    first token when the whole prompt is known: all of that is the server's."""
     rng, vocab = random.Random(args.seed), vocabulary(args)
     server = Server(args.model, args.rest)
-    rows = {"bench ttft": [], "serve ttft": [], "bench token": [], "serve token": []}
-    Answer(server, ids(rng, args.prompt, vocab), args.tokens)
+    rows = {"bench token": [], "serve token": []}
+    known = []
     for i in range(args.reps):
-        command = [SLUICE, "bench", "--json", "--reps", "1", "-p", str(args.prompt), "-n", str(args.tokens), "--seed", str(i + 1)]
+        command = [SLUICE, "bench", "--json", "--reps", "1", "-p", "8", "-n", str(args.tokens), "--seed", str(i + 1)]
         out = subprocess.run([*command, *(["-m", args.model] if args.model else []), *args.rest], capture_output=True, text=True, check=True)
-        alone = json.loads(out.stdout)
-        one, more = (Answer(server, ids(rng, args.prompt, vocab), n) for n in (1, args.tokens))
-        token_ms = (more.ms - one.ms) / (more.usage["completion_tokens"] - 1)
-        for name, value in zip(rows, (alone["ttft_ms"], one.ms, 1e3 / alone["decode_tok_s"], token_ms)):
-            rows[name].append(value)
-        print("  ".join(f"{name} {values[-1]:.3f} ms" for name, values in rows.items()), flush=True)
+        rows["bench token"].append(1e3 / json.loads(out.stdout)["decode_tok_s"])
+        one, token = Answer(server, ids(rng, 8, vocab), 1), None
+        while token is None or more.usage["completion_tokens"] < args.tokens / 2:
+            more = Answer(server, ids(rng, 8, vocab), args.tokens, temperature=1, seed=rng.randrange(1 << 30))
+            token = more.token_ms() or (more.ms - one.ms) / (more.usage["completion_tokens"] - 1)
+        rows["serve token"].append(token)
+        prompt = ids(rng, args.prompt, vocab)
+        Answer(server, prompt, 1)
+        known.append(min(Answer(server, prompt, 1).ms for _ in range(5)))
+        print("  ".join(f"{name} {values[-1]:.3f} ms" for name, values in rows.items()), f" known prompt {known[-1]:.3f} ms", flush=True)
     server.stop()
     for name, values in rows.items():
         said(name, values, "ms")
-    said("ttft, serve - bench", [b - a for a, b in zip(rows["bench ttft"], rows["serve ttft"])], "ms")
     said("token, serve / bench", [b / a for a, b in zip(rows["bench token"], rows["serve token"])], "")
+    said("token, serve - bench", [b - a for a, b in zip(rows["bench token"], rows["serve token"])], "ms")
+    said("first token of a known prompt", known, "ms")
 
 
 def at_once(server, prompts, n):
