@@ -1,4 +1,5 @@
 /* sluice chat as somebody sees it who sits at a terminal: what is typed, pasted and completed, and how an answer looks. */
+#define _XOPEN_SOURCE 700
 #include "support/program.h"
 #include "support/scripted_model.h"
 #include "support/terminal.h"
