@@ -192,10 +192,11 @@ ALWAYS_INLINE const uint8_t *group_of(QuantType type, const Tile *tile, size_t r
     return rest < GROUP_ELEMS ? kernels_group_filled_up(type, src, rest / 32, whole) : src;
 }
 
-ALWAYS_INLINE void tile_rows(QuantType type, const Tile *tile, size_t top, size_t n_rows, __m256 (*lanes)[TOKENS]) {
+/* lanes: [n_rows][n_tokens], close together, so that those of few tokens stay in the first cache */
+ALWAYS_INLINE void tile_rows(QuantType type, const Tile *tile, size_t top, size_t n_rows, __m256 *lanes) {
     uint8_t whole[GROUP_BYTES_MAX];
     for (size_t at = 0; at * GROUP_ELEMS < tile->n; at++)
-        for (size_t r = 0; r < n_rows; r++) add_row(type, group_of(type, tile, top + r, at, whole), tile, at, lanes[r]);
+        for (size_t r = 0; r < n_rows; r++) add_row(type, group_of(type, tile, top + r, at, whole), tile, at, lanes + r * tile->n_tokens);
 }
 
 /* The lanes of eight rows to their sums, each folded 8 -> 4 -> 2 -> 1. */
@@ -210,23 +211,23 @@ ALWAYS_INLINE __m256 fold_eight(const __m256 *v, size_t step) {
     return _mm256_add_ps(_mm256_shuffle_ps(b[0], b[1], 0x88), _mm256_shuffle_ps(b[0], b[1], 0xDD));
 }
 
-static void store_sums(const __m256 (*lanes)[TOKENS], size_t n_rows, size_t n_tokens, float *y, size_t y_stride) {
+static void store_sums(const __m256 *lanes, size_t n_rows, size_t n_tokens, float *y, size_t y_stride) {
     for (size_t t = 0; t < n_tokens; t++) {
         size_t r = 0;
-        for (; r + 8 <= n_rows; r += 8) _mm256_storeu_ps(y + t * y_stride + r, fold_eight(&lanes[r][t], TOKENS));
-        for (; r < n_rows; r++) y[t * y_stride + r] = avx2_fold8(lanes[r][t]);
+        for (; r + 8 <= n_rows; r += 8) _mm256_storeu_ps(y + t * y_stride + r, fold_eight(lanes + r * n_tokens + t, n_tokens));
+        for (; r < n_rows; r++) y[t * y_stride + r] = avx2_fold8(lanes[r * n_tokens + t]);
     }
 }
 
 /* One function per type: all of the inner loop's branches are decided here. */
-#define X(NAME, name, ...)                                                                                                   \
-    static __attribute__((noinline)) void name##_rows(const Tile *tile, size_t top, size_t n_rows, __m256(*lanes)[TOKENS]) { \
-        tile_rows(QUANT_##NAME, tile, top, n_rows, lanes);                                                                   \
+#define X(NAME, name, ...)                                                                                          \
+    static __attribute__((noinline)) void name##_rows(const Tile *tile, size_t top, size_t n_rows, __m256 *lanes) { \
+        tile_rows(QUANT_##NAME, tile, top, n_rows, lanes);                                                          \
     }
 GROUP_LIST(X)
 #undef X
 
-static void add_rows(const Tile *tile, size_t top, size_t n_rows, __m256 (*lanes)[TOKENS]) {
+static void add_rows(const Tile *tile, size_t top, size_t n_rows, __m256 *lanes) {
     switch (tile->type) {
 #define X(NAME, name, ...) case QUANT_##NAME: name##_rows(tile, top, n_rows, lanes); break;
         GROUP_LIST(X)
@@ -238,11 +239,11 @@ static void add_rows(const Tile *tile, size_t top, size_t n_rows, __m256 (*lanes
 void kernels_avx2_integer_tile(QuantType type, const uint8_t *w, size_t n_rows, size_t n, const KernelsActs *acts, size_t n_tokens,
                                float *y, size_t y_stride) {
     Tile tile = {type, w, (size_t)quant_row_bytes(type, n), kernels_group_bytes(type), n, n_tokens, {0}};
-    __m256 lanes[ROWS][TOKENS];
+    __m256 lanes[ROWS * TOKENS];
     for (size_t t = 0; t < n_tokens; t++) tile.x[t] = acts[t].groups;
     for (size_t top = 0; top < n_rows; top += ROWS) {
         size_t rows = n_rows - top < ROWS ? n_rows - top : ROWS;
-        memset(lanes, 0, rows * sizeof lanes[0]);
+        memset(lanes, 0, rows * n_tokens * sizeof *lanes);
         add_rows(&tile, top, rows, lanes);
         store_sums(lanes, rows, n_tokens, y + top, y_stride);
     }
