@@ -220,7 +220,7 @@ asan:
 TSAN_TESTS := stream/test_one_answer unit/test_store_limit stream/test_drafts stream/test_soak_model cli/test_interrupts \
               stream/test_lookahead unit/test_store unit/test_store_parts unit/test_store_ready unit/test_store_hints unit/test_disk \
               unit/test_disk_hints unit/test_disk_faults stream/test_soak stream/test_accounts \
-              serve/test_completions serve/test_chat unit/test_os
+              serve/test_completions serve/test_chat serve/test_many serve/test_framing unit/test_os
 # setarch -R: ThreadSanitizer wants its addresses where they are without randomisation
 tsan:
 	@$(MAKE) --no-print-directory BUILD=build/tsan O=-O1 EXTRA_CFLAGS="-fsanitize=thread -fno-omit-frame-pointer" \
