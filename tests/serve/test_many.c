@@ -309,18 +309,6 @@ static int descriptors(const Server *s) {
     return n;
 }
 
-static long resident_kib(const Server *s) {
-    char path[64], text[256];
-    long kib = 0;
-    snprintf(path, sizeof path, "/proc/%d/status", s->pid);
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    while (fgets(text, sizeof text, f))
-        if (sscanf(text, "VmRSS: %ld", &kib) == 1) break;
-    (void)fclose(f);
-    return kib;
-}
-
 /* The number behind a name at the beginning of a line of /metrics. */
 static double metric(const Server *s, const char *name) {
     char want[128];
@@ -389,7 +377,7 @@ static void whoever_stays_is_answered_as_alone_and_nothing_is_left_behind(void *
     let_in(&before); /* what is kept for good is there */
     settle(s);
     int files = descriptors(s);
-    long kib = resident_kib(s);
+    long kib = server_memory_kib(s, "VmRSS");
     let_in(&c);
     settle(s);
     if (c.wrong) fail_msg("%d answers were wrong; the first: %s", c.wrong, c.why);
@@ -398,7 +386,7 @@ static void whoever_stays_is_answered_as_alone_and_nothing_is_left_behind(void *
     if (!under_sanitizer()) assert_true(c.refused > 0);
     for (int i = 0; i < 2000 && descriptors(s) > files; i++) nap(0.01); /* our own last connection is closed a moment later */
     assert_in_range(descriptors(s), 1, files);
-    long more_kib = resident_kib(s) - kib;
+    long more_kib = server_memory_kib(s, "VmRSS") - kib;
     if (soak)
         print_message("%d requests: %d answered, %d abandoned, %d times 429; %+ld KiB resident of %ld\n", c.requests, c.answered, c.left,
                       c.refused, more_kib, kib);

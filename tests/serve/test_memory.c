@@ -14,17 +14,7 @@ enum { CROWD = 30, KEYS = 16 << 10 };
 
 static Server *server;
 
-static long peak_mib(void) {
-    char path[64], text[256];
-    long kib = 0;
-    snprintf(path, sizeof path, "/proc/%d/status", server->pid);
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    while (fgets(text, sizeof text, f))
-        if (sscanf(text, "VmHWM: %ld", &kib) == 1) break;
-    (void)fclose(f);
-    return (kib + 1023) / 1024;
-}
+static long peak_mib(void) { return (server_memory_kib(server, "VmHWM") + 1023) / 1024; }
 
 static double metric(const char *name) {
     char want[128];

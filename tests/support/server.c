@@ -227,3 +227,17 @@ json_int_t int_at(json_t *value, const char *path) {
     if (!json_is_integer(at)) fail_msg("%s is no integer", path);
     return json_integer_value(at);
 }
+
+long server_memory_kib(const Server *s, const char *name) {
+    char path[64], text[256];
+    long kib = -1;
+    size_t n = strlen(name);
+    snprintf(path, sizeof path, "/proc/%d/status", s->pid);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    while (kib < 0 && fgets(text, sizeof text, f))
+        if (strncmp(text, name, n) == 0 && text[n] == ':') kib = strtol(text + n + 1, NULL, 10);
+    (void)fclose(f);
+    assert_true(kib >= 0);
+    return kib;
+}

@@ -45,4 +45,7 @@ json_t *json_at(json_t *value, const char *path);
 const char *text_at(json_t *value, const char *path);
 json_int_t int_at(json_t *value, const char *path);
 
+/* A line of its /proc status, "VmRSS" or "VmHWM". */
+long server_memory_kib(const Server *s, const char *name);
+
 #endif
