@@ -108,17 +108,6 @@ static ErrCode make_parents(const OsFolder *f, const char *name, Err *err) {
     return code;
 }
 
-static bool write_all(int fd, const char *bytes, size_t len) {
-    while (len) {
-        ssize_t n = write(fd, bytes, len);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        bytes += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
 ErrCode os_folder_write(const OsFolder *f, const char *name, const void *bytes, size_t len, bool *made, Err *err) {
     int fd, there = open_beneath(f, relative(f, name), O_PATH);
     *made = there < 0;
@@ -126,7 +115,7 @@ ErrCode os_folder_write(const OsFolder *f, const char *name, const void *bytes, 
     ErrCode code = *made ? make_parents(f, relative(f, name), err) : ERR_OK;
     if (!code) code = open_file(f, name, O_WRONLY | O_CREAT, "written", &fd, err);
     if (code) return code;
-    if (ftruncate(fd, 0) != 0 || !write_all(fd, bytes, len)) code = refuse(f, name, "written", err);
+    code = ftruncate(fd, 0) == 0 ? os_write_all(fd, name, bytes, len, err) : refuse(f, name, "written", err);
     if (close(fd) != 0 && !code) code = refuse(f, name, "written", err);
     return code;
 }

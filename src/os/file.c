@@ -107,7 +107,8 @@ ErrCode os_read_file(const char *path, uint64_t max_bytes, Buf *out, Err *err) {
     return code;
 }
 
-static ErrCode write_all(int fd, const char *path, const char *p, size_t len, Err *err) {
+ErrCode os_write_all(int fd, const char *path, const void *bytes, size_t len, Err *err) {
+    const char *p = bytes;
     while (len > 0) {
         ssize_t n = write(fd, p, len);
         if (n < 0 && errno == EINTR) continue;
@@ -159,7 +160,7 @@ static ErrCode write_file(const char *path, mode_t mode, const void *bytes, size
     ErrCode code = create_beside(path, mode, &name, &fd, err);
     if (code) return code;
     const char *shown = name ? name : path;
-    code = write_all(fd, shown, bytes, len, err);
+    code = os_write_all(fd, shown, bytes, len, err);
     if (name && !code && fsync(fd) != 0) code = err_set(err, ERR_IO, "%s: cannot sync: %s", name, strerror(errno));
     if (close(fd) != 0 && !code) code = err_set(err, ERR_IO, "%s: cannot close: %s", shown, strerror(errno));
     if (name && !code && rename(name, path) != 0)

@@ -79,6 +79,9 @@ void os_touch(const char *path); /* modified now, where that is possible */
 /* A folder for this user alone, and what is missing above it; one that is there stays as it is. */
 ErrCode os_make_folder(const char *path, Err *err);
 
+/* All of it to an open file; path: for the error. */
+ErrCode os_write_all(int fd, const char *path, const void *bytes, size_t len, Err *err);
+
 /* A folder that names from elsewhere stay below: wherever "..", links and absolute names lead, what they reach lies in it or is refused,
  * and the kernel (openat2) sees to it. Absolute names may begin with the folder's own. */
 typedef struct OsFolder {
